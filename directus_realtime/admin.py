@@ -1,0 +1,348 @@
+"""The admin: what to listen to, and how it stands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from directus_realtime.models import (
+    HEARTBEAT_LIMIT,
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    InboxState,
+    SubscriptionState,
+)
+from directus_realtime.settings import aliases
+
+# Only the stubs know these classes as generic.
+if TYPE_CHECKING:
+    _SubscriptionForm = forms.ModelForm[DirectusSubscription]
+    _SubscriptionAdmin = admin.ModelAdmin[DirectusSubscription]
+    _AnyAdmin = admin.ModelAdmin[Any]
+else:
+    _SubscriptionForm = forms.ModelForm
+    _SubscriptionAdmin = _AnyAdmin = admin.ModelAdmin
+
+
+def listener_advice(connection: str) -> str:
+    """What happens next with a saved subscription, as a sentence."""
+    status = ConnectionStatus.objects.filter(alias=connection).first()
+    if status is not None and status.has_listener:
+        return gettext("The listener takes it up within 2 seconds.")
+    return gettext("No listener is running. Start it: python manage.py directus_listen")
+
+
+class DirectusSubscriptionForm(_SubscriptionForm):
+    """Offers the configured connections; an empty filter or field list means none."""
+
+    class Meta:
+        model = DirectusSubscription
+        exclude = ()
+        widgets = {
+            "filter": forms.Textarea(attrs={"rows": 4, "cols": 60, "spellcheck": "false"}),
+            "fields": forms.Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "connection" in self.fields:
+            known = list(dict.fromkeys([*aliases(), self.instance.connection]))
+            self.fields["connection"].widget = forms.Select(choices=[(a, a) for a in known])
+
+    def clean_filter(self) -> Any:
+        """An emptied filter is no filter."""
+        value = self.cleaned_data.get("filter")
+        return {} if value is None else value
+
+    def clean_fields(self) -> Any:
+        """An emptied list is no list."""
+        value = self.cleaned_data.get("fields")
+        return [] if value is None else value
+
+
+@admin.register(DirectusSubscription)
+class DirectusSubscriptionAdmin(_SubscriptionAdmin):
+    """What to listen to. Rows declared in code are shown and cannot be changed."""
+
+    form = DirectusSubscriptionForm
+    list_display = (
+        "name",
+        "collection",
+        "listed_actions",
+        "listed_state",
+        "last_event_at",
+        "event_count",
+        "enabled",
+        "declared_in",
+    )
+    list_filter = ("enabled", "state", "connection", "collection")
+    search_fields = ("name", "collection")
+    actions = ("enable", "disable")
+    readonly_fields = ("listed_state", "last_error", "last_event_at", "event_count", "declared_in")
+    fieldsets = (
+        (None, {"fields": ("name", "enabled", "connection", "collection")}),
+        (_("What to listen to"), {"fields": (("on_create", "on_update", "on_delete"),)}),
+        (_("Which items, and what of them"), {"fields": ("filter", "fields", "item")}),
+        (_("Where to send it"), {"fields": ("group",)}),
+        (
+            _("State"),
+            {
+                "fields": (
+                    "listed_state",
+                    "last_error",
+                    "last_event_at",
+                    "event_count",
+                    "declared_in",
+                )
+            },
+        ),
+    )
+
+    class Media:
+        css = {"all": ("directus_realtime/admin.css",)}
+
+    @admin.display(description=_("actions"))
+    def listed_actions(self, row: DirectusSubscription) -> str:
+        """The wanted actions."""
+        names = {"create": _("create"), "update": _("update"), "delete": _("delete")}
+        return ", ".join(str(names[action]) for action in row.actions)
+
+    @admin.display(description=_("state"), ordering="state")
+    def listed_state(self, row: DirectusSubscription) -> str:
+        """The state as it is now, and why."""
+        state, label, reason = self._state(row)
+        return format_html(
+            '<span class="directus-state directus-state-{}" title="{}">{}</span>',
+            state,
+            reason,
+            label,
+        )
+
+    @staticmethod
+    def _state(row: DirectusSubscription) -> tuple[str, Any, str]:
+        if row.pk is None:
+            return "waiting", "–", ""
+        if not row.enabled:
+            return "paused", _("paused"), ""
+        if not getattr(row, "has_listener", False):
+            return "waiting", _("no listener"), listener_advice(row.connection)
+        return row.state, SubscriptionState(row.state).label, row.last_error
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DirectusSubscription]:
+        """The rows, each with whether its connection has a listener now."""
+        alive = ConnectionStatus.objects.filter(
+            alias=OuterRef("connection"), heartbeat_at__gt=timezone.now() - HEARTBEAT_LIMIT
+        )
+        return super().get_queryset(request).annotate(has_listener=Exists(alive))
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: DirectusSubscription | None = None
+    ) -> bool:
+        """Rows declared in code are changed in code."""
+        is_declared = obj is not None and bool(obj.declared_in)
+        return not is_declared and super().has_change_permission(request, obj)
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: DirectusSubscription | None = None
+    ) -> bool:
+        """Rows declared in code are deleted in code."""
+        is_declared = obj is not None and bool(obj.declared_in)
+        return not is_declared and super().has_delete_permission(request, obj)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: DirectusSubscription,
+        form: forms.BaseForm,
+        change: bool,
+    ) -> None:
+        """Save, and say what happens next."""
+        super().save_model(request, obj, form, change)
+        if obj.enabled:
+            self.message_user(request, listener_advice(obj.connection), messages.INFO)
+
+    @admin.action(description=_("Enable the selected subscriptions"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[DirectusSubscription]) -> None:
+        """Have them listened to."""
+        self._switch(request, queryset, True)
+
+    @admin.action(description=_("Disable the selected subscriptions"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[DirectusSubscription]) -> None:
+        """Have them no longer listened to."""
+        self._switch(request, queryset, False)
+
+    def _switch(
+        self, request: HttpRequest, queryset: QuerySet[DirectusSubscription], enabled: bool
+    ) -> None:
+        # The listener compares all rows with what is active, so update() is enough.
+        changed = queryset.filter(declared_in="").update(enabled=enabled)
+        if enabled:
+            text = ngettext(
+                "%(count)d subscription is enabled.",
+                "%(count)d subscriptions are enabled.",
+                changed,
+            )
+        else:
+            text = ngettext(
+                "%(count)d subscription is disabled.",
+                "%(count)d subscriptions are disabled.",
+                changed,
+            )
+        self.message_user(request, text % {"count": changed}, messages.SUCCESS)
+        if skipped := queryset.exclude(declared_in="").count():
+            text = ngettext(
+                "%(count)d subscription is declared in code and was left as it is.",
+                "%(count)d subscriptions are declared in code and were left as they are.",
+                skipped,
+            )
+            self.message_user(request, text % {"count": skipped}, messages.WARNING)
+
+
+class ReadOnlyAdmin(_AnyAdmin):
+    """Rows that the listener writes and people read."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds one."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes one; ``view`` is what it takes to see it."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes one."""
+        return False
+
+
+@admin.register(InboxEvent)
+class InboxEventAdmin(ReadOnlyAdmin):
+    """What came in, and what became of it."""
+
+    list_display = (
+        "received_at",
+        "collection",
+        "action",
+        "key_json",
+        "subscription",
+        "origin",
+        "listed_state",
+        "attempts",
+    )
+    list_display_links = ("received_at", "key_json")
+    list_filter = ("state", "collection", "action", "origin", "connection")
+    search_fields = ("=key_json", "=event_id")
+    search_help_text = _('Key (as JSON: 42 or "a1b2") or event id')
+    show_full_result_count = False
+    actions = ("retry",)
+    fieldsets = (
+        (None, {"fields": ("event_id", "subscription", "connection", "group")}),
+        (_("Change"), {"fields": ("collection", "action", "key_json", "shown_data")}),
+        (_("Way in"), {"fields": ("origin", "received_at", "activity_id")}),
+        (
+            _("Way out"),
+            {
+                "fields": (
+                    "listed_state",
+                    "attempts",
+                    "next_attempt_at",
+                    "shown_failures",
+                    "sent_at",
+                    "done_at",
+                )
+            },
+        ),
+    )
+    readonly_fields = ("listed_state", "shown_data", "shown_failures")
+
+    class Media:
+        css = {"all": ("directus_realtime/admin.css",)}
+
+    @admin.display(description=_("state"), ordering="state")
+    def listed_state(self, row: InboxEvent) -> str:
+        """The state, coloured."""
+        return format_html(
+            '<span class="directus-state directus-state-{}">{}</span>',
+            row.state,
+            InboxState(row.state).label,
+        )
+
+    @admin.display(description=_("data"))
+    def shown_data(self, row: InboxEvent) -> str:
+        """The payload, indented."""
+        if not row.data_json:
+            return "–"
+        text = json.dumps(json.loads(row.data_json), indent=2, ensure_ascii=False)
+        return format_html('<pre class="directus-pre">{}</pre>', text)
+
+    @admin.display(description=_("failures"))
+    def shown_failures(self, row: InboxEvent) -> str:
+        """Each receiver that failed, with its traceback."""
+        return (
+            format_html_join(
+                "",
+                '<p><strong>{}</strong>: {}</p><pre class="directus-pre">{}</pre>',
+                ((f["receiver"], f["error"], f["traceback"]) for f in row.failures.values()),
+            )
+            or "–"
+        )
+
+    @admin.action(description=_("Try the selected dead letters again"), permissions=["view"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[InboxEvent]) -> None:
+        """Put dead letters and waiting failures back; only what failed is tried again."""
+        count = retry_now(queryset)
+        text = ngettext(
+            "%(count)d event is tried again.", "%(count)d events are tried again.", count
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+
+def retry_now(rows: QuerySet[InboxEvent]) -> int:
+    """Have dead and failed events delivered again, by all attempts.
+
+    Returns:
+        How many there were.
+    """
+    dead = rows.filter(state=InboxState.DEAD).update(state=InboxState.PENDING, attempts=0)
+    failed = rows.filter(state=InboxState.FAILED).update(next_attempt_at=timezone.now())
+    return dead + failed
+
+
+@admin.register(ConnectionStatus)
+class ConnectionStatusAdmin(ReadOnlyAdmin):
+    """How each connection stands."""
+
+    list_display = ("alias", "listed_state", "url", "version", "identity", "changed_at")
+    fields = (
+        "alias",
+        "listed_state",
+        "current_reason",
+        "changed_at",
+        "url",
+        "version",
+        "identity",
+        "heartbeat_at",
+    )
+    readonly_fields = ("listed_state", "current_reason")
+
+    class Media:
+        css = {"all": ("directus_realtime/admin.css",)}
+
+    @admin.display(description=_("state"))
+    def listed_state(self, row: ConnectionStatus) -> str:
+        """The state as it is now."""
+        return format_html(
+            '<span class="directus-state directus-state-{}" title="{}">{}</span>',
+            row.current_state,
+            row.current_reason,
+            row.current_state,
+        )

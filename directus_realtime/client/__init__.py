@@ -1,0 +1,24 @@
+"""A client of Directus realtime, usable without Django.
+
+::
+
+    async with DirectusClient("https://cms.example.com", token="…") as client:
+        subscription = await client.subscribe("articles", fields=["id", "title"])
+        async for event in subscription:
+            print(event.action, event.key, event.data)
+"""
+
+from __future__ import annotations
+
+from directus_realtime.client.client import DirectusClient
+from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.states import ConnectionState, StateChange
+from directus_realtime.client.subscription import ClientSubscription
+
+__all__ = [
+    "ClientOptions",
+    "ClientSubscription",
+    "ConnectionState",
+    "DirectusClient",
+    "StateChange",
+]

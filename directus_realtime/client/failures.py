@@ -1,0 +1,123 @@
+"""What went wrong while connecting, as a sentence with the way out.
+
+:func:`explain` is the whole policy: it says of each error whether trying again may help
+(:class:`ConnectionFailed`) or whether somebody has to change something first
+(:class:`ConnectionImpossible`).
+"""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+)
+
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    ConnectionImpossible,
+    CredentialsRefused,
+    RequestRefused,
+)
+from directus_realtime.protocol.redaction import redact
+
+_MESSAGE_TOO_BIG = 1009
+_TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
+
+
+def explain(error: Exception, url: str) -> ConnectionFailed:
+    """An error of connecting or of a live connection, as one of ours.
+
+    Args:
+        error: What was raised.
+        url: The server's URL, for the sentence; it holds no secret.
+    """
+    if isinstance(error, ConnectionFailed):
+        return error
+    if certificate := _certificate_error(error):
+        return ConnectionImpossible(
+            f"The certificate of {url} is not accepted ({certificate.verify_message}). "
+            "Use a URL that the certificate names, or give the CA in the setting CA_FILE."
+        )
+    match error:
+        case RequestRefused():
+            return _refused_request(error, url)
+        case InvalidStatus():
+            return _refused_upgrade(error.response.status_code, url)
+        case ConnectionClosed():
+            return _closed(error, url)
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | InvalidURI():
+            return ConnectionImpossible(f"{url!r} is not a URL such as https://cms.example.com.")
+        case httpx.TimeoutException():
+            return ConnectionFailed(f"{url} did not answer in time.")
+        case TimeoutError():
+            return ConnectionFailed(
+                f"{url} did not answer the WebSocket handshake in time. Where this stays so, "
+                "check that a proxy in between passes WebSockets, and WEBSOCKETS_REST_PATH."
+            )
+        case InvalidHandshake():
+            return ConnectionFailed(
+                f"{url} did not switch to WebSocket ({redact(str(error))}). "
+                "Check that a proxy in between passes WebSocket upgrades."
+            )
+    return ConnectionFailed(f"Cannot reach {url} ({_cause(error)}).")
+
+
+def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
+    if error.status in {401, 403}:
+        return CredentialsRefused(
+            f"Directus at {url} refused the credentials ({error.message.rstrip('.')}). "
+            "Check TOKEN (or EMAIL and PASSWORD), and that the user is active."
+        )
+    if error.status in _TRY_AGAIN_STATUSES or error.status >= 500:
+        return ConnectionFailed(
+            f"Directus at {url} is not ready (HTTP {error.status}: {error.message})"
+        )
+    return ConnectionImpossible(
+        f"{url} does not answer like Directus (HTTP {error.status} at /server/info). "
+        "Check URL: it is the address of Directus itself, without /admin."
+    )
+
+
+def _refused_upgrade(status: int, url: str) -> ConnectionFailed:
+    if status == 401:
+        return CredentialsRefused(f"Directus at {url} refused the token on the WebSocket.")
+    if status == 404:
+        return ConnectionImpossible(
+            f"Directus at {url} has no WebSocket. Set WEBSOCKETS_ENABLED=true on the server."
+        )
+    if status == 403:
+        return ConnectionFailed(
+            f"Directus at {url} refused the WebSocket (HTTP 403): too many connections "
+            "(WEBSOCKETS_REST_CONN_LIMIT), a locked licence, or a proxy that does not allow it."
+        )
+    return ConnectionFailed(f"Directus at {url} did not open the WebSocket (HTTP {status}).")
+
+
+def _closed(error: ConnectionClosed, url: str) -> ConnectionFailed:
+    if error.sent is not None and error.sent.code == _MESSAGE_TOO_BIG:
+        return ConnectionFailed(
+            f"{url} sent a message over the hard size limit. Ask for fewer fields, "
+            "or raise MAX_MESSAGE_SIZE."
+        )
+    return ConnectionFailed(f"{url} closed the connection.")
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The certificate error that an error came from, if there is one."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, which names the host or the errno."""
+    while (inner := error.__cause__ or error.__context__) is not None and str(inner):
+        error = inner
+    return redact(str(error)) or type(error).__name__

@@ -1,0 +1,43 @@
+"""The knobs of a client, each with a default that works."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.protocol.session import PING_INTERVAL, PONG_TIMEOUT, REPLY_TIMEOUT
+
+#: Default for :attr:`ClientOptions.max_message_size`, in bytes.
+MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """How a client connects and waits.
+
+    Attributes:
+        connect_timeout: Seconds for each step of connecting.
+        ping_interval: Seconds between our pings.
+        pong_timeout: Seconds of silence after a ping until the connection counts as dead.
+        reply_timeout: Seconds for the answer to an authentication or a subscription.
+        stable_after: Seconds authenticated until the next reconnect starts again with
+            short delays; a server that accepts and then closes is not hammered.
+        max_message_size: Bytes; a larger message is left out and reported, one of four
+            times the size ends the connection.
+        headers: Extra headers of every request, the WebSocket handshake included.
+        ssl: For a private CA; ``None`` for the system's certificates.
+        delays: Makes the delays between attempts, in seconds; called after each stable
+            connection.
+    """
+
+    connect_timeout: float = 10.0
+    ping_interval: float = PING_INTERVAL
+    pong_timeout: float = PONG_TIMEOUT
+    reply_timeout: float = REPLY_TIMEOUT
+    stable_after: float = 10.0
+    max_message_size: int = MAX_MESSAGE_SIZE
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ssl: ssl.SSLContext | None = None
+    delays: Callable[[], Iterator[float]] = full_jitter

@@ -1,0 +1,185 @@
+"""Reads over REST: the server, the identity, the schema and items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from directus_realtime.client.credentials import AccessToken, Credentials
+from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.responses import data_of
+from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
+from directus_realtime.protocol.queries import Query
+
+_SYSTEM_PREFIX = "directus_"
+_INTEGER_TYPES = frozenset({"integer", "bigInteger"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server says of itself (``GET /server/info`` with a token).
+
+    Attributes:
+        version: Such as ``11.17.4``; empty where the server does not tell.
+        websocket_path: Path of the WebSocket below the server's URL; ``None`` where
+            WebSockets are switched off.
+        auth_mode: ``handshake``, ``strict`` or ``public``.
+    """
+
+    version: str
+    websocket_path: str | None
+    auth_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryKey:
+    """The primary key of a collection."""
+
+    name: str = "id"
+    is_integer: bool = True
+
+    def cast(self, key: int | str) -> int | str:
+        """A key with the type of its column (``DELETE /items/x/1`` sends ``"1"``)."""
+        if self.is_integer and isinstance(key, str) and _is_integer(key):
+            return int(key)
+        return key if self.is_integer else str(key)
+
+
+def items_path(collection: str) -> str:
+    """Where the items of a collection are read; system collections have their own place."""
+    if collection.startswith(_SYSTEM_PREFIX):
+        return f"/{collection.removeprefix(_SYSTEM_PREFIX)}"
+    return f"/items/{collection}"
+
+
+class RestClient:
+    """Directus's REST interface, as far as it is read.
+
+    Args:
+        url: The server's URL; a sub-path is kept.
+        credentials: Gives the access token of each request.
+        options: Timeouts, headers and certificates.
+    """
+
+    def __init__(self, url: str, credentials: Credentials, options: ClientOptions) -> None:
+        self._credentials = credentials
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=options.connect_timeout,
+            headers=dict(options.headers),
+            verify=options.ssl or True,
+            follow_redirects=True,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def access_token(self) -> AccessToken:
+        """The access token that is valid now, renewed if it must be."""
+        return await self._credentials.access_token(self._http)
+
+    async def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """``GET`` with the access token.
+
+        Args:
+            path: Below the server's URL, such as ``/items/articles``.
+            parameters: Directus's query; lists and filters are encoded as it wants them.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        token = await self.access_token()
+        response = await self._http.get(
+            path,
+            params={name: _encode(value) for name, value in (parameters or {}).items()},
+            headers={"Authorization": f"Bearer {token.value}"},
+        )
+        return data_of(response)
+
+    async def server_info(self) -> ServerInfo:
+        """Version, WebSocket path and authentication mode of the server."""
+        info = await self.get("/server/info")
+        if not isinstance(info, dict) or "project" not in info:
+            raise RequestRefused(200, "", "The answer is not one of Directus.")
+        websocket = info.get("websocket")
+        rest = websocket.get("rest") if isinstance(websocket, dict) else None
+        version = str(info.get("version", ""))
+        if not isinstance(rest, dict):
+            return ServerInfo(version, None if "websocket" in info else "/websocket", "handshake")
+        return ServerInfo(
+            version, rest.get("path", "/websocket"), rest.get("authentication", "handshake")
+        )
+
+    async def identity(self) -> str:
+        """Who the token is, for people: the e-mail address, or the name, or the id."""
+        me = await self.get("/users/me", {"fields": ["id", "email", "first_name"]})
+        return str(me.get("email") or me.get("first_name") or me.get("id"))
+
+    async def primary_key(self, collection: str) -> PrimaryKey:
+        """Name and type of a collection's primary key.
+
+        Raises:
+            SubscriptionRefused: The collection does not exist, or the token may not see it.
+        """
+        try:
+            fields = await self.get(f"/fields/{collection}")
+        except RequestRefused as error:
+            raise SubscriptionRefused(error.code, error.message) from None
+        for field in fields:
+            if (field.get("schema") or {}).get("is_primary_key"):
+                return PrimaryKey(field["field"], field.get("type") in _INTEGER_TYPES)
+        raise SubscriptionRefused(
+            "FORBIDDEN", f"The token may not see the primary key of {collection}."
+        )
+
+    async def check_query(self, query: Query, primary_key: PrimaryKey) -> None:
+        """Read one item as a subscription would, because a subscribe is not checked.
+
+        Raises:
+            SubscriptionRefused: With the server's own sentence.
+        """
+        if query.events == ("delete",):
+            return  # Deletes are sent without any filter, field or permission.
+        parameters = {**query.rest_parameters(primary_key.name), "limit": 1}
+        try:
+            await self.get(items_path(query.collection), parameters)
+        except RequestRefused as error:
+            raise SubscriptionRefused(error.code, error.message) from None
+
+    async def read_items(self, collection: str, **parameters: Any) -> Any:
+        """The items of a collection, as Directus gives them.
+
+        Args:
+            collection: Such as ``articles``, or a system collection such as ``directus_users``.
+            parameters: Directus's query: ``fields``, ``filter``, ``sort``, ``limit``,
+                ``aggregate={"count": "*"}``, ``groupBy``, …
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        return await self.get(items_path(collection), _flat(parameters))
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return ",".join(str(entry) for entry in value)
+    return str(value)
+
+
+def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
+    """``aggregate={"count": "*"}`` as ``aggregate[count]=*``; the rest as it is."""
+    aggregate = parameters.pop("aggregate", None) or {}
+    return {**parameters, **{f"aggregate[{name}]": field for name, field in aggregate.items()}}
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()

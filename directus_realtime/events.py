@@ -1,0 +1,50 @@
+"""One change of one item, as one subscription sees it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Action = Literal["create", "update", "delete"]
+Origin = Literal["live", "catch-up", "snapshot", "replay"]
+Key = int | str
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change of one item.
+
+    Attributes:
+        id: Stays the same over redeliveries; use it to recognise one.
+        connection: Alias of the Directus server.
+        subscription: Name of the subscription that asked for it.
+        collection: Name of the collection.
+        action: ``create``, ``update`` or ``delete``.
+        key: The item's primary key, with the type of the column.
+        data: The fields that were asked for, as they were when Directus read them;
+            ``None`` for a delete.
+        origin: ``live``, ``catch-up``, ``snapshot`` or ``replay``.
+        received_at: When it came in; aware.
+        activity_id: Id of the row in Directus's activity log, where known.
+    """
+
+    connection: str
+    subscription: str
+    collection: str
+    action: Action
+    key: Key
+    data: dict[str, Any] | None = None
+    origin: Origin = "live"
+    id: str = field(default_factory=_new_id)
+    received_at: datetime = field(default_factory=_now)
+    activity_id: int | None = None

@@ -1,0 +1,101 @@
+"""The errors of this package.
+
+::
+
+    DirectusRealtimeError
+    ├── BadFrame                    a frame that is not what Directus sends
+    ├── EventFailed                 Directus could not send an event of a subscription
+    ├── RequestRefused              Directus answered a REST request with an error
+    ├── SubscriptionRefused         Directus, or a check before it, refused a subscription
+    └── ConnectionFailed            an attempt to connect failed; it may heal by itself
+        └── ConnectionImpossible    it cannot succeed until somebody changes something
+            └── CredentialsRefused  the token, or the e-mail and password, are not accepted
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadFrame",
+    "ConnectionFailed",
+    "ConnectionImpossible",
+    "CredentialsRefused",
+    "DirectusRealtimeError",
+    "EventFailed",
+    "RequestRefused",
+    "SubscriptionRefused",
+]
+
+
+class DirectusRealtimeError(Exception):
+    """Parent of every error of this package; never raised itself."""
+
+
+class BadFrame(DirectusRealtimeError):
+    """A frame could not be understood; its neighbours are not affected.
+
+    Args:
+        problem: What is wrong, as a sentence without a full stop.
+        excerpt: The frame, cut and without secrets.
+    """
+
+    def __init__(self, problem: str, excerpt: str) -> None:
+        self.problem = problem
+        self.excerpt = excerpt
+        super().__init__(f"{problem}: {excerpt}")
+
+
+class EventFailed(DirectusRealtimeError):
+    """Directus could not send an event; the subscription itself goes on.
+
+    Args:
+        code: Directus's error code such as ``FORBIDDEN``.
+        message: The server's own sentence.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"Directus could not send an event ({code}: {message})")
+
+
+class RequestRefused(DirectusRealtimeError):
+    """Directus answered a REST request with an error.
+
+    Args:
+        status: HTTP status.
+        code: Directus's error code such as ``FORBIDDEN``, or ``""``.
+        message: The server's own sentence.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        super().__init__(message or f"Directus answered with HTTP status {status}.")
+
+
+class SubscriptionRefused(DirectusRealtimeError):
+    """A subscription is not active, and why.
+
+    Args:
+        code: Directus's error code such as ``FORBIDDEN``, or one of ours:
+            ``NO_REPLY`` when the server never answered.
+        message: The server's own sentence, or ours.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+
+class ConnectionFailed(DirectusRealtimeError):
+    """An attempt to connect failed, or a connection was lost; trying again may help."""
+
+
+class ConnectionImpossible(ConnectionFailed):
+    """A connection that cannot succeed until its settings or the server's are changed."""
+
+
+class CredentialsRefused(ConnectionImpossible):
+    """Directus does not accept the token, or the e-mail and password."""

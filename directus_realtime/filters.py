@@ -1,0 +1,105 @@
+"""Django's ``Q`` as a Directus filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
+
+from directus_realtime.protocol.queries import Filter, check_filter
+
+# Django's lookup: Directus's operator and the one that means the opposite.
+_OPERATORS = {
+    "exact": ("_eq", "_neq"),
+    "in": ("_in", "_nin"),
+    "lt": ("_lt", "_gte"),
+    "lte": ("_lte", "_gt"),
+    "gt": ("_gt", "_lte"),
+    "gte": ("_gte", "_lt"),
+    "range": ("_between", "_nbetween"),
+    "contains": ("_contains", "_ncontains"),
+    "icontains": ("_icontains", "_nicontains"),
+    "startswith": ("_starts_with", "_nstarts_with"),
+    "istartswith": ("_istarts_with", "_nistarts_with"),
+    "endswith": ("_ends_with", "_nends_with"),
+    "iendswith": ("_iends_with", "_niends_with"),
+}
+_FUNCTIONS = frozenset({"year", "month", "week", "day", "weekday", "hour", "minute", "second"})
+# Lookups of Django that Directus has no operator for.
+_UNMAPPED = frozenset({"iexact", "regex", "iregex", "search", "date", "time", "quarter"})
+
+
+def to_directus_filter(condition: Q | Filter | None) -> Filter:
+    """A ``Q`` or a Directus filter, as a checked Directus filter.
+
+    Args:
+        condition: ``Q(status="published")``, ``{"status": {"_eq": "published"}}`` or
+            ``None`` for all items.
+
+    Raises:
+        ValueError: A lookup that Directus has no operator for, or an unknown operator.
+    """
+    if condition is None:
+        return {}
+    filter_ = _group(condition, negated=False) if isinstance(condition, Q) else condition
+    check_filter(filter_)
+    return filter_
+
+
+def _group(condition: Q, *, negated: bool) -> Filter:
+    negated = negated != condition.negated
+    if condition.connector == Q.XOR:
+        raise ValueError("Directus has no filter for Q's ^ (XOR).")
+    parts = [
+        _group(child, negated=negated) if isinstance(child, Q) else _condition(child, negated)
+        for child in condition.children
+    ]
+    if len(parts) <= 1:
+        return parts[0] if parts else {}
+    # De Morgan: not (a and b) is (not a) or (not b).
+    is_and = (condition.connector == Q.AND) != negated
+    return {"_and" if is_and else "_or": parts}
+
+
+def _condition(child: Any, negated: bool) -> Filter:
+    if not isinstance(child, tuple | list):
+        raise ValueError(f"{child!r} cannot be written as a Directus filter.")
+    lookup, value = child
+    path, operation = _operation(lookup, _plain(value), negated)
+    filter_: Filter = operation
+    for name in reversed(path):
+        filter_ = {name: filter_}
+    return filter_
+
+
+def _operation(lookup: str, value: Any, negated: bool) -> tuple[list[str], Filter]:
+    *path, last = lookup.split("__")
+    if last == "isnull" and path:
+        return _with_function(path), {"_null" if bool(value) != negated else "_nnull": True}
+    if last in _UNMAPPED and path:
+        raise ValueError(
+            f"The lookup {last!r} of {lookup!r} has no Directus operator. Mapped are: "
+            f"{', '.join([*sorted(_OPERATORS), 'isnull'])}; or write the Directus filter itself."
+        )
+    if last not in _OPERATORS or not path:
+        path, last = [*path, last], "exact"
+    if value is None and last == "exact":
+        return _with_function(path), {"_nnull" if negated else "_null": True}
+    return _with_function(path), {_OPERATORS[last][negated]: value}
+
+
+def _with_function(path: list[str]) -> list[str]:
+    """``["published_on", "year"]`` as Directus's ``["year(published_on)"]``."""
+    if len(path) > 1 and path[-1] in _FUNCTIONS:
+        return [*path[:-2], f"{path[-1]}({path[-2]})"]
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: dates, decimals and UUIDs become strings."""
+    if isinstance(value, str | int | float | bool | dict) or value is None:
+        return value
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return [_plain(entry) for entry in value]
+    return DjangoJSONEncoder().default(value)

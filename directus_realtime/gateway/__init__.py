@@ -1,0 +1,1 @@
+"""Hands group messages on to browsers."""

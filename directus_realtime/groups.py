@@ -1,0 +1,86 @@
+"""Names and messages of the Channels groups.
+
+Groups are hints: Channels delivers at most once. Each message carries the event's id,
+so a browser can recognise what it has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from directus_realtime.events import Event, Key
+
+#: Channels allows fewer than this many characters.
+MAX_LENGTH = 100
+
+_PREFIX = "directus"
+_DEFAULT_CONNECTION = "default"
+_LEGAL_PART = re.compile(r"[A-Za-z0-9_-]+")
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def group_name(collection: str, *, key: Key | None = None, connection: str = "default") -> str:
+    """The group that carries the changes of a collection, or of one item of it.
+
+    Args:
+        collection: Such as ``articles``.
+        key: Primary key of the one item; ``42`` and ``"42"`` are the same item.
+        connection: Alias of the Directus server.
+
+    Returns:
+        ``directus.articles``, ``directus.articles.42``, ``directus-blog.articles`` for
+        the connection ``blog``; parts that Channels does not allow are hashed.
+    """
+    prefix = _PREFIX if connection == _DEFAULT_CONNECTION else f"{_PREFIX}-{connection}"
+    parts = [collection] if key is None else [collection, str(key)]
+    name = ".".join([prefix, *parts])
+    if len(name) < MAX_LENGTH and all(_LEGAL_PART.fullmatch(part) for part in parts):
+        return name
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
+    return f"{prefix}.sha256.{digest[:32]}"
+
+
+def connection_group_name(connection: str = "default") -> str:
+    """The group that carries the state of a connection."""
+    return f"{_PREFIX}-connection.{connection}"
+
+
+def is_legal_group_name(name: str) -> bool:
+    """Whether Channels takes a name for a group."""
+    return len(name) < MAX_LENGTH and _LEGAL_NAME.fullmatch(name) is not None
+
+
+def event_groups(event: Event, own_group: str = "") -> tuple[str, str]:
+    """Where an event is sent: the collection's group (or the subscription's own) and the item's."""
+    return (
+        own_group or group_name(event.collection, connection=event.connection),
+        group_name(event.collection, key=event.key, connection=event.connection),
+    )
+
+
+def event_message(event: Event) -> dict[str, Any]:
+    """The group message of an event; consumers handle it as ``directus_event``."""
+    return {
+        "type": "directus.event",
+        "id": event.id,
+        "connection": event.connection,
+        "subscription": event.subscription,
+        "collection": event.collection,
+        "action": event.action,
+        "key": event.key,
+        "data": event.data,
+        "origin": event.origin,
+        "received_at": event.received_at.isoformat(),
+    }
+
+
+def connection_message(connection: str, state: str, reason: str) -> dict[str, Any]:
+    """The group message of a connection's state; consumers handle it as ``directus_connection``."""
+    return {
+        "type": "directus.connection",
+        "connection": connection,
+        "state": state,
+        "reason": reason,
+    }

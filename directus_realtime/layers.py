@@ -1,0 +1,151 @@
+"""A channel layer that needs no server: each web process follows the inbox.
+
+::
+
+    CHANNEL_LAYERS = {"default": {"BACKEND": "directus_realtime.layers.InboxChannelLayer"}}
+
+Within a process it is Channels' in-memory layer. Across processes it carries what this
+app sends, events and connection states, and nothing else: where there is a member, the
+process polls the inbox by id and hands new rows to its own groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from channels.layers import InMemoryChannelLayer
+from django.db import DatabaseError, close_old_connections
+
+from directus_realtime.groups import (
+    connection_group_name,
+    connection_message,
+    event_groups,
+    event_message,
+)
+
+logger = logging.getLogger("directus_realtime.layers")
+
+#: Seconds between two looks at the inbox.
+POLL_INTERVAL = 0.1
+#: Looks at the inbox between two looks at the connections.
+_STATUS_EVERY = 5
+#: Rows of one look.
+_BATCH = 500
+#: Seconds between two looks while the database is away.
+_RETRY_INTERVAL = 2.0
+
+_Outgoing = list[tuple[str, dict[str, Any]]]
+
+
+class InboxChannelLayer(InMemoryChannelLayer):
+    """The in-memory layer, fed from the inbox.
+
+    Args:
+        poll_interval: Seconds between two looks at the inbox.
+        capacity: Messages that may wait for one consumer; further ones are dropped.
+    """
+
+    def __init__(
+        self, *, poll_interval: float = POLL_INTERVAL, capacity: int = 1000, **kwargs: Any
+    ) -> None:
+        super().__init__(capacity=capacity, **kwargs)  # type: ignore[no-untyped-call]
+        self._poll_interval = poll_interval
+        self._follower: asyncio.Task[None] | None = None
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Add a member, and follow the inbox from now on."""
+        if self._follower is None or self._follower.done() or _is_foreign(self._follower):
+            # The cursor is set before the member may be told that it has joined.
+            cursor = await sync_to_async(InboxCursor.at_end)()
+            self._follower = asyncio.create_task(self._follow(cursor), name="directus-inbox")
+        await super().group_add(group, channel)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+        await super().close()  # type: ignore[no-untyped-call]
+
+    async def _follow(self, cursor: InboxCursor) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(self._poll_interval)
+            try:
+                messages = await sync_to_async(cursor.read)(looks % _STATUS_EVERY == 0)
+            except DatabaseError as error:
+                logger.warning("The inbox cannot be read: %s", error)
+                await asyncio.sleep(_RETRY_INTERVAL)
+                continue
+            looks += 1
+            for group, message in messages:
+                await self.group_send(group, message)  # type: ignore[no-untyped-call]
+            if not any(self.groups.values()):
+                return
+
+
+class InboxCursor:
+    """What of the inbox, and of the connections' states, has been read.
+
+    Args:
+        last_id: Id of the last row that was read.
+    """
+
+    def __init__(self, last_id: int) -> None:
+        self._last_id = last_id
+        self._states: dict[str, tuple[str, str]] = {}
+
+    @classmethod
+    def at_end(cls) -> InboxCursor:
+        """A cursor behind everything that was sent already."""
+        from directus_realtime.models import InboxEvent
+
+        newest = InboxEvent.objects.filter(sent_at__isnull=False).order_by("-id").first()
+        cursor = cls(newest.pk if newest else 0)
+        cursor._new_states()
+        return cursor
+
+    def read(self, with_states: bool) -> _Outgoing:
+        """What is new, in order.
+
+        Args:
+            with_states: Also look at the connections' states.
+
+        Returns:
+            Pairs of group and message.
+        """
+        close_old_connections()
+        return [*self._new_events(), *(self._new_states() if with_states else [])]
+
+    def _new_events(self) -> _Outgoing:
+        from directus_realtime.models import InboxEvent
+
+        outgoing: _Outgoing = []
+        for row in InboxEvent.objects.filter(id__gt=self._last_id).order_by("id")[:_BATCH]:
+            if row.sent_at is None:
+                break  # not delivered yet; the rows behind it wait, so that order is kept
+            event = row.to_event()
+            message = event_message(event)
+            outgoing += [(group, message) for group in event_groups(event, row.group)]
+            self._last_id = row.pk
+        return outgoing
+
+    def _new_states(self) -> _Outgoing:
+        from directus_realtime.models import ConnectionStatus
+
+        outgoing: _Outgoing = []
+        for status in ConnectionStatus.objects.all():
+            state = (status.current_state, status.current_reason)
+            if self._states.get(status.alias) != state:
+                self._states[status.alias] = state
+                message = connection_message(status.alias, *state)
+                outgoing.append((connection_group_name(status.alias), message))
+        return outgoing
+
+
+def _is_foreign(task: asyncio.Task[None]) -> bool:
+    """Whether a task belongs to a loop that is gone (each test has its own)."""
+    return task.get_loop() is not asyncio.get_running_loop()

@@ -1,0 +1,1 @@
+"""The process of ``directus_listen``: from the client into the inbox, and out again."""

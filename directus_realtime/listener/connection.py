@@ -1,0 +1,267 @@
+"""One Directus server in the listener: its client, and the subscriptions on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from time import monotonic
+
+from django.utils import timezone
+
+from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.states import StateChange
+from directus_realtime.client.subscription import ClientSubscription, SubscriptionState
+from directus_realtime.events import Event
+from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.listener.database import DatabaseThread
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.notices import Notices
+from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
+from directus_realtime.settings import ConnectionSettings
+from directus_realtime.signals import (
+    directus_connection_changed,
+    directus_gap_detected,
+    directus_subscription_failed,
+)
+
+logger = logging.getLogger("directus_realtime.listener")
+event_logger = logging.getLogger("directus_realtime.listener.events")
+
+#: Seconds between two comparisons of wanted and active.
+RECONCILE_INTERVAL = 1.0
+#: Seconds; ceilings of the first and the last delay until a refused one is asked for again.
+_RETRY_BASE, _RETRY_CEILING = 10.0, 300.0
+
+
+class ListenedConnection:
+    """Keeps the subscriptions of one connection equal to the wanted ones.
+
+    Args:
+        settings: Of the connection.
+        database: The thread to read the wanted subscriptions in.
+        inbox: Takes the events.
+        notices: Sends the signals.
+        on_state: Called with each change of state.
+        last_alive: When a listener last had this connection, for the gap since then.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        database: DatabaseThread,
+        inbox: Inbox,
+        notices: Notices,
+        on_state: Callable[[str, StateChange], None],
+        last_alive: datetime | None,
+    ) -> None:
+        self.alias = settings.alias
+        self.client = DirectusClient(
+            settings.url,
+            token=settings.token,
+            email=settings.email,
+            password=settings.password,
+            name=settings.alias,
+            options=settings.client_options(),
+            on_error=self._stray_error,
+        )
+        self._database = database
+        self._inbox = inbox
+        self._notices = notices
+        self._on_state = on_state
+        self._active: dict[str, tuple[Wanted, ClientSubscription]] = {}
+        self._reported: dict[str, SubscriptionState] = {}
+        self._refusals: dict[str, str] = {}
+        self._retries: dict[str, tuple[float, Iterator[float]]] = {}
+        self._gap_since = last_alive
+        self._changed = asyncio.Event()
+        self.errors = 0
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            ConnectionImpossible: The connection cannot be had.
+        """
+        watching = asyncio.create_task(self._watch_states())
+        reconciling = asyncio.create_task(self._reconcile_for_ever())
+        tasks = {self.client.start(), watching, reconciling}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            reconciling.cancel()
+            await self.client.disconnect()
+            # The last change is published by disconnect(); the stream ends by itself.
+            await asyncio.gather(watching, reconciling, return_exceptions=True)
+
+    def subscription_states(self) -> dict[str, tuple[str, str]]:
+        """State and error of each active subscription, by name."""
+        return {
+            wanted.name: (subscription.state.value, str(subscription.error or ""))
+            for wanted, subscription in self._active.values()
+        }
+
+    # Wanted and active
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            wanted = await self._database.run_surely(wanted_subscriptions, self.alias)
+            self._reconcile(wanted)
+            self._report_subscriptions()
+            self._retry_refused()
+            self._announce_gap()
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        """Wait for the next look; what the server confirms or refuses is told at once."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(RECONCILE_INTERVAL):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _reconcile(self, wanted: dict[str, Wanted]) -> None:
+        for uid in self._active.keys() - wanted.keys():
+            old, subscription = self._active.pop(uid)
+            self.client.unsubscribe(subscription)
+            self._reported.pop(uid, None)
+            self._retries.pop(uid, None)
+            self._refusals.pop(uid, None)
+            logger.info("%s  unsubscribed %s", self.alias, old.name)
+        for uid in sorted(wanted.keys() - self._active.keys()):
+            self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
+
+    def _subscribe(self, wanted: Wanted) -> ClientSubscription:
+        def on_event(event: Event) -> None:
+            event_logger.debug(
+                "%s  %s %s %s (%s)",
+                event.connection,
+                event.action,
+                event.collection,
+                event.key,
+                event.subscription,
+            )
+            self._inbox.put(event, wanted.group)
+
+        def on_error(error: DirectusRealtimeError) -> None:
+            if not isinstance(error, SubscriptionRefused):
+                self.errors += 1
+                logger.warning("%s  %s: %s", self.alias, wanted.name, error)
+
+        return self.client.add(
+            wanted.query,
+            uid=wanted.uid,
+            name=wanted.name,
+            on_event=on_event,
+            on_error=on_error,
+            on_state=self._changed.set,
+        )
+
+    def _stray_error(self, error: DirectusRealtimeError) -> None:
+        self.errors += 1
+        logger.warning("%s  %s", self.alias, error)
+
+    # What is told
+
+    def _report_subscriptions(self) -> None:
+        for uid, (wanted, subscription) in self._active.items():
+            if self._reported.get(uid) is not subscription.state:
+                self._reported[uid] = subscription.state
+                self._report(wanted, subscription)
+
+    def _report(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        if subscription.state is SubscriptionState.SUBSCRIBED:
+            self._retries.pop(wanted.uid, None)
+            self._refusals.pop(wanted.uid, None)
+            events = ", ".join(wanted.query.events)
+            logger.info(
+                "%s  subscribed %s: %s (%s)",
+                self.alias,
+                wanted.name,
+                wanted.query.collection,
+                events,
+            )
+        elif subscription.state is SubscriptionState.REFUSED:
+            self._schedule_retry(wanted.uid)
+            if self._refusals.get(wanted.uid) == str(subscription.error):
+                return  # tried again, with the same answer
+            self._refusals[wanted.uid] = str(subscription.error)
+            logger.error("%s  refused %s: %s", self.alias, wanted.name, subscription.error)
+            self._notices.put(
+                directus_subscription_failed,
+                wanted.query.collection,
+                subscription=wanted.name,
+                error=str(subscription.error),
+            )
+
+    def _schedule_retry(self, uid: str) -> None:
+        _, delays = self._retries.get(uid) or (0.0, full_jitter(_RETRY_BASE, 2, _RETRY_CEILING))
+        self._retries[uid] = monotonic() + 1 + next(delays), delays
+
+    def _retry_refused(self) -> None:
+        for uid, (when, _) in self._retries.items():
+            _, subscription = self._active[uid]
+            if subscription.state is SubscriptionState.REFUSED and monotonic() >= when:
+                self.client.retry(subscription)
+                self._reported[uid] = SubscriptionState.WAITING
+
+    async def _watch_states(self) -> None:
+        async for change in self.client.states():
+            self._tell(change)
+
+    def _tell(self, change: StateChange) -> None:
+        if change.state is ConnectionState.CONNECTED:
+            server = self.client.server
+            logger.info(
+                "%s  connected to %s (Directus %s) as %s",
+                self.alias,
+                self.client.url,
+                (server and server.version) or "of an unknown version",
+                self.client.identity,
+            )
+        elif change.state is ConnectionState.RECONNECTING:
+            logger.warning("%s  reconnecting: %s", self.alias, change.reason)
+        elif change.reason:
+            logger.error("%s  disconnected: %s", self.alias, change.reason)
+        if change.state is not ConnectionState.CONNECTED:
+            self._gap_since = self._gap_since or self.client.last_heard_at
+        self._notices.put(
+            directus_connection_changed,
+            self.alias,
+            connection=self.alias,
+            state=change.state.value,
+            reason=change.reason,
+        )
+        self._on_state(self.alias, change)
+
+    def _announce_gap(self) -> None:
+        """Say from when to when events may have been missed, once all is subscribed again."""
+        states = [subscription.state for _, subscription in self._active.values()]
+        if (
+            self._gap_since is None
+            or not self.client.is_connected
+            or SubscriptionState.WAITING in states
+        ):
+            return
+        since, self._gap_since = self._gap_since, None
+        if SubscriptionState.SUBSCRIBED not in states:
+            return
+        until = timezone.now()
+        logger.warning(
+            "%s  events of the last %.1f s may have been missed",
+            self.alias,
+            (until - since).total_seconds(),
+        )
+        self._notices.put(
+            directus_gap_detected,
+            self.alias,
+            connection=self.alias,
+            since=since,
+            until=until,
+            recovered=False,
+        )

@@ -1,0 +1,83 @@
+"""A thread of its own for database work, with a connection that is kept healthy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import reset_queries as forget_queries
+
+from directus_realtime.client.backoff import full_jitter
+
+logger = logging.getLogger("directus_realtime.listener")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: What a lost database looks like; everything else is a mistake of ours.
+DATABASE_IS_AWAY = (OperationalError, InterfaceError)
+#: Seconds; the longest wait between two tries while the database is away.
+_CEILING = 5.0
+
+
+class DatabaseThread:
+    """Runs functions one after another in one thread.
+
+    Django's connections belong to threads, so the thread that uses a connection is also
+    the one that must look after it: nothing else closes it in a command without requests.
+
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"directus-{name}")
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in the thread."""
+
+        def in_thread() -> T:
+            close_old_connections()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                if settings.DEBUG:
+                    forget_queries()
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, in_thread)
+
+    async def run_surely(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like :meth:`run`, again and again while the database is away.
+
+        The function must be one that may run twice: the answer of a commit can get lost.
+        """
+        delays = full_jitter(ceiling=_CEILING)
+        is_away = False
+        while True:
+            try:
+                result = await self.run(work, *args, **kwargs)
+            except DATABASE_IS_AWAY as error:
+                if not is_away:
+                    logger.warning("The database is away (%s); waiting for it.", _line(error))
+                is_away = True
+                await asyncio.sleep(next(delays))
+            else:
+                if is_away:
+                    logger.info("The database is back.")
+                return result
+
+    async def aclose(self) -> None:
+        """Close the thread's connections and end it."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, connections.close_all)
+        self._executor.shutdown(wait=False)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,218 @@
+"""The way out: pending events are handed to receivers and groups, and marked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from directus_realtime.events import Event
+from directus_realtime.listener import outcomes
+from directus_realtime.listener.database import DatabaseThread
+from directus_realtime.listener.outcomes import Item, Outcomes, RetryPolicy
+from directus_realtime.listener.receivers import Call, Failure, calls_for
+from directus_realtime.listener.sending import GroupSender
+from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.listener")
+
+T = TypeVar("T")
+
+#: Events of one read.
+BATCH_SIZE = 200
+#: Seconds of receivers' work after which outcomes are written down; what a crash repeats.
+SLICE = 0.05
+#: Seconds between two looks for work that nobody announced (retries, the admin).
+LOOK_INTERVAL = 1.0
+#: Seconds without an outcome after which the log says so.
+PATIENCE = 30.0
+
+
+@dataclass
+class Job:
+    """One row on its way to its receivers.
+
+    Attributes:
+        failures: What the receivers of this attempt raised.
+    """
+
+    row: InboxEvent
+    event: Event
+    item: Item
+    calls: list[Call]
+    failures: list[Failure] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, row: InboxEvent) -> Job:
+        """The job of a row; of one that was tried before, only what failed is wanted."""
+        event = row.to_event()
+        calls = calls_for(event, set(row.failures) or None)
+        return cls(row, event, outcomes.item_of(row), calls)
+
+    @property
+    def has_async_calls(self) -> bool:
+        """Whether some receivers are ``async def``."""
+        return any(call.is_async for call in self.calls)
+
+    def run_sync(self) -> None:
+        """Call the ``def`` receivers, in the thread of the caller."""
+        found = [call.run() for call in self.calls if not call.is_async]
+        self.failures += [failure for failure in found if failure]
+
+    async def run_async(self) -> None:
+        """Call the ``async def`` receivers."""
+        found = await asyncio.gather(*(call.arun() for call in self.calls if call.is_async))
+        self.failures += [failure for failure in found if failure]
+
+
+class Delivery:
+    """Hands stored events to receivers and groups, in order for each item.
+
+    Args:
+        database: The thread in which ``def`` receivers run.
+        policies: For each connection that is delivered, how failures are retried.
+        sender: Sends to groups.
+    """
+
+    def __init__(
+        self, database: DatabaseThread, policies: dict[str, RetryPolicy], sender: GroupSender
+    ) -> None:
+        self._database = database
+        self._policies = policies
+        self._sender = sender
+        self._blocked: set[Item] = set()
+        self._work_arrived = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that there is something to deliver."""
+        self._work_arrived.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Deliver until told to stop; the delivery at hand is finished first."""
+        aliases = list(self._policies)
+        self._blocked = await self._database.run_surely(outcomes.blocked_items, aliases)
+        while not stopping.is_set():
+            self._work_arrived.clear()
+            rows = await self._database.run_surely(outcomes.due_rows, aliases, BATCH_SIZE)
+            if rows:
+                await self._deliver(rows, stopping)
+            else:
+                await self._wait_for_work()
+
+    async def _wait_for_work(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_INTERVAL):
+                await self._work_arrived.wait()
+        except TimeoutError:
+            pass
+
+    async def _deliver(self, rows: list[InboxEvent], stopping: asyncio.Event) -> None:
+        waiting = deque(Job.of(row) for row in rows)
+        while waiting and not stopping.is_set():
+            await self._deliver_slice(waiting)
+
+    async def _deliver_slice(self, waiting: deque[Job]) -> None:
+        """Deliver some jobs from the left, and write down what became of them."""
+        held = self._take_held(waiting)
+        jobs = self._take_slice(waiting)
+        tried = jobs
+        if any(not call.is_async for job in jobs for call in job.calls):
+            tried = await self._patiently(self._database.run(run_slice, jobs))
+            waiting.extendleft(reversed(jobs[len(tried) :]))
+        await self._patiently(asyncio.gather(*(job.run_async() for job in tried)))
+        await self._sender.send_events(
+            (job.event, job.row.group) for job in [*held, *tried] if job.row.sent_at is None
+        )
+        await self._write_down(tried, held)
+
+    def _take_held(self, waiting: deque[Job]) -> list[Job]:
+        """The jobs from the left that an earlier event of their item holds back."""
+        held = []
+        while waiting and self._is_held(waiting[0]):
+            held.append(waiting.popleft())
+        return held
+
+    def _take_slice(self, waiting: deque[Job]) -> list[Job]:
+        """The jobs from the left that may run together: those of one item may not.
+
+        Where an item comes a second time, its first event must have succeeded with all
+        of its receivers; only ``def`` receivers are known to be through by then.
+        """
+        jobs: list[Job] = []
+        items: set[Item] = set()
+        has_async_calls = False
+        while waiting and not self._is_held(waiting[0]):
+            job = waiting[0]
+            has_async_calls = has_async_calls or job.has_async_calls
+            if has_async_calls and job.item in items:
+                break
+            items.add(job.item)
+            jobs.append(waiting.popleft())
+        return jobs
+
+    def _is_held(self, job: Job) -> bool:
+        return job.item in self._blocked and not job.row.failures
+
+    async def _write_down(self, tried: Sequence[Job], held: Sequence[Job]) -> None:
+        found = Outcomes(held=[job.row for job in held])
+        for job in tried:
+            if job.item in self._blocked and not job.row.failures:
+                # An earlier event of the item failed in the same slice.
+                found.held.append(job.row)
+                continue
+            is_final = found.add(job.row, job.failures, self._policies[job.row.connection])
+            self._report(job)
+            if is_final and job.item in self._blocked:
+                self._blocked.discard(job.item)
+                found.released.append(job.item)
+            elif not is_final:
+                self._blocked.add(job.item)
+        await self._database.run_surely(outcomes.write, found)
+
+    @staticmethod
+    def _report(job: Job) -> None:
+        for failure in job.failures:
+            logger.warning(
+                "The receiver %s failed for %s %s %s (try %d): %s",
+                failure.receiver,
+                job.event.collection,
+                job.event.key,
+                job.event.action,
+                job.row.attempts,
+                failure.error,
+            )
+
+    async def _patiently(self, work: Awaitable[T]) -> T:
+        """Wait for receivers, and say so when it takes long; they cannot be interrupted."""
+        task = asyncio.ensure_future(work)
+        for waited in itertools.count(1):
+            done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+            if done:
+                break
+            logger.warning("Delivery waits for a receiver since %d s.", waited * PATIENCE)
+        return task.result()
+
+
+def run_slice(jobs: Sequence[Job]) -> list[Job]:
+    """Run the ``def`` receivers of jobs, in order, until :data:`SLICE` is used up.
+
+    Returns:
+        The jobs that were dealt with; of an item that failed, later ones were not called.
+    """
+    until = monotonic() + SLICE
+    tried: list[Job] = []
+    failed: set[Item] = set()
+    for job in jobs:
+        if tried and monotonic() >= until:
+            break
+        if job.item not in failed:
+            job.run_sync()
+        if job.failures:
+            failed.add(job.item)
+        tried.append(job)
+    return tried

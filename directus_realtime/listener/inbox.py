@@ -1,0 +1,106 @@
+"""The way in: events from the socket are stored before anything is done with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import DataError, transaction
+
+from directus_realtime.events import Event
+from directus_realtime.listener.database import DatabaseThread
+from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Events of one write.
+BATCH_SIZE = 500
+
+
+@dataclass
+class Tally:
+    """What came in for one subscription since it was last written down."""
+
+    events: int = 0
+    last_event_at: datetime | None = None
+
+
+class Inbox:
+    """Takes events at once and stores them in batches, in a thread of their own.
+
+    A batch is whatever came in while the one before was written, so a lone event is not
+    kept waiting and a burst costs few transactions.
+
+    Args:
+        database: The thread to write in.
+        on_stored: Called after each write.
+    """
+
+    def __init__(self, database: DatabaseThread, on_stored: Callable[[], None]) -> None:
+        self._database = database
+        self._on_stored = on_stored
+        self._waiting: deque[InboxEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._tallies: dict[str, Tally] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Events that are received and not stored yet."""
+        return len(self._waiting)
+
+    def put(self, event: Event, group: str = "") -> None:
+        """Take an event; never blocks."""
+        self._waiting.append(InboxEvent.from_event(event, group))
+        self._arrived.set()
+
+    def take_tallies(self) -> dict[str, Tally]:
+        """What was stored since the last call, by subscription."""
+        tallies, self._tallies = self._tallies, {}
+        return tallies
+
+    async def run(self) -> None:
+        """Store what comes in, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store everything that has come in."""
+        self._arrived.clear()
+        while self._waiting:
+            size = min(BATCH_SIZE, len(self._waiting))
+            batch = [self._waiting[index] for index in range(size)]
+            await self._database.run_surely(store, batch)
+            # Only now: a cancelled write must find them here again.
+            for row in batch:
+                self._waiting.popleft()
+                self._count(row)
+            self._on_stored()
+
+    def _count(self, row: InboxEvent) -> None:
+        tally = self._tallies.setdefault(row.subscription, Tally())
+        tally.events += 1
+        tally.last_event_at = row.received_at
+
+
+def store(rows: list[InboxEvent]) -> None:
+    """Write rows; those that are stored already, by a write whose answer got lost, stay."""
+    try:
+        with transaction.atomic():
+            InboxEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    except DataError:
+        # One row that the database cannot hold must not take its neighbours along.
+        for row in rows:
+            _store_alone(row)
+
+
+def _store_alone(row: InboxEvent) -> None:
+    try:
+        with transaction.atomic():
+            InboxEvent.objects.bulk_create([row], ignore_conflicts=True)
+    except DataError as error:
+        logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)

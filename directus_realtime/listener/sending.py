@@ -1,0 +1,85 @@
+"""Sends events and connection states to their Channels groups."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from directus_realtime.events import Event
+from directus_realtime.groups import (
+    connection_group_name,
+    connection_message,
+    event_groups,
+    event_message,
+)
+from directus_realtime.layers import InboxChannelLayer
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds that the layer may take for one batch of messages.
+TIMEOUT = 5.0
+
+
+class GroupSender:
+    """Sends to the default channel layer; a layer that is away delays nothing for long.
+
+    Groups are hints, so a message that cannot be sent is dropped. The first failure and
+    the recovery are logged, not each message.
+    """
+
+    def __init__(self) -> None:
+        layer = get_channel_layer()
+        # Whoever uses that layer reads the inbox by itself.
+        self._layer = None if isinstance(layer, InboxChannelLayer) else layer
+        self._is_away = False
+        self.dropped = 0
+
+    async def send_events(self, events: Iterable[tuple[Event, str]]) -> None:
+        """Send events to their groups.
+
+        Args:
+            events: Each with the own group of its subscription, or ``""``.
+        """
+        await self._send(
+            (group, event_message(event))
+            for event, own_group in events
+            for group in event_groups(event, own_group)
+        )
+
+    async def send_state(self, connection: str, state: str, reason: str) -> None:
+        """Send a connection's state to its group."""
+        message = connection_message(connection, state, reason)
+        await self._send([(connection_group_name(connection), message)])
+
+    async def aclose(self) -> None:
+        """Close the layer's connections of this loop, where it has any."""
+        if close := getattr(self._layer, "close_pools", None):
+            await close()
+
+    async def _send(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        if self._layer is None:
+            return
+        sends = [self._layer.group_send(group, message) for group, message in messages]
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                results = await asyncio.gather(*sends, return_exceptions=True)
+        except TimeoutError as error:
+            results = [error] * len(sends)
+        self._note([error for error in results if isinstance(error, BaseException)])
+
+    def _note(self, errors: list[BaseException]) -> None:
+        self.dropped += len(errors)
+        if errors and not self._is_away:
+            logger.warning(
+                "Group messages cannot be sent and are dropped: %s: %s",
+                type(errors[0]).__name__,
+                errors[0],
+            )
+        elif not errors and self._is_away:
+            logger.info("Group messages are sent again; %d were dropped.", self.dropped)
+            self.dropped = 0
+        self._is_away = bool(errors)

@@ -1,0 +1,43 @@
+"""SIGTERM and SIGINT: the first asks to stop, the second forces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+logger = logging.getLogger("directus_realtime.listener")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Set an event on the first signal; end the process on the second.
+
+    The handlers only set a flag: raising in the middle of a commit would be worse than
+    waiting. Outside the main thread, where Python allows no handlers, nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        if stopping.is_set():
+            logger.warning("%s again: stopping at once.", number.name)
+            os._exit(128 + number)
+        logger.info("%s: finishing the delivery at hand.", number.name)
+        stopping.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,112 @@
+"""Writes down how the connections and subscriptions stand, for the admin and other processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from directus_realtime.listener.connection import ListenedConnection
+from directus_realtime.listener.database import DatabaseThread
+from directus_realtime.listener.inbox import Inbox, Tally
+from directus_realtime.listener.wanted import write_states, write_tallies
+from directus_realtime.models import ConnectionStatus
+
+#: Seconds between two heartbeats.
+HEARTBEAT_INTERVAL = 2.0
+#: Seconds between a change and its writing.
+_SETTLE = 0.1
+
+States = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How one connection stands at a moment; plain values, for the database thread."""
+
+    alias: str
+    status: dict[str, object]
+    subscriptions: States
+
+
+class StatusWriter:
+    """Keeps the rows of :class:`ConnectionStatus` and the subscriptions' state columns true.
+
+    Args:
+        database: The thread to write in.
+        inbox: Counts the events.
+        connections: What to write about.
+    """
+
+    def __init__(
+        self, database: DatabaseThread, inbox: Inbox, connections: Iterable[ListenedConnection]
+    ) -> None:
+        self._database = database
+        self._inbox = inbox
+        self._connections = list(connections)
+        self._written: dict[str, States] = {}
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that something changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write every two seconds and soon after each change, until cancelled."""
+        while True:
+            await self.write()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(HEARTBEAT_INTERVAL):
+                    await self._changed.wait()
+                await asyncio.sleep(_SETTLE)
+            except TimeoutError:
+                pass
+
+    async def write(self) -> None:
+        """Write down how things stand now."""
+        snapshots = [self._snapshot(connection) for connection in self._connections]
+        await self._database.run_surely(_write, snapshots, self._inbox.take_tallies())
+        for snapshot in snapshots:
+            self._written.setdefault(snapshot.alias, {})
+            self._written[snapshot.alias] = {
+                **self._written[snapshot.alias],
+                **snapshot.subscriptions,
+            }
+
+    def _snapshot(self, connection: ListenedConnection) -> Snapshot:
+        client = connection.client
+        states = connection.subscription_states()
+        written = self._written.get(connection.alias, {})
+        return Snapshot(
+            alias=connection.alias,
+            status={
+                "state": client.state.value,
+                "reason": client.reason,
+                "changed_at": client.changed_at,
+                "url": client.url,
+                "version": client.server.version if client.server else "",
+                "identity": client.identity,
+            },
+            subscriptions={n: state for n, state in states.items() if written.get(n) != state},
+        )
+
+
+def last_heartbeats() -> dict[str, datetime]:
+    """When a listener last wrote, by alias."""
+    return dict(ConnectionStatus.objects.values_list("alias", "heartbeat_at"))
+
+
+def _write(snapshots: list[Snapshot], tallies: Mapping[str, Tally]) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        for snapshot in snapshots:
+            ConnectionStatus.objects.update_or_create(
+                alias=snapshot.alias, defaults={**snapshot.status, "heartbeat_at": now}
+            )
+            write_states(snapshot.subscriptions, snapshot.alias)
+        write_tallies(tallies)

@@ -1,0 +1,68 @@
+"""The subscriptions that are wanted now, and the writing down of how they stand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from directus_realtime.listener.inbox import Tally
+from directus_realtime.models import DirectusSubscription
+from directus_realtime.protocol.messages import encode
+from directus_realtime.protocol.queries import Query
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One subscription to be had.
+
+    Attributes:
+        uid: Names the subscription and what it asks for, so that a changed one gets
+            another; stable over restarts.
+        name: Of the subscription.
+        query: What is asked for.
+        group: Own Channels group, or ``""``.
+    """
+
+    uid: str
+    name: str
+    query: Query
+    group: str
+
+    @classmethod
+    def of(cls, row: DirectusSubscription) -> Wanted:
+        """What a row asks for."""
+        query = row.to_query()
+        content = encode({"pk": row.pk, "name": row.name, "query": repr(query), "group": row.group})
+        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+        return cls(f"{row.pk}-{digest}", row.name, query, row.group)
+
+
+def wanted_subscriptions(alias: str) -> dict[str, Wanted]:
+    """The enabled subscriptions of a connection, by uid."""
+    rows = DirectusSubscription.objects.filter(connection=alias, enabled=True)
+    wanted = [Wanted.of(row) for row in rows if row.actions]
+    return {entry.uid: entry for entry in wanted}
+
+
+def write_states(states: Mapping[str, tuple[str, str]], alias: str) -> None:
+    """Write down the state and the error of subscriptions, by name."""
+    rows = DirectusSubscription.objects.filter(connection=alias)
+    with transaction.atomic():
+        for name, (state, error) in states.items():
+            rows.filter(name=name).update(state=state, last_error=error)
+
+
+def write_tallies(tallies: Mapping[str, Tally]) -> None:
+    """Add to the counts of subscriptions, by name."""
+    with transaction.atomic():
+        for name, tally in tallies.items():
+            values: dict[str, Any] = {
+                "event_count": F("event_count") + tally.events,
+                "last_event_at": tally.last_event_at,
+            }
+            DirectusSubscription.objects.filter(name=name).update(**values)

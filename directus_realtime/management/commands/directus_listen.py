@@ -1,0 +1,62 @@
+"""``python manage.py directus_listen``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.shutdown import stop_on_signals
+from directus_realtime.management.output import print_logs
+from directus_realtime.settings import aliases, connection_settings
+
+
+class Command(BaseCommand):
+    """Listens to Directus until SIGTERM or SIGINT.
+
+    Exit status: 0 after a stop that was asked for, 1 where no connection can succeed.
+    """
+
+    help = (
+        "Listen to Directus and turn every item change into Django signals and Channels "
+        "group messages. Stop it with SIGTERM or Ctrl-C."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--connection",
+            action="append",
+            metavar="ALIAS",
+            help="Listen to this connection only; may be given more than once (default: all).",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            connections = [connection_settings(a) for a in options["connection"] or aliases()]
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        if not connections:
+            raise CommandError("There is no connection in DIRECTUS_REALTIME.")
+        with print_logs(self.stdout, self.style, options["verbosity"]):
+            try:
+                asyncio.run(_listen(Listener(connections)))
+            except ConnectionImpossible as error:
+                raise CommandError(str(error)) from None
+            except TimeoutError:
+                # A receiver hangs in a thread, which Python would wait for at exit.
+                self.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
+            self.stdout.write("Stopped.")
+
+
+async def _listen(listener: Listener) -> None:
+    stopping = asyncio.Event()
+    with stop_on_signals(stopping):
+        await listener.run(stopping)

@@ -1,0 +1,276 @@
+"""The tables: what to listen to, what came in, and how the connections stand."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from directus_realtime.events import Event
+from directus_realtime.groups import is_legal_group_name
+from directus_realtime.protocol.messages import ACTIONS, Action
+from directus_realtime.protocol.queries import Query, check_filter
+from directus_realtime.settings import DEFAULT_ALIAS, aliases
+
+#: A listener that did not write for this long is taken for dead.
+HEARTBEAT_LIMIT = timedelta(seconds=5)
+
+
+class SubscriptionState(models.TextChoices):
+    """What the listener last said of a subscription."""
+
+    WAITING = "waiting", _("waiting")
+    SUBSCRIBED = "subscribed", _("subscribed")
+    REFUSED = "refused", _("refused")
+
+
+class DirectusSubscription(models.Model):
+    """What to listen to: a collection, actions, a filter and fields."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    connection = models.CharField(
+        _("connection"),
+        max_length=40,
+        default=DEFAULT_ALIAS,
+        help_text=_("A key of the setting DIRECTUS_REALTIME."),
+    )
+    collection = models.CharField(
+        _("collection"), max_length=100, help_text=_("Such as articles or directus_users.")
+    )
+    on_create = models.BooleanField(_("on create"), default=True)
+    on_update = models.BooleanField(_("on update"), default=True)
+    on_delete = models.BooleanField(
+        _("on delete"),
+        default=True,
+        help_text=_("Directus sends the deletes of all items, whatever the filter says."),
+    )
+    filter = models.JSONField(
+        _("filter"),
+        default=dict,
+        blank=True,
+        help_text=_('A Directus filter such as {"status": {"_eq": "published"}}; {} for all.'),
+    )
+    fields = models.JSONField(
+        _("fields"),
+        default=list,
+        blank=True,
+        help_text=_('Such as ["title", "author.name"]; [] for all of the item\'s own.'),
+    )
+    item = models.CharField(
+        _("item"),
+        max_length=255,
+        blank=True,
+        help_text=_("Only the item with this primary key."),
+    )
+    group = models.CharField(
+        _("group"),
+        max_length=99,
+        blank=True,
+        help_text=_("Own Channels group, instead of the collection's."),
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    declared_in = models.CharField(_("declared in"), max_length=200, blank=True, editable=False)
+
+    state = models.CharField(
+        _("state"),
+        max_length=20,
+        choices=SubscriptionState.choices,
+        default=SubscriptionState.WAITING,
+        editable=False,
+    )
+    last_error = models.TextField(_("last error"), blank=True, editable=False)
+    last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
+    event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The wanted actions."""
+        wanted = {"create": self.on_create, "update": self.on_update, "delete": self.on_delete}
+        return tuple(action for action in ACTIONS if wanted[action])
+
+    def to_query(self) -> Query:
+        """What the client is to ask for."""
+        return Query(
+            collection=self.collection,
+            events=self.actions,
+            filter=self.filter,
+            fields=tuple(self.fields),
+            item=self.item or None,
+        )
+
+    def clean(self) -> None:
+        """Say of each field what is wrong with it."""
+        errors = {
+            "connection": self._connection_error(),
+            "on_create": None if self.actions else _("Choose at least one action."),
+            "filter": self._filter_error(),
+            "fields": self._fields_error(),
+            "group": self._group_error(),
+        }
+        found = {name: [error] for name, error in errors.items() if error}
+        if found:
+            raise ValidationError(found)
+
+    def _connection_error(self) -> Any:
+        if self.connection in aliases():
+            return None
+        return _(
+            "There is no connection “%(name)s” in DIRECTUS_REALTIME. Configured: %(known)s."
+        ) % {
+            "name": self.connection,
+            "known": ", ".join(aliases()) or "–",
+        }
+
+    def _filter_error(self) -> Any:
+        try:
+            check_filter(self.filter)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _fields_error(self) -> Any:
+        fields = self.fields
+        if not isinstance(fields, list) or not all(isinstance(f, str) and f for f in fields):
+            return _('Fields must be a list of names such as ["title", "author.name"].')
+        return None
+
+    def _group_error(self) -> Any:
+        if not self.group or is_legal_group_name(self.group):
+            return None
+        return _(
+            "Use fewer than 100 letters, digits, hyphens, underscores and dots "
+            "(Channels allows no others)."
+        )
+
+
+class InboxState(models.TextChoices):
+    """Where an event stands between the socket and its receivers."""
+
+    PENDING = "pending", _("pending")
+    HELD = "held", _("held back")
+    FAILED = "failed", _("waiting for the next try")
+    DEAD = "dead", _("dead letter")
+    DONE = "done", _("done")
+
+
+class InboxEvent(models.Model):
+    """An event that came in. It is stored before anything is done with it."""
+
+    event_id = models.UUIDField(_("event id"), unique=True)
+    connection = models.CharField(_("connection"), max_length=40)
+    subscription = models.CharField(_("subscription"), max_length=100)
+    group = models.CharField(_("group"), max_length=99, blank=True)
+    collection = models.CharField(_("collection"), max_length=100)
+    action = models.CharField(_("action"), max_length=10)
+    # JSON as plain ASCII text: it keeps the type of the key, and holds what a JSON column
+    # refuses (a NUL character on PostgreSQL, half a surrogate pair anywhere).
+    key_json = models.TextField(_("key"))
+    data_json = models.TextField(_("data"), blank=True)
+    origin = models.CharField(_("origin"), max_length=10)
+    received_at = models.DateTimeField(_("received"))
+    activity_id = models.BigIntegerField(_("activity id"), null=True, blank=True)
+
+    state = models.CharField(
+        _("state"), max_length=10, choices=InboxState.choices, default=InboxState.PENDING
+    )
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    failures = models.JSONField(_("failures"), default=dict, blank=True)
+    sent_at = models.DateTimeField(_("sent to groups"), null=True, blank=True)
+    done_at = models.DateTimeField(_("done"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("inbox event")
+        verbose_name_plural = _("inbox")
+        ordering = ["-id"]
+        indexes = [
+            # delivery: the oldest pending events; prune: the oldest done
+            models.Index(fields=["state", "id"], name="directus_inbox_state"),
+            # delivery: the failed events whose next try is due
+            models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.collection} {self.key_json} {self.action}"
+
+    @classmethod
+    def from_event(cls, event: Event, group: str = "") -> InboxEvent:
+        """A row, not saved yet."""
+        return cls(
+            event_id=event.id,
+            connection=event.connection,
+            subscription=event.subscription,
+            group=group,
+            collection=event.collection,
+            action=event.action,
+            key_json=json.dumps(event.key),
+            data_json="" if event.data is None else json.dumps(event.data),
+            origin=event.origin,
+            received_at=event.received_at,
+            activity_id=event.activity_id,
+        )
+
+    def to_event(self) -> Event:
+        """The event as receivers get it."""
+        return Event(
+            id=str(self.event_id),
+            connection=self.connection,
+            subscription=self.subscription,
+            collection=self.collection,
+            action=self.action,  # type: ignore[arg-type]
+            key=json.loads(self.key_json),
+            data=json.loads(self.data_json) if self.data_json else None,
+            origin=self.origin,  # type: ignore[arg-type]
+            received_at=self.received_at,
+            activity_id=self.activity_id,
+        )
+
+
+class ConnectionStatus(models.Model):
+    """How a connection stands, written by its listener every two seconds."""
+
+    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
+    state = models.CharField(_("state"), max_length=20)
+    reason = models.TextField(_("reason"), blank=True)
+    changed_at = models.DateTimeField(_("since"))
+    url = models.CharField(_("URL"), max_length=500, blank=True)
+    version = models.CharField(_("version"), max_length=40, blank=True)
+    identity = models.CharField(_("identity"), max_length=255, blank=True)
+    heartbeat_at = models.DateTimeField(_("heartbeat"))
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+
+    def __str__(self) -> str:
+        return self.alias
+
+    @property
+    def has_listener(self) -> bool:
+        """Whether a listener wrote lately; without one the state is history."""
+        return timezone.now() - self.heartbeat_at < HEARTBEAT_LIMIT
+
+    @property
+    def current_state(self) -> str:
+        """The state as it is now: ``disconnected`` where no listener runs."""
+        return self.state if self.has_listener else "disconnected"
+
+    @property
+    def current_reason(self) -> str:
+        """Why, as a sentence."""
+        if self.has_listener:
+            return self.reason
+        return "No listener is running. Start it: python manage.py directus_listen"

@@ -1,0 +1,1 @@
+"""The Directus WebSocket protocol without I/O: frames in, frames and actions out."""

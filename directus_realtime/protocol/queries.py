@@ -1,0 +1,144 @@
+"""What a subscription asks for, as Directus wants to be asked.
+
+One wire subscription per action: with ``event`` set the server sends no first load,
+and each error and each message can be told apart by its uid (``directus_realtime``
+never uses ``offset``, ``page`` or ``limit``, which Directus applies to the keys of
+each single event and so drops changes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from directus_realtime.protocol.messages import ACTIONS, Action
+
+Filter = dict[str, Any]
+
+#: Operators of a field, of Directus 11.
+OPERATORS = frozenset(
+    {
+        *("_eq", "_neq", "_lt", "_lte", "_gt", "_gte", "_in", "_nin", "_between", "_nbetween"),
+        *("_null", "_nnull", "_empty", "_nempty", "_regex", "_submitted"),
+        *("_contains", "_ncontains", "_icontains", "_nicontains"),
+        *("_starts_with", "_nstarts_with", "_istarts_with", "_nistarts_with"),
+        *("_ends_with", "_nends_with", "_iends_with", "_niends_with"),
+        *("_intersects", "_nintersects", "_intersects_bbox", "_nintersects_bbox"),
+    }
+)
+#: Operators that hold a list of filters.
+LOGICAL_OPERATORS = frozenset({"_and", "_or"})
+#: Operators of a to-many relation; they hold one filter.
+RELATION_OPERATORS = frozenset({"_some", "_none"})
+
+_LIST_OPERATORS = frozenset({"_in", "_nin", "_between", "_nbetween"})
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a subscription asks of a collection.
+
+    Attributes:
+        collection: Name of the collection, such as ``articles`` or ``directus_users``.
+        events: Which changes are wanted.
+        filter: A Directus filter; empty for all items.
+        fields: Field names with dots for relations; empty for ``*``.
+        sort: Orders the rows inside one message, nothing more.
+        item: Only the item with this key.
+    """
+
+    collection: str
+    events: tuple[Action, ...] = ACTIONS
+    filter: Filter = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    item: int | str | None = None
+
+    def rest_parameters(self, primary_key: str) -> dict[str, Any]:
+        """Directus's ``query`` for this subscription; it always asks for the key.
+
+        A single item is asked for by a filter: a subscription with ``item`` misses
+        most changes of collections with integer keys.
+        """
+        query: dict[str, Any] = {}
+        if self.fields:
+            query["fields"] = list(dict.fromkeys([primary_key, *self.fields]))
+        if condition := self._filter_with_key(primary_key):
+            query["filter"] = condition
+        if self.sort:
+            query["sort"] = list(self.sort)
+        return query
+
+    def _filter_with_key(self, primary_key: str) -> Filter:
+        if self.item is None:
+            return self.filter
+        by_key = {primary_key: {"_eq": self.item}}
+        return {"_and": [by_key, self.filter]} if self.filter else by_key
+
+
+@dataclass(frozen=True)
+class WireSubscription:
+    """One ``subscribe`` message.
+
+    Attributes:
+        uid: Ours, stable over reconnects.
+        query: Directus's ``query``; left out of the message when empty, because a
+            batch update then arrives whole even with ``QUERY_LIMIT_MAX`` set.
+    """
+
+    uid: str
+    collection: str
+    event: Action
+    query: dict[str, Any]
+
+    def message(self) -> dict[str, Any]:
+        """The message as Directus wants it."""
+        message: dict[str, Any] = {
+            "type": "subscribe",
+            "collection": self.collection,
+            "event": self.event,
+            "uid": self.uid,
+        }
+        if self.query:
+            message["query"] = {**self.query, "limit": -1}
+        return message
+
+
+def check_filter(condition: object, path: str = "The filter") -> None:
+    """Check the shape of a Directus filter; its fields are the server's to judge.
+
+    Raises:
+        ValueError: A sentence that names the offending part.
+    """
+    if not isinstance(condition, dict):
+        raise ValueError(f'{path} must be an object such as {{"status": {{"_eq": "x"}}}}.')
+    for name, value in condition.items():
+        if name in LOGICAL_OPERATORS:
+            _check_filter_list(name, value)
+        elif name in RELATION_OPERATORS:
+            check_filter(value, f"The value of {name}")
+        elif name in OPERATORS:
+            _check_operand(name, value)
+        elif name.startswith("_"):
+            raise ValueError(f"{name} is not a Directus filter operator.")
+        elif not isinstance(value, dict):
+            raise ValueError(
+                f"The value of the field {name} must be an object with an operator, "
+                f'such as {{"{name}": {{"_eq": …}}}}.'
+            )
+        else:
+            check_filter(value, f"The value of {name}")
+
+
+def _check_filter_list(name: str, value: object) -> None:
+    if not isinstance(value, list):
+        raise ValueError(f"The value of {name} must be a list of filters.")
+    for entry in value:
+        check_filter(entry, f"Each entry of {name}")
+
+
+def _check_operand(name: str, value: object) -> None:
+    if name in _LIST_OPERATORS and not isinstance(value, list | str):
+        raise ValueError(f"The value of {name} must be a list.")
+    if name in {"_between", "_nbetween"} and isinstance(value, list) and len(value) != 2:
+        raise ValueError(f"The value of {name} must be a list of two values.")

@@ -1,0 +1,161 @@
+"""``DIRECTUS_REALTIME``: the configured Directus servers, by alias."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from directus_realtime.client.options import ClientOptions
+
+#: Name of the Django setting.
+SETTING = "DIRECTUS_REALTIME"
+#: Alias that is used where none is named.
+DEFAULT_ALIAS = "default"
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """One Directus server, as configured.
+
+    Attributes:
+        alias: Key in ``DIRECTUS_REALTIME``.
+        url: Address of Directus; without user and password.
+        token: Static token of a Directus user.
+        email: E-mail address to log in with, where there is no token.
+        password: Password to that address.
+        headers: Extra headers of every request.
+        ca_file: File with the certificates of a private CA.
+        connect_timeout: Seconds for each step of connecting.
+        ping_interval: Seconds between pings.
+        pong_timeout: Seconds of silence after a ping until the connection counts as dead.
+        max_message_size: Bytes; a larger message is left out and reported.
+        retry_attempts: How often a failing receiver is tried before the event is dead.
+        retry_ceiling: Seconds; no delay between two tries is longer.
+    """
+
+    alias: str
+    url: str
+    token: str = field(default="", repr=False)
+    email: str = ""
+    password: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: str = ""
+    connect_timeout: float = ClientOptions.connect_timeout
+    ping_interval: float = ClientOptions.ping_interval
+    pong_timeout: float = ClientOptions.pong_timeout
+    max_message_size: int = ClientOptions.max_message_size
+    retry_attempts: int = 8
+    retry_ceiling: float = 300.0
+
+    def client_options(self) -> ClientOptions:
+        """What the client takes of it."""
+        return ClientOptions(
+            connect_timeout=self.connect_timeout,
+            ping_interval=self.ping_interval,
+            pong_timeout=self.pong_timeout,
+            max_message_size=self.max_message_size,
+            headers=self.headers,
+            ssl=ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None,
+        )
+
+
+#: Keys of one connection in the setting, and the attribute each one fills.
+KEYS = {name.upper(): name for name in ConnectionSettings.__dataclass_fields__ if name != "alias"}
+
+
+def configured() -> dict[str, Any]:
+    """The setting as it stands; empty where it is missing or not a dict."""
+    value = getattr(settings, SETTING, None)
+    return value if isinstance(value, dict) else {}
+
+
+def connection_settings(alias: str = DEFAULT_ALIAS) -> ConnectionSettings:
+    """The settings of one connection.
+
+    Raises:
+        ImproperlyConfigured: There is no such alias, or its settings are wrong.
+    """
+    values = configured().get(alias)
+    if not isinstance(values, dict):
+        known = ", ".join(sorted(configured())) or "none"
+        raise ImproperlyConfigured(
+            f"There is no connection {alias!r} in {SETTING}. Configured: {known}."
+        )
+    if problems := find_problems(values):
+        raise ImproperlyConfigured(f"{SETTING}[{alias!r}]: {problems[0].message}")
+    known_values = {KEYS[key]: value for key, value in values.items()}
+    return ConnectionSettings(alias=alias, **{**known_values, "url": values["URL"].rstrip("/")})
+
+
+def aliases() -> list[str]:
+    """The configured aliases."""
+    return list(configured())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A mistake in the settings of one connection.
+
+    Attributes:
+        number: Last part of the system check's id.
+        message: What is wrong.
+        hint: What to do.
+    """
+
+    number: int
+    message: str
+    hint: str
+
+
+def find_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """The mistakes in the settings of one connection, the worst first."""
+    problems = [*_url_problems(values.get("URL"))]
+    if not values.get("TOKEN") and not (values.get("EMAIL") and values.get("PASSWORD")):
+        problems.append(
+            Problem(
+                4,
+                "There is no TOKEN, and no EMAIL with PASSWORD.",
+                "Create a user for Django in Directus and set TOKEN to its static token.",
+            )
+        )
+    for key in sorted(set(values) - set(KEYS)):
+        problems.append(Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}."))
+    return problems
+
+
+def _url_problems(url: object) -> list[Problem]:
+    if not url:
+        return [
+            Problem(2, "There is no URL.", "Set URL to Directus, such as https://cms.example.com.")
+        ]
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return [
+            Problem(
+                3,
+                f"URL {_shown(url)!r} is not an http(s) URL.",
+                "Give the address of Directus itself, such as https://cms.example.com; "
+                "the WebSocket's address is found from it.",
+            )
+        ]
+    if parts.username or parts.password:
+        return [
+            Problem(
+                6,
+                "URL contains a user name or a password.",
+                "Put them into EMAIL and PASSWORD, or use TOKEN: a URL ends up in logs.",
+            )
+        ]
+    return []
+
+
+def _shown(url: object) -> str:
+    """A wrong URL without what may be a password."""
+    text = str(url)
+    return text.rpartition("@")[2] if "@" in text else text

@@ -1,0 +1,109 @@
+"""The Django signals that Directus's changes become.
+
+``sender`` is the collection's name and matches by equality::
+
+    @receiver(directus_item_created, sender="articles")
+    def index_article(sender, event, **kwargs): ...
+
+Receivers may be ``def`` or ``async def`` and must accept ``**kwargs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.dispatch import Signal
+
+from directus_realtime.events import Action
+
+__all__ = [
+    "DirectusSignal",
+    "directus_connection_changed",
+    "directus_event",
+    "directus_gap_detected",
+    "directus_item_created",
+    "directus_item_deleted",
+    "directus_item_updated",
+    "directus_subscription_failed",
+]
+
+Receiver = Callable[..., Any]
+
+
+class DirectusSignal(Signal):
+    """A signal whose string senders match by equality.
+
+    Django matches senders by identity, so a collection's name that came in as JSON
+    would never match the literal in a receiver's decorator.
+    """
+
+    # Only connect() fills it: each name a receiver asked for has one string object,
+    # which stays alive, so that its id cannot come back as another sender's.
+    _names: dict[str, str] = {}
+
+    def connect(
+        self,
+        receiver: Receiver,
+        sender: object | None = None,
+        weak: bool = True,
+        dispatch_uid: Any = None,
+    ) -> None:
+        if isinstance(sender, str):
+            sender = self._names.setdefault(sender, sender)
+        super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
+
+    def disconnect(
+        self,
+        receiver: Receiver | None = None,
+        sender: object | None = None,
+        dispatch_uid: Any = None,
+    ) -> bool:
+        return super().disconnect(receiver, self._canonical(sender), dispatch_uid)
+
+    def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
+        # Every way of sending, and has_listeners(), asks here.
+        return super()._live_receivers(self._canonical(sender))
+
+    def receivers_for(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
+        """The living receivers for a sender.
+
+        Returns:
+            The ``def`` receivers and the ``async def`` receivers.
+        """
+        sync, asynchronous = self._live_receivers(sender)
+        return list(sync), list(asynchronous)
+
+    def _canonical(self, sender: object) -> object:
+        return self._names.get(sender, sender) if isinstance(sender, str) else sender
+
+
+#: An item was created. Sent with ``event``.
+directus_item_created = DirectusSignal()
+#: An item was updated. Sent with ``event``.
+directus_item_updated = DirectusSignal()
+#: An item was deleted. Sent with ``event``; its ``data`` is ``None``.
+directus_item_deleted = DirectusSignal()
+#: Any of the three. Sent with ``event``.
+directus_event = DirectusSignal()
+
+#: A connection changed its state. ``sender`` is the alias; sent with ``connection``
+#: (the alias too), ``state`` and ``reason``.
+directus_connection_changed = DirectusSignal()
+#: A subscription is refused. ``sender`` is the collection; sent with ``subscription``
+#: (its name) and ``error``.
+directus_subscription_failed = DirectusSignal()
+#: Events may have been missed. ``sender`` is the alias; sent with ``connection``,
+#: ``since``, ``until`` (aware datetimes) and ``recovered`` (bool).
+directus_gap_detected = DirectusSignal()
+
+_ITEM_SIGNALS = {
+    "create": directus_item_created,
+    "update": directus_item_updated,
+    "delete": directus_item_deleted,
+}
+
+
+def signals_for(action: Action) -> tuple[DirectusSignal, DirectusSignal]:
+    """The signals of an event: the one of its action, and the one of all."""
+    return _ITEM_SIGNALS[action], directus_event

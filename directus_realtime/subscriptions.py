@@ -1,0 +1,109 @@
+"""Subscriptions declared in code.
+
+In ``<app>/directus_subscriptions.py``, which is found by itself::
+
+    from django.db.models import Q
+    from directus_realtime import Subscription, register
+
+    register(
+        Subscription(
+            "published-articles",
+            collection="articles",
+            filter=Q(status="published"),
+            fields=["id", "title", "author.name"],
+        )
+    )
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Q
+
+from directus_realtime.events import Action, Key
+from directus_realtime.filters import to_directus_filter
+from directus_realtime.groups import is_legal_group_name
+from directus_realtime.protocol.messages import ACTIONS
+from directus_realtime.protocol.queries import Query
+
+__all__ = ["Subscription", "declared", "register"]
+
+
+class Subscription:
+    """What we ask of a connection.
+
+    Args:
+        name: Unique; in each event's ``subscription``.
+        collection: Such as ``articles`` or ``directus_users``.
+        events: Any of ``create``, ``update``, ``delete``.
+        filter: A Directus filter or a Django ``Q``. Directus sends deletes whatever
+            the filter says.
+        fields: Field names with dots for relations; empty for all of the item's own.
+        item: Only the item with this key.
+        group: Own Channels group instead of the collection's.
+        connection: Alias of the Directus server.
+
+    Raises:
+        ValueError: A sentence that names the wrong part.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        collection: str,
+        events: Iterable[Action] = ACTIONS,
+        filter: Q | dict[str, Any] | None = None,
+        fields: Iterable[str] = (),
+        item: Key | None = None,
+        group: str = "",
+        connection: str = "default",
+    ) -> None:
+        self.name = name
+        self.connection = connection
+        self.group = group
+        self.query = Query(
+            collection=collection,
+            events=tuple(event for event in ACTIONS if event in set(events)),
+            filter=to_directus_filter(filter),
+            fields=tuple(fields),
+            item=item,
+        )
+        if not self.query.events:
+            raise ValueError(f"The subscription {name!r} asks for none of {', '.join(ACTIONS)}.")
+        if group and not is_legal_group_name(group):
+            raise ValueError(
+                f"The group name {group!r} is not legal: use fewer than 100 "
+                "letters, digits, hyphens, underscores and dots."
+            )
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.name!r} of {self.query.collection}>"
+
+
+_declared: dict[str, tuple[Subscription, str]] = {}
+
+
+def register(subscription: Subscription) -> Subscription:
+    """Declare a subscription; the listener subscribes it, the admin shows it.
+
+    Raises:
+        ValueError: Another one with its name is declared already.
+    """
+    # The caller's module is what the admin shows as the place of the declaration.
+    module = sys._getframe(1).f_globals.get("__name__", "")
+    known = _declared.get(subscription.name)
+    if known is not None and known[1] != module:
+        raise ValueError(
+            f"A subscription named {subscription.name!r} is declared in {known[1]} already."
+        )
+    _declared[subscription.name] = (subscription, module)
+    return subscription
+
+
+def declared() -> dict[str, tuple[Subscription, str]]:
+    """The declared subscriptions by name, each with the module that declares it."""
+    return dict(_declared)

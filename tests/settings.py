@@ -1,0 +1,80 @@
+"""Settings of the tests: SQLite by default, ``DATABASE_URL`` and ``REDIS_URL`` for others."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import environ
+
+env = environ.Env()
+
+SECRET_KEY = "only-for-tests"
+USE_TZ = True
+ROOT_URLCONF = "tests.urls"
+ALLOWED_HOSTS = ["*"]
+STATIC_URL = "static/"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "channels",
+    "directus_realtime",
+    "tests.sample",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+_folder = Path(tempfile.gettempdir()) / f"directus-realtime-tests-{os.getpid()}"
+DATABASES = {
+    "default": env.db("DATABASE_URL", default=f"sqlite:///{_folder}.sqlite3"),
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL",
+    }
+    # A file, because the threads of the listener have connections of their own.
+    DATABASES["default"]["TEST"] = {"NAME": f"{_folder}-test.sqlite3"}
+
+_redis = env.str("REDIS_URL", default="")
+CHANNEL_LAYERS = {
+    "default": (
+        {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [_redis]},
+        }
+        if _redis
+        else {"BACKEND": "directus_realtime.layers.InboxChannelLayer"}
+    )
+}
+
+DIRECTUS_REALTIME = {
+    "default": {
+        "URL": env.str("DIRECTUS_URL", default="http://127.0.0.1:9"),
+        "TOKEN": env.str("DIRECTUS_TOKEN", default="a-token-for-tests"),
+    }
+}
