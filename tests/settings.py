@@ -72,9 +72,13 @@ CHANNEL_LAYERS = {
     )
 }
 
-DIRECTUS_REALTIME = {
-    "default": {
-        "URL": env.str("DIRECTUS_URL", default="http://127.0.0.1:9"),
-        "TOKEN": env.str("DIRECTUS_TOKEN", default="a-token-for-tests"),
-    }
+_connection = {
+    "URL": env.str("DIRECTUS_URL", default="http://127.0.0.1:9"),
+    "TOKEN": env.str("DIRECTUS_TOKEN", default="a-token-for-tests"),
+    "EMAIL": env.str("DIRECTUS_EMAIL", default=""),
+    "PASSWORD": env.str("DIRECTUS_PASSWORD", default=""),
+    "PING_INTERVAL": env.float("DIRECTUS_PING_INTERVAL", default=15.0),
+    "PONG_TIMEOUT": env.float("DIRECTUS_PONG_TIMEOUT", default=10.0),
+    "RETRY_CEILING": 1.0,
 }
+DIRECTUS_REALTIME = {"default": _connection}

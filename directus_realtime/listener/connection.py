@@ -211,8 +211,10 @@ class ListenedConnection:
                 self._reported[uid] = SubscriptionState.WAITING
 
     async def _watch_states(self) -> None:
+        before = self.client.changed_at
         async for change in self.client.states():
-            self._tell(change)
+            if change.at != before:  # the stream begins with the state as it was
+                self._tell(change)
 
     def _tell(self, change: StateChange) -> None:
         if change.state is ConnectionState.CONNECTED:
