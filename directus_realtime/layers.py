@@ -12,13 +12,11 @@ process polls the inbox by id and hands new rows to its own groups.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer
-from django.db import DatabaseError, close_old_connections
 
+from directus_realtime.database import DatabaseThread
 from directus_realtime.groups import (
     connection_group_name,
     connection_message,
@@ -26,16 +24,12 @@ from directus_realtime.groups import (
     event_message,
 )
 
-logger = logging.getLogger("directus_realtime.layers")
-
 #: Seconds between two looks at the inbox.
 POLL_INTERVAL = 0.1
 #: Looks at the inbox between two looks at the connections.
 _STATUS_EVERY = 5
 #: Rows of one look.
 _BATCH = 500
-#: Seconds between two looks while the database is away.
-_RETRY_INTERVAL = 2.0
 
 _Outgoing = list[tuple[str, dict[str, Any]]]
 
@@ -54,14 +48,17 @@ class InboxChannelLayer(InMemoryChannelLayer):
         super().__init__(capacity=capacity, **kwargs)  # type: ignore[no-untyped-call]
         self._poll_interval = poll_interval
         self._follower: asyncio.Task[None] | None = None
+        self._has_begun = asyncio.Event()
 
     async def group_add(self, group: str, channel: str) -> None:
         """Add a member, and follow the inbox from now on."""
         if self._follower is None or self._follower.done() or _is_foreign(self._follower):
-            # The cursor is set before the member may be told that it has joined.
-            cursor = await sync_to_async(InboxCursor.at_end)()
-            self._follower = asyncio.create_task(self._follow(cursor), name="directus-inbox")
+            self._has_begun = asyncio.Event()
+            self._follower = asyncio.create_task(
+                self._follow(self._has_begun), name="directus-inbox"
+            )
         await super().group_add(group, channel)  # type: ignore[no-untyped-call]
+        await self._has_begun.wait()
 
     async def close(self) -> None:
         """Stop following."""
@@ -70,21 +67,23 @@ class InboxChannelLayer(InMemoryChannelLayer):
             await asyncio.gather(self._follower, return_exceptions=True)
         await super().close()  # type: ignore[no-untyped-call]
 
-    async def _follow(self, cursor: InboxCursor) -> None:
-        looks = 0
-        while True:
-            await asyncio.sleep(self._poll_interval)
-            try:
-                messages = await sync_to_async(cursor.read)(looks % _STATUS_EVERY == 0)
-            except DatabaseError as error:
-                logger.warning("The inbox cannot be read: %s", error)
-                await asyncio.sleep(_RETRY_INTERVAL)
-                continue
-            looks += 1
-            for group, message in messages:
-                await self.group_send(group, message)  # type: ignore[no-untyped-call]
-            if not any(self.groups.values()):
-                return
+    async def _follow(self, has_begun: asyncio.Event) -> None:
+        """Hand over what is new, as long as there is a member."""
+        # A thread of its own: requests close the connections of theirs.
+        database = DatabaseThread("inbox-follower")
+        try:
+            cursor = await database.run_surely(InboxCursor.at_end)
+            has_begun.set()
+            looks = 0
+            while any(self.groups.values()):
+                await asyncio.sleep(self._poll_interval)
+                looks += 1
+                with_states = looks % _STATUS_EVERY == 0
+                for group, message in await database.run_surely(cursor.read, with_states):
+                    await self.group_send(group, message)  # type: ignore[no-untyped-call]
+        finally:
+            # Nothing is awaited between the last look at the members and the end.
+            database.close_soon()
 
 
 class InboxCursor:
@@ -117,7 +116,6 @@ class InboxCursor:
         Returns:
             Pairs of group and message.
         """
-        close_old_connections()
         return [*self._new_events(), *(self._new_states() if with_states else [])]
 
     def _new_events(self) -> _Outgoing:

@@ -14,9 +14,9 @@ from directus_realtime.client import ConnectionState, DirectusClient
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.states import StateChange
 from directus_realtime.client.subscription import ClientSubscription, SubscriptionState
+from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
-from directus_realtime.listener.database import DatabaseThread
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
+from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener import outcomes
-from directus_realtime.listener.database import DatabaseThread
 from directus_realtime.listener.outcomes import Item, Outcomes, RetryPolicy
 from directus_realtime.listener.receivers import Call, Failure, calls_for
 from directus_realtime.listener.sending import GroupSender
@@ -98,7 +98,9 @@ class Delivery:
         self._blocked = await self._database.run_surely(outcomes.blocked_items, aliases)
         while not stopping.is_set():
             self._work_arrived.clear()
-            rows = await self._database.run_surely(outcomes.due_rows, aliases, BATCH_SIZE)
+            rows = await self._database.run_surely(
+                outcomes.due_rows, aliases, BATCH_SIZE, with_retries=bool(self._blocked)
+            )
             if rows:
                 await self._deliver(rows, stopping)
             else:

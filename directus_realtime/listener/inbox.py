@@ -11,8 +11,8 @@ from datetime import datetime
 
 from django.db import DataError, transaction
 
+from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.listener.database import DatabaseThread
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterable
 
 from directus_realtime.client.states import StateChange
+from directus_realtime.database import DatabaseThread
 from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener.connection import ListenedConnection
-from directus_realtime.listener.database import DatabaseThread
 from directus_realtime.listener.delivery import Delivery
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices

@@ -85,10 +85,18 @@ def blocked_items(aliases: Iterable[str]) -> set[Item]:
     return set(failed.values_list("connection", "collection", "key_json"))
 
 
-def due_rows(aliases: Iterable[str], limit: int) -> list[InboxEvent]:
-    """The rows to deliver now, oldest first: pending ones, and failed ones whose time has come."""
+def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[InboxEvent]:
+    """The rows to deliver now, oldest first.
+
+    Args:
+        aliases: Of the connections that are delivered.
+        limit: Of pending rows, and of failed rows.
+        with_retries: Also look for failed rows whose time has come.
+    """
     rows = InboxEvent.objects.filter(connection__in=list(aliases)).order_by("id")
     pending = rows.filter(state=InboxState.PENDING)[:limit]
+    if not with_retries:
+        return list(pending)
     retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=timezone.now())[:limit]
     return sorted([*pending, *retries], key=lambda row: row.pk)
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.connection import ListenedConnection
-from directus_realtime.listener.database import DatabaseThread
 from directus_realtime.listener.inbox import Inbox, Tally
 from directus_realtime.listener.wanted import write_states, write_tallies
 from directus_realtime.models import ConnectionStatus

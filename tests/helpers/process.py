@@ -20,8 +20,8 @@ class Process:
     def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
         self.lines: list[str] = []
         self._popen = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-m", "django", *arguments],
-            env={**os.environ, **env, "PYTHONUNBUFFERED": "1"},
+            [sys.executable, "-m", "django", *arguments],
+            env={"PYTHONDEVMODE": "1", **os.environ, **env, "PYTHONUNBUFFERED": "1"},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
-from django.db import reset_queries as forget_queries
+from django.db import InterfaceError, OperationalError, connections, reset_queries
 
 from directus_realtime.client.backoff import full_jitter
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = logging.getLogger("directus_realtime.database")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,13 +42,13 @@ class DatabaseThread:
         """Run a function in the thread."""
 
         def in_thread() -> T:
-            close_old_connections()
+            _keep_healthy()
             try:
                 return work(*args, **kwargs)
             finally:
                 if settings.DEBUG:
-                    forget_queries()
-                close_old_connections()
+                    reset_queries()
+                _keep_healthy()
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, in_thread)
 
@@ -77,6 +76,23 @@ class DatabaseThread:
         """Close the thread's connections and end it."""
         await asyncio.get_running_loop().run_in_executor(self._executor, connections.close_all)
         self._executor.shutdown(wait=False)
+
+    def close_soon(self) -> None:
+        """Like :meth:`aclose`, without waiting: after what the thread is busy with."""
+        self._executor.submit(connections.close_all)
+        self._executor.shutdown(wait=False)
+
+
+def _keep_healthy() -> None:
+    """Close connections that failed or are too old, as Django does around a request.
+
+    ``CONN_MAX_AGE = 0`` (Django's default) is about requests; to open a connection for
+    every batch of events would cost more than the batch, so it means no limit here.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.settings_dict["CONN_MAX_AGE"]:
+            connection.close_at = None
+        connection.close_if_unusable_or_obsolete()
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,40 @@
+"""What the benchmarks share: a real Directus, and a site listening to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+os.environ.setdefault("PYTHONDEVMODE", "")  # the tests' processes run in it, and slower
+
+import django
+
+django.setup()
+
+from directus_realtime.testing import DirectusServer  # noqa: E402
+from tests.helpers.site import Site  # noqa: E402
+
+
+@contextlib.contextmanager
+def directus_and_site(**env: str) -> Iterator[tuple[DirectusServer, Site]]:
+    """A real Directus 11.17.4 with ``articles``, and a site subscribed to it."""
+    with tempfile.TemporaryDirectory() as name, DirectusServer() as server:
+        with server.admin() as admin:
+            admin.create_collection("articles", {"title": "string", "body": "text"})
+        folder = Path(name)
+        access = {"DIRECTUS_URL": server.url, "DIRECTUS_TOKEN": server.admin_token}
+        site = Site(folder, f"sqlite:///{folder}/site.sqlite3", {**access, **env})
+        site.subscribe()
+        try:
+            yield server, site
+        finally:
+            site.close()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lie."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
