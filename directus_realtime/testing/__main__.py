@@ -1,0 +1,80 @@
+"""Run the fake Directus as a process: ``python -m directus_realtime.testing``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from directus_realtime.testing.demo import Editor, demo_collections
+from directus_realtime.testing.fake import FakeDirectus
+
+DEFAULT_PORT = 8055  # Directus's own
+TOKEN_VARIABLE = "DIRECTUS_TOKEN"  # noqa: S105 - the name of a variable
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until a signal comes, and return the exit code."""
+    options = _parser().parse_args(argv)
+    token = os.environ.get(options.token_env, "")
+    if not token:
+        sys.stderr.write(f"Set the environment variable {options.token_env} to a token first.\n")
+        return 2
+    try:
+        asyncio.run(serve(options.port, token, demo=options.demo))
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on port {options.port}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+async def serve(port: int, token: str, *, demo: bool) -> None:
+    """Run a fake until SIGINT or SIGTERM.
+
+    Args:
+        port: The port on 127.0.0.1; 0 takes a free one.
+        token: The administrator's token.
+        demo: Whether there are articles, and somebody changing them.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    fake = FakeDirectus(demo_collections() if demo else None, token, port=port)
+    async with fake:
+        sys.stdout.write(f"Fake Directus on {fake.url}\n")
+        sys.stdout.flush()
+        editing = asyncio.create_task(Editor(fake).work()) if demo else None
+        await stopped.wait()
+        if editing is not None:
+            editing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await editing
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m directus_realtime.testing",
+        description="A fake Directus for demonstrations and tests.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (%(default)s)"
+    )
+    parser.add_argument(
+        "--token-env",
+        default=TOKEN_VARIABLE,
+        metavar="NAME",
+        help="environment variable that holds the token (%(default)s)",
+    )
+    parser.add_argument(
+        "--demo", action="store_true", help="with articles that change every two seconds"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

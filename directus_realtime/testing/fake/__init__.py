@@ -1,0 +1,16 @@
+"""A fake Directus for tests."""
+
+from __future__ import annotations
+
+from directus_realtime.testing.fake.accounts import FakeUser
+from directus_realtime.testing.fake.core import FakeDirectus
+from directus_realtime.testing.fake.schema import FakeCollection
+from directus_realtime.testing.fake.threaded import ThreadedFakeDirectus, run_in_thread
+
+__all__ = [
+    "FakeCollection",
+    "FakeDirectus",
+    "FakeUser",
+    "ThreadedFakeDirectus",
+    "run_in_thread",
+]

@@ -1,0 +1,164 @@
+"""Users, tokens and rights of a fake Directus."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from directus_realtime.testing.fake.errors import invalid_credentials, token_expired
+from directus_realtime.testing.fake.filters import Filter
+from directus_realtime.testing.fake.schema import Item
+
+
+@dataclass
+class FakeUser:
+    """Somebody who may log in.
+
+    Args:
+        email: The e-mail address to log in with.
+        password: The password.
+        name: The name to show.
+        token: A static token, if there is one.
+        readable: Collections this user may read, each with a filter for the rows (``{}`` is
+            all of them). ``None`` makes an administrator.
+    """
+
+    email: str
+    password: str = field(repr=False)
+    name: str = ""
+    token: str | None = field(default=None, repr=False)
+    readable: Mapping[str, Filter] | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return self.readable is None
+
+    def as_item(self) -> Item:
+        """Return the user as a row of ``directus_users``."""
+        row = {"id": self.id, "first_name": self.name, "email": self.email}
+        return {**row, "status": "active", "policies": []}
+
+
+@dataclass(frozen=True)
+class Access:
+    """What may be done on one connection or request.
+
+    Args:
+        user: Who it is, or None.
+        unrestricted: Everything is allowed although nobody is logged in.
+        expires_at: When the token ends, in seconds since 1970, or None for never.
+    """
+
+    user: FakeUser | None = None
+    unrestricted: bool = False
+    expires_at: float | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return self.unrestricted or (self.user is not None and self.user.is_admin)
+
+    def may_read(self, collection: str) -> bool:
+        """Say whether any row of the collection may be read."""
+        return self.is_admin or collection in self._readable
+
+    def rule(self, collection: str) -> Filter:
+        """Return the filter for the rows that may be read."""
+        return {} if self.is_admin else self._readable.get(collection, {})
+
+    @property
+    def _readable(self) -> Mapping[str, Filter]:
+        return (self.user.readable if self.user else None) or {}
+
+
+PUBLIC = Access()
+# Directus 11.17.4 forgets who a socket is when its token expires, and then denies it nothing.
+EXPIRED = Access(unrestricted=True)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The answer to a login; ``expires`` is in milliseconds."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires: int
+
+
+class Accounts:
+    """Who may come in, and with what.
+
+    Args:
+        users: Those who may log in.
+        ttl: How long an access token lasts, in seconds.
+    """
+
+    def __init__(self, users: Iterable[FakeUser], ttl: float) -> None:
+        self.users = list(users)
+        self.ttl = ttl
+        self.refusing = False
+        self._issued: dict[str, tuple[FakeUser, float]] = {}
+        self._refresh: dict[str, FakeUser] = {}
+
+    def access(self, token: object) -> Access:
+        """Return what a static token or an access token allows.
+
+        Raises:
+            ApiError: INVALID_CREDENTIALS or TOKEN_EXPIRED.
+        """
+        if self.refusing or not isinstance(token, str) or not token:
+            raise invalid_credentials()
+        for user in self.users:
+            if user.token == token:
+                return Access(user)
+        if token not in self._issued:
+            raise invalid_credentials()
+        user, expires_at = self._issued[token]
+        if expires_at <= time.time():
+            raise token_expired()
+        return Access(user, expires_at=expires_at)
+
+    def login(self, email: object, password: object) -> Tokens:
+        """Log in with a password."""
+        for user in self.users:
+            if not self.refusing and (user.email, user.password) == (email, password):
+                return self._issue(user)
+        raise invalid_credentials()
+
+    def refresh(self, token: object) -> Tokens:
+        """Exchange a refresh token, which is used up, for new tokens."""
+        if self.refusing or not isinstance(token, str) or token not in self._refresh:
+            raise invalid_credentials()
+        return self._issue(self._refresh.pop(token))
+
+    def expire(self) -> None:
+        """End every access token that was issued; static tokens stay good."""
+        self._issued = {token: (user, 0.0) for token, (user, _) in self._issued.items()}
+
+    def _issue(self, user: FakeUser) -> Tokens:
+        expires_at = time.time() + self.ttl
+        access, refresh = _token(user, expires_at), secrets.token_urlsafe(48)
+        self._issued[access] = (user, expires_at)
+        self._refresh[refresh] = user
+        return Tokens(access, refresh, round(self.ttl * 1000))
+
+
+def _token(user: FakeUser, expires_at: float) -> str:
+    """Return a token in the shape of a JWT, so that a client may look at its expiry."""
+    head = {"alg": "HS256", "typ": "JWT"}
+    body = {
+        "id": user.id,
+        "admin_access": user.is_admin,
+        "iat": int(time.time()),
+        "exp": int(expires_at),
+        "iss": "directus",
+    }
+    parts = [json.dumps(part).encode() for part in (head, body)] + [secrets.token_bytes(32)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

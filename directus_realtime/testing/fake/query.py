@@ -1,0 +1,135 @@
+"""Directus's query parameters, from an address or from a message."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from directus_realtime.testing.fake.errors import NoReplyError, invalid_query
+from directus_realtime.testing.fake.filters import Filter
+from directus_realtime.testing.fake.store import timestamp
+
+DEFAULT_QUERY_LIMIT = 100  # rows, unless the caller or the server says otherwise
+BRACKETS = re.compile(r"\[([^\]]*)\]")
+
+
+@dataclass
+class Query:
+    """What to read. ``None`` means that the caller did not say."""
+
+    fields: list[str] = field(default_factory=lambda: ["*"])
+    filter: Filter = field(default_factory=dict)
+    sort: list[str] = field(default_factory=list)
+    limit: int | None = None
+    offset: int = 0
+    page: int = 1
+    search: str | None = None
+    meta: list[str] = field(default_factory=list)
+    aggregate: dict[str, list[str]] = field(default_factory=dict)
+    is_empty: bool = True
+
+    @classmethod
+    def from_address(cls, pairs: Iterable[tuple[str, str]], limit_max: int | None = None) -> Query:
+        """Read the parameters of a request; a bad limit, or one too high, is refused."""
+        values = _nest(pairs)
+        if "limit" in values:
+            _check_limit(values["limit"], limit_max)
+        return cls.from_values(values) if values else cls()
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Query:
+        """Read the ``query`` of a message; as in Directus 11, a bad limit counts as none."""
+        query = cls(is_empty=False)
+        if "fields" in values:
+            query.fields = _fields(values["fields"])
+        if "filter" in values:
+            query.filter = _filter(values["filter"])
+        query.sort = _names(values.get("sort", []))
+        query.limit = _whole(values.get("limit"), minimum=-1)
+        query.offset = _whole(values.get("offset"), minimum=0) or 0
+        query.page = _whole(values.get("page"), minimum=1) or 1
+        query.search = values.get("search")
+        query.meta = _meta(values.get("meta"))
+        query.aggregate = {k: _names(v) for k, v in (values.get("aggregate") or {}).items()}
+        return query
+
+
+def _nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Turn ``filter[a][_eq]=1`` into nested dicts, and numbered or empty keys into lists."""
+    root: dict[str, Any] = {}
+    for name, value in pairs:
+        path = [name.split("[", 1)[0], *BRACKETS.findall(name)]
+        place = root
+        for step in path[:-1]:
+            place = place.setdefault(step, {})
+        last = path[-1] or str(len(place))
+        place[last] = value
+    return {name: _lists(value) for name, value in root.items()}
+
+
+def _lists(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and all(key.isdigit() for key in value):
+        return [_lists(each) for each in value.values()]
+    return {key: _lists(each) for key, each in value.items()}
+
+
+def _check_limit(value: Any, maximum: int | None) -> None:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise invalid_query('"limit" must be a number') from None
+    if number < -1:
+        raise invalid_query('"limit" must be greater than or equal to -1')
+    if maximum is not None and number > maximum:
+        raise invalid_query(f'"limit" must be less than or equal to {maximum}')
+
+
+def _whole(value: Any, *, minimum: int) -> int | None:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number >= minimum else None
+
+
+def _fields(value: Any) -> list[str]:
+    if not isinstance(value, str | list):
+        raise invalid_query('"fields" must be a string or array')
+    if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+        raise NoReplyError
+    return _names(value) or ["*"]
+
+
+def _names(value: Any) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return [each.strip() for part in parts for each in str(part).split(",") if each.strip()]
+
+
+def _meta(value: Any) -> list[str]:
+    names = _names(value or [])
+    return ["total_count", "filter_count"] if "*" in names else names
+
+
+def _filter(value: Any) -> Filter:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise invalid_query("Invalid JSON for filter object") from None
+    if isinstance(value, list):
+        value = {str(number): each for number, each in enumerate(value)}
+    return dict(_with_time(value)) if value else {}
+
+
+def _with_time(value: Any) -> Any:
+    """Put in the present time for ``$NOW``: Directus does so once, when it gets the filter."""
+    if isinstance(value, dict):
+        return {key: _with_time(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_time(each) for each in value]
+    return timestamp() if value == "$NOW" else value

@@ -1,0 +1,274 @@
+"""The REST interface of a fake Directus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts
+from directus_realtime.testing.fake.errors import (
+    ApiError,
+    forbidden,
+    forbidden_action,
+    forbidden_collection,
+    invalid_credentials,
+    invalid_payload,
+    unknown_route,
+)
+from directus_realtime.testing.fake.faults import Faults
+from directus_realtime.testing.fake.items import Items
+from directus_realtime.testing.fake.messages import encode
+from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query
+from directus_realtime.testing.fake.reader import Reader
+from directus_realtime.testing.fake.schema import ACTIVITY, USERS, Item
+from directus_realtime.testing.fake.store import Origin
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What ``GET /server/info`` tells."""
+
+    version: str
+    auth_mode: str
+    websocket_path: str
+    heartbeat_period: float
+    limit_max: int | None
+
+
+class RestApi:
+    """Answers requests in the shapes of Directus.
+
+    Args:
+        accounts: Who may come in.
+        reader: What to read with; its store is what is changed.
+        faults: The switches of the server.
+        info: See :class:`ServerInfo`.
+    """
+
+    def __init__(
+        self, accounts: Accounts, reader: Reader, faults: Faults, info: ServerInfo
+    ) -> None:
+        self._accounts = accounts
+        self._reader = reader
+        self._faults = faults
+        self._info = info
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes for an application."""
+        items, item = "/items/{collection}", "/items/{collection}/{key}"
+        return [
+            web.get("/server/ping", self._ping),
+            web.get("/server/health", self._health),
+            web.get("/server/info", self._server_info),
+            web.post("/auth/login", self._login),
+            web.post("/auth/refresh", self._refresh),
+            web.get("/users/me", self._me),
+            web.get("/collections", self._collections),
+            web.get("/collections/{collection}", self._collection),
+            web.get("/fields/{collection}", self._fields),
+            web.get("/fields/{collection}/{field}", self._field),
+            web.get("/activity", self._activity),
+            web.get(items, self._read),
+            web.post(items, self._create),
+            web.patch(items, self._update),
+            web.delete(items, self._delete),
+            web.get(item, self._read_one),
+            web.patch(item, self._update_one),
+            web.delete(item, self._delete_one),
+        ]
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Turn refusals into answers, and put the faults in between."""
+        await self._faults.thawed.wait()
+        if "Upgrade" in request.headers:
+            if request.match_info.http_exception is not None:
+                await asyncio.Event().wait()  # Directus never answers an unknown path here
+            return await handler(request)
+        try:
+            answer = await handler(request)
+        except ApiError as refusal:
+            answer = _errors(refusal)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+            answer = _errors(unknown_route(request.path))
+        await asyncio.sleep(self._faults.reply_delay)
+        await self._faults.thawed.wait()
+        return answer
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        return web.Response(text="pong", content_type="text/html")
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"}, content_type="application/health+json")
+
+    async def _server_info(self, request: web.Request) -> web.Response:
+        project = {"project_name": "Directus", "project_descriptor": None}
+        info: Item = {"project": project, "setupCompleted": True}
+        if self._access(request).user is not None:
+            info |= self._private_info()
+        return _data(info)
+
+    def _private_info(self) -> Item:
+        socket = {
+            "rest": {"authentication": self._info.auth_mode, "path": self._info.websocket_path},
+            "graphql": False,
+            "heartbeat": self._info.heartbeat_period or False,
+            "collaborativeEditing": False,
+            "logs": False,
+        }
+        limit = self._faults.rate_limit
+        rate = {"points": limit.points, "duration": limit.seconds} if limit else False
+        limit_max = -1 if self._info.limit_max is None else self._info.limit_max
+        return {
+            "rateLimit": rate,
+            "rateLimitGlobal": False,
+            "queryLimit": {"default": DEFAULT_QUERY_LIMIT, "max": limit_max},
+            "websocket": socket,
+            "version": self._info.version,
+        }
+
+    async def _login(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        email = body.get("email") if isinstance(body, dict) else None
+        if not isinstance(email, str) or "@" not in email:
+            raise invalid_payload('"email" must be a valid email')
+        return _data(vars(self._accounts.login(email, body.get("password"))))
+
+    async def _refresh(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        token = body.get("refresh_token") if isinstance(body, dict) else None
+        if not token:
+            raise invalid_payload("The refresh token is required in either the payload or cookie")
+        return _data(vars(self._accounts.refresh(token)))
+
+    async def _me(self, request: web.Request) -> web.Response:
+        access = self._access(request)
+        if access.user is None:
+            raise invalid_credentials()
+        if not access.may_read(USERS):
+            return _data({"id": access.user.id})
+        query = self._query(request)
+        return _data(self._reader.read_one(access, USERS, access.user.id, query))
+
+    async def _collections(self, request: web.Request) -> web.Response:
+        self._demand_admin(request, forbidden_collection("directus_collections"))
+        schema = self._reader.store.schema
+        return _data([schema.describe_collection(each) for each in schema.collections.values()])
+
+    async def _collection(self, request: web.Request) -> web.Response:
+        schema, name = self._reader.store.schema, request.match_info["collection"]
+        if not self._access(request).may_read(name):
+            raise forbidden_action(name)
+        self._demand_admin(request, forbidden_collection("directus_collections"))
+        if name not in schema:
+            raise forbidden()
+        return _data(schema.describe_collection(schema[name]))
+
+    async def _fields(self, request: web.Request) -> web.Response:
+        self._demand_admin(request, forbidden_action("directus_fields"))
+        schema = self._reader.store.schema
+        collection = schema[request.match_info["collection"]]
+        names = collection.field_names
+        return _data([schema.describe_field(collection, name) for name in names])
+
+    async def _field(self, request: web.Request) -> web.Response:
+        self._demand_admin(request, forbidden_action("directus_fields"))
+        schema, name = self._reader.store.schema, request.match_info["field"]
+        collection = schema[request.match_info["collection"]]
+        if name not in collection.field_names:
+            raise forbidden()
+        return _data(schema.describe_field(collection, name))
+
+    async def _activity(self, request: web.Request) -> web.Response:
+        return self._list(self._items(request, ACTIVITY), request)
+
+    async def _read(self, request: web.Request) -> web.Response:
+        return self._list(self._items(request), request)
+
+    def _list(self, items: Items, request: web.Request) -> web.Response:
+        query = self._query(request)
+        answer: Item = {"data": items.read(query)}
+        if query.meta:
+            answer = {"meta": items.meta(query), **answer}
+        return _json(answer)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body, items = await _body(request), self._items(request)
+        return _data(items.create(body, self._query(request)))
+
+    async def _update(self, request: web.Request) -> web.Response:
+        body, items = await _body(request), self._items(request)
+        return _data(items.update_any(body, self._query(request)))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        body, items = await _body(request), self._items(request)
+        items.delete_any(body)
+        return web.Response(status=204)
+
+    async def _read_one(self, request: web.Request) -> web.Response:
+        query = self._query(request)
+        return _data(self._items(request).read_one(request.match_info["key"], query))
+
+    async def _update_one(self, request: web.Request) -> web.Response:
+        body, items = await _body(request), self._items(request)
+        query = self._query(request)
+        changed = items.update([request.match_info["key"]], body, query)
+        return _data(changed[0]) if changed else web.Response(status=204)
+
+    async def _delete_one(self, request: web.Request) -> web.Response:
+        # The key stays the string it is in the address, as in Directus's event.
+        self._items(request).delete([request.match_info["key"]])
+        return web.Response(status=204)
+
+    def _items(self, request: web.Request, name: str | None = None) -> Items:
+        access = self._access(request)
+        origin = Origin(
+            user=access.user.id if access.user else None,
+            ip=request.remote or "",
+            user_agent=request.headers.get("User-Agent"),
+        )
+        collection = name or request.match_info["collection"]
+        if name is None and collection.startswith("directus_"):
+            raise forbidden()
+        return Items(self._reader, collection, access, origin)
+
+    def _query(self, request: web.Request) -> Query:
+        return Query.from_address(request.query.items(), self._info.limit_max)
+
+    def _access(self, request: web.Request) -> Access:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self._accounts.access(token)
+        if "access_token" in request.query:
+            return self._accounts.access(request.query["access_token"])
+        return PUBLIC
+
+    def _demand_admin(self, request: web.Request, refusal: ApiError) -> None:
+        if not self._access(request).is_admin:
+            raise refusal
+
+
+def _json(content: Any, status: int = 200) -> web.Response:
+    return web.json_response(content, status=status, dumps=encode)
+
+
+def _data(data: Any) -> web.Response:
+    return _json({"data": data})
+
+
+def _errors(refusal: ApiError) -> web.Response:
+    return _json({"errors": [refusal.as_json()]}, status=refusal.status)
+
+
+async def _body(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.text() or "{}")
+    except ValueError as error:
+        raise invalid_payload(str(error)) from None

@@ -1,0 +1,167 @@
+"""What a fake Directus knows about its collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from directus_realtime.testing.fake.errors import forbidden_collection
+
+Item = dict[str, Any]
+Key = int | str
+KeyType = Literal["integer", "uuid", "string"]
+FieldType = str | tuple[str, str]
+
+ACTIVITY = "directus_activity"
+USERS = "directus_users"
+TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills by itself
+DATA_TYPES = {
+    "string": "varchar",
+    "uuid": "char",
+    "text": "text",
+    "integer": "integer",
+    "bigInteger": "bigint",
+    "float": "float",
+    "decimal": "decimal",
+    "boolean": "boolean",
+    "timestamp": "datetime",
+    "dateTime": "datetime",
+    "date": "date",
+    "time": "time",
+    "json": "json",
+}
+
+
+@dataclass
+class FakeCollection:
+    """One collection.
+
+    Args:
+        name: Its name.
+        primary_key: The name of the primary key's field.
+        key_type: ``"integer"`` counts by itself, ``"uuid"`` is made up, ``"string"`` is given.
+        fields: The other fields: name to Directus type, ``"date-created"``, ``"date-updated"``
+            or ``("m2o", "other_collection")``.
+        items: Items that are there from the start.
+    """
+
+    name: str
+    primary_key: str = "id"
+    key_type: KeyType = "integer"
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    items: Sequence[Item] = ()
+
+    @property
+    def field_names(self) -> list[str]:
+        """Every field, the primary key first."""
+        return [self.primary_key, *(name for name in self.fields if name != self.primary_key)]
+
+    def related(self, name: str) -> str | None:
+        """Return the collection a many-to-one field points at, else None."""
+        kind = self.fields.get(name)
+        return kind[1] if isinstance(kind, tuple) else None
+
+    def cast_key(self, key: Any) -> Key | None:
+        """Return the key in the primary key's type, or None if it cannot be one."""
+        if self.key_type != "integer":
+            return str(key)
+        try:
+            return int(key)
+        except (TypeError, ValueError):
+            return None
+
+
+def default_collections() -> list[FakeCollection]:
+    """Return the collections of a fake that was told nothing: articles."""
+    fields: dict[str, FieldType] = {
+        "title": "string",
+        "body": "text",
+        "status": "string",
+        "date_updated": "date-updated",
+    }
+    return [FakeCollection("articles", fields=fields)]
+
+
+class Schema:
+    """All collections, the system's among them."""
+
+    def __init__(self, collections: Iterable[FakeCollection]) -> None:
+        self.collections = {each.name: each for each in (*collections, *_system_collections())}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.collections
+
+    def __getitem__(self, name: str) -> FakeCollection:
+        """Return a collection; raises the refusal of Directus if there is none."""
+        try:
+            return self.collections[name]
+        except KeyError:
+            raise forbidden_collection(name) from None
+
+    def type_of(self, collection: FakeCollection, name: str) -> str:
+        """Return the Directus type of a field; a relation has the type of the other key."""
+        if name == collection.primary_key:
+            return collection.key_type
+        kind = collection.fields[name]
+        if isinstance(kind, tuple):
+            return self[kind[1]].key_type
+        return "timestamp" if kind in TIMESTAMPS else kind
+
+    def describe_collection(self, collection: FakeCollection) -> Item:
+        """Return a collection as ``GET /collections/:collection`` tells of it."""
+        meta = {
+            "collection": collection.name,
+            "singleton": False,
+            "sort_field": None,
+            "accountability": "all",
+            "hidden": False,
+        }
+        return {
+            "collection": collection.name,
+            "meta": meta,
+            "schema": {"name": collection.name},
+        }
+
+    def describe_field(self, collection: FakeCollection, name: str) -> Item:
+        """Return a field as ``GET /fields/:collection/:field`` tells of it."""
+        kind = self.type_of(collection, name)
+        is_key = name == collection.primary_key
+        related = collection.related(name)
+        schema = {
+            "name": name,
+            "table": collection.name,
+            "data_type": DATA_TYPES.get(kind, kind),
+            "is_nullable": not is_key,
+            "is_primary_key": is_key,
+            "has_auto_increment": is_key and kind == "integer",
+            "foreign_key_table": related,
+            "foreign_key_column": self[related].primary_key if related else None,
+        }
+        return {
+            "collection": collection.name,
+            "field": name,
+            "type": kind,
+            "schema": schema,
+            "meta": None,
+        }
+
+
+def _system_collections() -> list[FakeCollection]:
+    activity: dict[str, FieldType] = {
+        "action": "string",
+        "user": ("m2o", USERS),
+        "timestamp": "timestamp",
+        "ip": "string",
+        "user_agent": "string",
+        "collection": "string",
+        "item": "string",
+        "origin": "string",
+        "revisions": "json",
+    }
+    users: dict[str, FieldType] = {"first_name": "string", "last_name": "string"}
+    users |= {"email": "string", "status": "string", "role": "uuid", "policies": "json"}
+    return [
+        FakeCollection(ACTIVITY, fields=activity),
+        FakeCollection(USERS, key_type="uuid", fields=users),
+    ]

@@ -1,0 +1,100 @@
+"""A fake Directus for code without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, overload
+
+from directus_realtime.testing.fake.core import FakeDirectus
+from directus_realtime.testing.fake.schema import Item, Key
+
+CALL_TIMEOUT = 30.0  # seconds
+
+
+class ThreadedFakeDirectus:
+    """The synchronous face of a fake Directus that runs in a thread of its own.
+
+    Made by :func:`run_in_thread`. All methods may be called from any thread.
+    """
+
+    def __init__(self, fake: FakeDirectus, loop: asyncio.AbstractEventLoop) -> None:
+        self._fake = fake
+        self._loop = loop
+        self.url = fake.url
+        self.websocket_url = fake.websocket_url
+        self.token = fake.token
+
+    def __repr__(self) -> str:
+        return f"<ThreadedFakeDirectus {self.url}>"
+
+    def call(self, function: Callable[[FakeDirectus], Any]) -> Any:
+        """Call a function with the fake in the fake's thread, and return its result.
+
+        Args:
+            function: For example ``lambda fake: fake.cut()``.
+        """
+
+        async def run() -> Any:
+            result = function(self._fake)
+            return await result if isinstance(result, Awaitable) else result
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(CALL_TIMEOUT)
+
+    def items(self, collection: str) -> list[Item]:
+        """See :meth:`FakeDirectus.items`."""
+        items: list[Item] = self.call(lambda fake: fake.items(collection))
+        return items
+
+    @overload
+    def create(self, collection: str, data: Item) -> Item: ...
+
+    @overload
+    def create(self, collection: str, data: list[Item]) -> list[Item]: ...
+
+    def create(self, collection: str, data: Any) -> Any:
+        """See :meth:`FakeDirectus.create`."""
+        return self.call(lambda fake: fake.create(collection, data))
+
+    def update(self, collection: str, keys: Key | Sequence[Key], data: Item) -> None:
+        """See :meth:`FakeDirectus.update`."""
+        self.call(lambda fake: fake.update(collection, keys, data))
+
+    def delete(self, collection: str, keys: Key | Sequence[Key]) -> None:
+        """See :meth:`FakeDirectus.delete`."""
+        self.call(lambda fake: fake.delete(collection, keys))
+
+
+@contextlib.contextmanager
+def run_in_thread(**options: Any) -> Iterator[ThreadedFakeDirectus]:
+    """Run a fake Directus in a thread for as long as the context lasts.
+
+    Args:
+        **options: What :class:`FakeDirectus` takes.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="fake-directus", daemon=True)
+    thread.start()
+    try:
+        with _started(loop, options) as fake:
+            yield ThreadedFakeDirectus(fake, loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
+def _started(loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> Iterator[FakeDirectus]:
+    async def start() -> FakeDirectus:
+        fake = FakeDirectus(**options)
+        await fake.start()
+        return fake
+
+    fake = asyncio.run_coroutine_threadsafe(start(), loop).result(CALL_TIMEOUT)
+    try:
+        yield fake
+    finally:
+        asyncio.run_coroutine_threadsafe(fake.stop(), loop).result(CALL_TIMEOUT)
