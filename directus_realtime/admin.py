@@ -330,6 +330,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
         "url",
         "version",
         "identity",
+        "errors",
         "heartbeat_at",
     )
     readonly_fields = ("listed_state", "current_reason")

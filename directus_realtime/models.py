@@ -249,6 +249,11 @@ class ConnectionStatus(models.Model):
     url = models.CharField(_("URL"), max_length=500, blank=True)
     version = models.CharField(_("version"), max_length=40, blank=True)
     identity = models.CharField(_("identity"), max_length=255, blank=True)
+    errors = models.PositiveIntegerField(
+        _("errors"),
+        default=0,
+        help_text=_("Frames and events that came to grief since the listener was started."),
+    )
     heartbeat_at = models.DateTimeField(_("heartbeat"))
 
     class Meta:

@@ -19,6 +19,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
+from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
 from directus_realtime.settings import ConnectionSettings
 from directus_realtime.signals import (
@@ -65,7 +66,7 @@ class ListenedConnection:
             password=settings.password,
             name=settings.alias,
             options=settings.client_options(),
-            on_error=self._stray_error,
+            on_error=self._count_error,
         )
         self._database = database
         self._inbox = inbox
@@ -77,6 +78,7 @@ class ListenedConnection:
         self._retries: dict[str, tuple[float, Iterator[float]]] = {}
         self._gap_since = last_alive
         self._changed = asyncio.Event()
+        self._repetitions = Repetitions()
         self.errors = 0
 
     async def run(self) -> None:
@@ -149,9 +151,8 @@ class ListenedConnection:
             self._inbox.put(event, wanted.group)
 
         def on_error(error: DirectusRealtimeError) -> None:
-            if not isinstance(error, SubscriptionRefused):
-                self.errors += 1
-                logger.warning("%s  %s: %s", self.alias, wanted.name, error)
+            if not isinstance(error, SubscriptionRefused):  # that one is its state
+                self._count_error(f"{wanted.name}: {error}")
 
         return self.client.add(
             wanted.query,
@@ -162,9 +163,11 @@ class ListenedConnection:
             on_state=self._changed.set,
         )
 
-    def _stray_error(self, error: DirectusRealtimeError) -> None:
+    def _count_error(self, error: object) -> None:
+        """Count something that came to grief; the same is said once a minute, not each time."""
         self.errors += 1
-        logger.warning("%s  %s", self.alias, error)
+        level = logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG
+        logger.log(level, "%s  %s", self.alias, error)
 
     # What is told
 

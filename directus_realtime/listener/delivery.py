@@ -17,7 +17,7 @@ from directus_realtime.listener import outcomes
 from directus_realtime.listener.outcomes import Item, Outcomes, RetryPolicy
 from directus_realtime.listener.receivers import Call, Failure, calls_for
 from directus_realtime.listener.sending import GroupSender
-from directus_realtime.models import InboxEvent
+from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -178,15 +178,24 @@ class Delivery:
 
     @staticmethod
     def _report(job: Job) -> None:
+        event = job.event
         for failure in job.failures:
             logger.warning(
                 "The receiver %s failed for %s %s %s (try %d): %s",
                 failure.receiver,
-                job.event.collection,
-                job.event.key,
-                job.event.action,
+                event.collection,
+                event.key,
+                event.action,
                 job.row.attempts,
                 failure.error,
+            )
+        if job.row.state == InboxState.DEAD:
+            logger.error(
+                "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
+                event.collection,
+                event.key,
+                event.action,
+                job.row.attempts,
             )
 
     async def _patiently(self, work: Awaitable[T]) -> T:

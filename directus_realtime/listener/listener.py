@@ -6,6 +6,9 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
 from directus_realtime.client.states import StateChange
 from directus_realtime.database import DatabaseThread
 from directus_realtime.declared import sync_declared
@@ -17,6 +20,7 @@ from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.outcomes import RetryPolicy
 from directus_realtime.listener.sending import GroupSender
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
+from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -56,7 +60,9 @@ class Listener:
 
         Raises:
             ConnectionImpossible: No connection is left that could be had.
+            ImproperlyConfigured: The tables are not there.
         """
+        await self._inbox_database.run_surely(check_tables)
         await self._inbox_database.run_surely(sync_declared)
         heartbeats = await self._inbox_database.run_surely(last_heartbeats)
         connections = [
@@ -147,3 +153,15 @@ class Listener:
         task = asyncio.create_task(send)
         self._state_sends.add(task)
         task.add_done_callback(self._state_sends.discard)
+
+
+def check_tables() -> None:
+    """Make sure that the app was migrated.
+
+    Raises:
+        ImproperlyConfigured: It was not.
+    """
+    if InboxEvent._meta.db_table not in connection.introspection.table_names():
+        raise ImproperlyConfigured(
+            "The tables of directus_realtime are missing. Run: python manage.py migrate"
+        )

@@ -91,6 +91,7 @@ class StatusWriter:
                 "url": client.url,
                 "version": client.server.version if client.server else "",
                 "identity": client.identity,
+                "errors": connection.errors,
             },
             subscriptions={n: state for n, state in states.items() if written.get(n) != state},
         )

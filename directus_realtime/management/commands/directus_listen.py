@@ -46,7 +46,7 @@ class Command(BaseCommand):
         with print_logs(self.stdout, self.style, options["verbosity"]):
             try:
                 asyncio.run(_listen(Listener(connections)))
-            except ConnectionImpossible as error:
+            except (ConnectionImpossible, ImproperlyConfigured) as error:
                 raise CommandError(str(error)) from None
             except TimeoutError:
                 # A receiver hangs in a thread, which Python would wait for at exit.
