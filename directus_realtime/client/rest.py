@@ -37,16 +37,27 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class PrimaryKey:
-    """The primary key of a collection."""
+    """The primary key of a collection.
+
+    Attributes:
+        name: Of the field.
+        is_integer: Whether the column holds numbers; ``None`` where that is not known yet.
+    """
 
     name: str = "id"
-    is_integer: bool = True
+    is_integer: bool | None = None
 
     def cast(self, key: int | str) -> int | str:
         """A key with the type of its column (``DELETE /items/x/1`` sends ``"1"``)."""
         if self.is_integer and isinstance(key, str) and _is_integer(key):
             return int(key)
-        return key if self.is_integer else str(key)
+        return str(key) if self.is_integer is False else key
+
+    def seen(self, key: object) -> PrimaryKey:
+        """What is known after a row with this key."""
+        if self.is_integer is None and isinstance(key, int | str):
+            return PrimaryKey(self.name, isinstance(key, int))
+        return self
 
 
 def items_path(collection: str) -> str:
@@ -129,14 +140,25 @@ class RestClient:
         """
         try:
             fields = await self.get(f"/fields/{collection}")
-        except RequestRefused as error:
-            raise SubscriptionRefused(error.code, error.message) from None
+        except RequestRefused:
+            return await self._guess_primary_key(collection)
         for field in fields:
             if (field.get("schema") or {}).get("is_primary_key"):
                 return PrimaryKey(field["field"], field.get("type") in _INTEGER_TYPES)
-        raise SubscriptionRefused(
-            "FORBIDDEN", f"The token may not see the primary key of {collection}."
-        )
+        return await self._guess_primary_key(collection)
+
+    async def _guess_primary_key(self, collection: str) -> PrimaryKey:
+        """Take the key for ``id``: a token without read on ``directus_fields`` sees no schema."""
+        try:
+            rows = await self.get(items_path(collection), {"fields": ["id"], "limit": 1})
+        except RequestRefused as error:
+            message = error.message
+            if '"id"' in message:
+                message += (
+                    " Allow the token to read directus_fields, so that the primary key is known."
+                )
+            raise SubscriptionRefused(error.code, message) from None
+        return PrimaryKey().seen(rows[0].get("id") if isinstance(rows, list) and rows else None)
 
     async def check_query(self, query: Query, primary_key: PrimaryKey) -> None:
         """Read one item as a subscription would, because a subscribe is not checked.

@@ -169,6 +169,8 @@ class ClientSubscription:
         if not isinstance(key, int | str):
             problem = f"An item of {self.query.collection} has no {primary_key.name}"
             raise BadFrame(problem, excerpt(str(entry)))
+        if action != "delete":
+            self.primary_key = primary_key = primary_key.seen(key)
         key = primary_key.cast(key)
         # The server sends deletes to everyone, whatever the filter says.
         if self.query.item is not None and key != primary_key.cast(self.query.item):

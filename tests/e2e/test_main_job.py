@@ -161,3 +161,40 @@ def test_state_columns_say_what_is_true(site: Site, directus: DirectusAdmin) -> 
     assert site.subscriptions.get(name="all").last_event_at is not None
     status = site.statuses.get()
     assert (status.state, status.version) == ("connected", "11.17.4")
+
+
+def test_a_limited_token_listens_to_what_it_may_read(
+    make_site: Callable[..., Site], directus: DirectusAdmin, directus_env: dict[str, str]
+) -> None:
+    rule = {"status": {"_eq": "published"}}
+    token = directus.create_limited_user(
+        [
+            {
+                "collection": "articles",
+                "action": "read",
+                "permissions": rule,
+                "fields": ["id", "title"],
+            }
+        ]
+    )
+    site = make_site({**directus_env, "DIRECTUS_TOKEN": token})
+    site.subscribe()
+    site.subscribe("notes", "notes")
+    listener = site.listen(ready=False)
+    listener.wait_for_line("subscribed all:")
+    listener.wait_for_line("refused notes: You don't have permission")
+    directus.create_item("articles", {"title": "hidden", "status": "draft"})
+    seen = directus.create_item("articles", {"title": "seen", "status": "published"})
+    directus.delete_item("articles", seen["id"])
+    created, deleted = site.wait_for_received(2)
+    assert created["title"] == "seen"
+    # The token sees no schema; the type of the key is learnt from the rows.
+    assert created["key"] == deleted["key"] == seen["id"]
+
+
+def test_a_system_collection_is_listened_to(site: Site, directus: DirectusAdmin) -> None:
+    site.subscribe("folders", "directus_folders")
+    site.listen()
+    folder = directus.request("POST", "/folders", {"name": "Pictures"})
+    (entry,) = site.wait_for_received(1)
+    assert (entry["sender"], entry["key"]) == ("directus_folders", folder["id"])
