@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -22,6 +23,7 @@ from directus_realtime.models import (
     InboxState,
     SubscriptionState,
 )
+from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.settings import aliases
 
 # Only the stubs know these classes as generic.
@@ -40,6 +42,11 @@ def listener_advice(connection: str) -> str:
     if status is not None and status.has_listener:
         return gettext("The listener takes it up within 2 seconds.")
     return gettext("No listener is running. Start it: python manage.py directus_listen")
+
+
+def to_the_second(moment: datetime) -> str:
+    """A time as the lists show it, in the current time zone."""
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
 
 
 class DirectusSubscriptionForm(_SubscriptionForm):
@@ -80,10 +87,9 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         "collection",
         "listed_actions",
         "listed_state",
-        "last_event_at",
+        "listed_last_event",
         "event_count",
-        "enabled",
-        "declared_in",
+        "listed_source",
     )
     list_filter = ("enabled", "state", "connection", "collection")
     search_fields = ("name", "collection")
@@ -111,9 +117,21 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
     class Media:
         css = {"all": ("directus_realtime/admin.css",)}
 
+    @admin.display(description=_("last event"), ordering="last_event_at")
+    def listed_last_event(self, row: DirectusSubscription) -> str:
+        """When the last event came in, to the second."""
+        return to_the_second(row.last_event_at) if row.last_event_at else "–"
+
+    @admin.display(description=_("declared"), ordering="declared_in")
+    def listed_source(self, row: DirectusSubscription) -> str:
+        """Whether the row was made here or in code."""
+        return gettext("in code") if row.declared_in else gettext("here")
+
     @admin.display(description=_("actions"))
     def listed_actions(self, row: DirectusSubscription) -> str:
         """The wanted actions."""
+        if row.actions == ACTIONS:
+            return gettext("all")
         names = {"create": _("create"), "update": _("update"), "delete": _("delete")}
         return ", ".join(str(names[action]) for action in row.actions)
 
@@ -121,22 +139,27 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
     def listed_state(self, row: DirectusSubscription) -> str:
         """The state as it is now, and why."""
         state, label, reason = self._state(row)
-        return format_html(
-            '<span class="directus-state directus-state-{}" title="{}">{}</span>',
-            state,
-            reason,
-            label,
+        shown = format_html(
+            '<span class="directus-state directus-state-{}">{}</span>', state, label
         )
+        if reason:
+            shown += format_html(
+                '<span class="directus-reason" title="{}">{}</span>', reason, reason
+            )
+        return shown
 
     @staticmethod
     def _state(row: DirectusSubscription) -> tuple[str, Any, str]:
-        if row.pk is None:
-            return "waiting", "–", ""
         if not row.enabled:
             return "paused", _("paused"), ""
         if not getattr(row, "has_listener", False):
             return "waiting", _("no listener"), listener_advice(row.connection)
         return row.state, SubscriptionState(row.state).label, row.last_error
+
+    def get_fieldsets(self, request: HttpRequest, obj: DirectusSubscription | None = None) -> Any:
+        """A new row has no state yet."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj else fieldsets[:-1]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DirectusSubscription]:
         """The rows, each with whether its connection has a listener now."""
@@ -159,15 +182,21 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         is_declared = obj is not None and bool(obj.declared_in)
         return not is_declared and super().has_delete_permission(request, obj)
 
-    def save_model(
-        self,
-        request: HttpRequest,
-        obj: DirectusSubscription,
-        form: forms.BaseForm,
-        change: bool,
-    ) -> None:
-        """Save, and say what happens next."""
-        super().save_model(request, obj, form, change)
+    def response_add(
+        self, request: HttpRequest, obj: DirectusSubscription, post_url_continue: Any = None
+    ) -> Any:
+        """Say what happens next."""
+        response = super().response_add(request, obj, post_url_continue)
+        self._say_what_is_next(request, obj)
+        return response
+
+    def response_change(self, request: HttpRequest, obj: DirectusSubscription) -> Any:
+        """Say what happens next."""
+        response = super().response_change(request, obj)
+        self._say_what_is_next(request, obj)
+        return response
+
+    def _say_what_is_next(self, request: HttpRequest, obj: DirectusSubscription) -> None:
         if obj.enabled:
             self.message_user(request, listener_advice(obj.connection), messages.INFO)
 
@@ -229,7 +258,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
     """What came in, and what became of it."""
 
     list_display = (
-        "received_at",
+        "listed_received",
         "collection",
         "action",
         "key_json",
@@ -238,7 +267,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
         "listed_state",
         "attempts",
     )
-    list_display_links = ("received_at", "key_json")
+    list_display_links = ("listed_received", "key_json")
     list_filter = ("state", "collection", "action", "origin", "connection")
     search_fields = ("=key_json", "=event_id")
     search_help_text = _('Key (as JSON: 42 or "a1b2") or event id')
@@ -266,6 +295,11 @@ class InboxEventAdmin(ReadOnlyAdmin):
 
     class Media:
         css = {"all": ("directus_realtime/admin.css",)}
+
+    @admin.display(description=_("received"), ordering="received_at")
+    def listed_received(self, row: InboxEvent) -> str:
+        """When it came in, to the second."""
+        return to_the_second(row.received_at)
 
     @admin.display(description=_("state"), ordering="state")
     def listed_state(self, row: InboxEvent) -> str:

@@ -194,7 +194,7 @@ class InboxEvent(models.Model):
 
     class Meta:
         verbose_name = _("inbox event")
-        verbose_name_plural = _("inbox")
+        verbose_name_plural = _("inbox events")
         ordering = ["-id"]
         indexes = [
             # delivery: the oldest pending events; prune: the oldest done
