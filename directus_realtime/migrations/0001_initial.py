@@ -210,7 +210,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "inbox event",
-                "verbose_name_plural": "inbox",
+                "verbose_name_plural": "inbox events",
                 "ordering": ["-id"],
                 "indexes": [
                     models.Index(fields=["state", "id"], name="directus_inbox_state"),
