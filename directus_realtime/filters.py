@@ -1,13 +1,19 @@
-"""Django's ``Q`` as a Directus filter."""
+"""Django's ``Q`` as a Directus filter.
+
+A ``Q`` is known by its shape, so that the client needs no Django.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Q
+import datetime
+import decimal
+import uuid
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from directus_realtime.protocol.queries import Filter, check_filter
+
+if TYPE_CHECKING:
+    from django.db.models import Q
 
 # Django's lookup: Directus's operator and the one that means the opposite.
 _OPERATORS = {
@@ -42,23 +48,23 @@ def to_directus_filter(condition: Q | Filter | None) -> Filter:
     """
     if condition is None:
         return {}
-    filter_ = _group(condition, negated=False) if isinstance(condition, Q) else condition
+    filter_ = condition if isinstance(condition, dict) else _group(condition, negated=False)
     check_filter(filter_)
     return filter_
 
 
 def _group(condition: Q, *, negated: bool) -> Filter:
     negated = negated != condition.negated
-    if condition.connector == Q.XOR:
+    if condition.connector == "XOR":
         raise ValueError("Directus has no filter for Q's ^ (XOR).")
     parts = [
-        _group(child, negated=negated) if isinstance(child, Q) else _condition(child, negated)
+        _group(child, negated=negated) if _is_q(child) else _condition(child, negated)
         for child in condition.children
     ]
     if len(parts) <= 1:
         return parts[0] if parts else {}
     # De Morgan: not (a and b) is (not a) or (not b).
-    is_and = (condition.connector == Q.AND) != negated
+    is_and = (condition.connector == "AND") != negated
     return {"_and" if is_and else "_or": parts}
 
 
@@ -96,10 +102,18 @@ def _with_function(path: list[str]) -> list[str]:
     return path
 
 
+def _is_q(child: object) -> TypeGuard[Q]:
+    return hasattr(child, "connector") and hasattr(child, "negated")
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON has it: dates, decimals and UUIDs become strings."""
     if isinstance(value, str | int | float | bool | dict) or value is None:
         return value
     if isinstance(value, list | tuple | set | frozenset | range):
         return [_plain(entry) for entry in value]
-    return DjangoJSONEncoder().default(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | uuid.UUID):
+        return str(value)
+    raise ValueError(f"{value!r} cannot be part of a Directus filter.")

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import httpx
@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 from directus_realtime.client.credentials import AccessToken, make_credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
+from directus_realtime.client.feed import Feed, Feeds, SubscriptionState
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange, StateStream
@@ -28,9 +29,9 @@ from directus_realtime.client.subscription import (
     ErrorCallback,
     EventCallback,
     StateCallback,
-    SubscriptionState,
 )
-from directus_realtime.events import Action
+from directus_realtime.client.system import SubscribeOptions, SystemCollections, known_gap
+from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
@@ -39,10 +40,14 @@ from directus_realtime.exceptions import (
     RequestRefused,
     SubscriptionRefused,
 )
+from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.messages import ACTIONS
-from directus_realtime.protocol.queries import Query
+from directus_realtime.protocol.queries import Query, refuse_harmful
 from directus_realtime.protocol.session import Session, SessionAction
+
+if TYPE_CHECKING:
+    from django.db.models import Q
 
 logger = logging.getLogger("directus_realtime.client")
 
@@ -54,7 +59,7 @@ _wire_logger.setLevel(logging.WARNING)
 _HARD_LIMIT = 4
 
 
-class DirectusClient:
+class DirectusClient(SystemCollections):
     """A connection to one Directus server that comes back by itself.
 
     Args:
@@ -93,6 +98,7 @@ class DirectusClient:
         self._stream = StateStream()
         self._ready = asyncio.Event()
         self._subscriptions: dict[str, ClientSubscription] = {}
+        self._feeds = Feeds()
         self._driver: SocketDriver | None = None
         self._last_heard_at: datetime | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -186,9 +192,7 @@ class DirectusClient:
             supervisor.cancel()
             await asyncio.gather(supervisor, return_exceptions=True)
         self._set_state(ConnectionState.DISCONNECTED)
-        for subscription in self.subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
+        self.unsubscribe_all()
         self._stream.close()
 
     # Subscriptions
@@ -198,23 +202,31 @@ class DirectusClient:
         collection: str,
         *,
         events: Iterable[Action] = ACTIONS,
-        filter: dict[str, Any] | None = None,
+        filter: dict[str, Any] | Q | None = None,
         fields: Iterable[str] = (),
         sort: Iterable[str] = (),
-        item: int | str | None = None,
+        deep: dict[str, Any] | None = None,
+        alias: dict[str, str] | None = None,
+        search: str = "",
+        item: Key | None = None,
         uid: str | None = None,
         name: str | None = None,
         on_event: EventCallback | None = None,
         on_error: ErrorCallback | None = None,
+        **harmful: Any,
     ) -> ClientSubscription:
         """Ask for the changes of a collection, and wait until the server has confirmed.
 
         Args:
             collection: Such as ``articles`` or ``directus_users``.
             events: Any of ``create``, ``update``, ``delete``.
-            filter: A Directus filter. Directus sends deletes whatever the filter says.
+            filter: A Directus filter, or a Django ``Q``. Directus sends deletes whatever
+                the filter says.
             fields: Field names with dots for relations; the primary key comes with them.
             sort: Orders the rows inside one message.
+            deep: Directus's ``deep``: queries of relations.
+            alias: Directus's ``alias``: other names for fields.
+            search: Only items that contain this text.
             item: Only the item with this key.
             uid: Of the subscription; made where none is given.
             name: In each event's ``subscription``; the collection where none is given.
@@ -223,20 +235,51 @@ class DirectusClient:
 
         Raises:
             SubscriptionRefused: With the server's own sentence.
-            ValueError: The uid is taken.
+            ValueError: The uid is taken, the filter has an unknown operator, or ``limit``,
+                ``offset`` or ``page`` was given.
         """
+        refuse_harmful(harmful)
         query = Query(
-            collection, tuple(events), dict(filter or {}), tuple(fields), tuple(sort), item
+            collection=collection,
+            events=tuple(events),
+            filter=to_directus_filter(filter),
+            fields=tuple(fields),
+            sort=tuple(sort),
+            item=item,
+            deep=deep or {},
+            alias=alias or {},
+            search=search,
         )
         subscription = self.add(
             query, uid=uid, name=name or collection, on_event=on_event, on_error=on_error
         )
         try:
-            await subscription.settled()
+            await subscription.feed.settled()
         except SubscriptionRefused:
             self.unsubscribe(subscription)
             raise
         return subscription
+
+    async def subscribe_to_create(
+        self, collection: str, **options: Unpack[SubscribeOptions]
+    ) -> ClientSubscription:
+        """Like :meth:`subscribe`, for new items only."""
+        options["events"] = ("create",)
+        return await self.subscribe(collection, **options)
+
+    async def subscribe_to_update(
+        self, collection: str, **options: Unpack[SubscribeOptions]
+    ) -> ClientSubscription:
+        """Like :meth:`subscribe`, for changed items only."""
+        options["events"] = ("update",)
+        return await self.subscribe(collection, **options)
+
+    async def subscribe_to_delete(
+        self, collection: str, **options: Unpack[SubscribeOptions]
+    ) -> ClientSubscription:
+        """Like :meth:`subscribe`, for deleted items only."""
+        options["events"] = ("delete",)
+        return await self.subscribe(collection, **options)
 
     def add(
         self,
@@ -252,34 +295,38 @@ class DirectusClient:
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
             raise ValueError(f"The uid {uid!r} is taken by another subscription.")
+        feed = self._feeds.find(query) or self._start_feed(uid, query)
         subscription = ClientSubscription(
             uid,
-            query,
+            feed,
             name=name,
             connection=self.name,
             on_event=on_event,
             on_error=on_error,
             on_state=on_state,
         )
+        feed.subscriptions.append(subscription)
         self._subscriptions[uid] = subscription
-        if self.is_connected:
-            self._activate(subscription)
         return subscription
 
     def retry(self, subscription: ClientSubscription) -> None:
         """Ask again for a subscription that was refused."""
-        subscription.wait_again()
-        subscription.primary_key = None
-        if self.is_connected:
-            self._activate(subscription)
+        feed = subscription.feed
+        if feed.state is SubscriptionState.REFUSED:
+            feed.wait_again()
+            feed.primary_key = None
+            if self.is_connected:
+                self._activate(feed)
 
     def unsubscribe(self, subscription: ClientSubscription) -> None:
         """End a subscription; nothing of it is handed over from now on."""
         if self._subscriptions.pop(subscription.uid, None) is None:
             return
-        if self._driver is not None:
-            for uid in subscription.wire_uids():
-                self._driver.unsubscribe(uid)
+        feed = subscription.feed
+        feed.subscriptions.remove(subscription)
+        if not feed.subscriptions:
+            self._feeds.remove(feed)
+            self._unsubscribe_feed(feed)
         subscription.close()
 
     def unsubscribe_all(self) -> None:
@@ -287,11 +334,54 @@ class DirectusClient:
         for subscription in self.subscriptions:
             self.unsubscribe(subscription)
 
+    def _start_feed(self, uid: str, query: Query) -> Feed:
+        feed = self._feeds.add(uid, query)
+        if self.is_connected:
+            self._activate(feed)
+        return feed
+
+    def _unsubscribe_feed(self, feed: Feed) -> None:
+        if self._driver is not None:
+            for uid in feed.wire_uids():
+                self._driver.unsubscribe(uid)
+
     # REST
 
     async def read_items(self, collection: str, **parameters: Any) -> Any:
-        """Read items over REST; see :meth:`RestClient.read_items`."""
-        return await self._open_rest().read_items(collection, **parameters)
+        """Read items over REST, all of them where no limit is given.
+
+        Args:
+            collection: Such as ``articles``, or a system collection such as ``directus_users``.
+            parameters: Directus's query: ``fields``, ``filter`` (or a Django ``Q``), ``sort``,
+                ``limit``, ``aggregate={"count": "*"}``, ``groupBy``, …
+
+        Returns:
+            A list of dicts; of one dict for an aggregate without ``groupBy``.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await self._open_rest().read_items(collection, **parameters)
+
+    async def read_item(self, collection: str, key: Key, **parameters: Any) -> Any:
+        """Read one item over REST.
+
+        Raises:
+            RequestRefused: Directus answered with an error; ``FORBIDDEN`` also where there
+                is no such item.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await self._open_rest().read_item(collection, key, **parameters)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise explain(error, self.url) from None
 
     def _open_rest(self) -> RestClient:
         if self._rest is None:
@@ -413,9 +503,9 @@ class DirectusClient:
         return since is not None and monotonic() - since >= self.options.stable_after
 
     def _lose(self, failure: ConnectionFailed) -> None:
-        for subscription in self.subscriptions:
-            if subscription.state is SubscriptionState.SUBSCRIBED:
-                subscription.wait_again()
+        for feed in self._feeds:
+            if feed.state is SubscriptionState.SUBSCRIBED:
+                feed.wait_again()
         self._set_state(ConnectionState.RECONNECTING, str(failure))
 
     def _set_state(self, state: ConnectionState, reason: str = "") -> None:
@@ -432,18 +522,19 @@ class DirectusClient:
     def _act(self, action: SessionAction) -> None:
         match action:
             case protocol.ItemsChanged(uid, event, data):
-                if subscription := self._owner(uid):
-                    subscription.receive(event, data)
+                if feed := self._feeds.of_wire(uid):
+                    feed.receive(event, data)
             case protocol.Authenticated():
                 self._authenticated()
             case protocol.Confirmed(uid):
-                if subscription := self._owner(uid):
-                    subscription.confirm(uid)
+                if feed := self._feeds.of_wire(uid):
+                    feed.confirm(uid)
             case protocol.Refused(uid, code, message):
-                if subscription := self._owner(uid):
-                    self._refuse(subscription, SubscriptionRefused(code, message))
+                if feed := self._feeds.of_wire(uid):
+                    self._unsubscribe_feed(feed)  # it is had whole or not at all
+                    feed.refuse(SubscriptionRefused(code, message))
             case protocol.SubscriptionError(uid, code, message):
-                owner = self._owner(uid) if uid else None
+                owner = self._feeds.of_wire(uid) if uid else None
                 self._report(EventFailed(code, message), owner)
             case protocol.Ignored(error):
                 self._report(error, None)
@@ -464,60 +555,53 @@ class DirectusClient:
         self._authenticated_at = monotonic()
         self._connected_once = True
         self._set_state(ConnectionState.CONNECTED)
-        for subscription in self.subscriptions:
-            if subscription.state is SubscriptionState.WAITING:
-                self._activate(subscription)
+        for feed in self._feeds:
+            if feed.state is SubscriptionState.WAITING:
+                self._activate(feed)
 
     async def _reauthenticate(self, driver: SocketDriver) -> None:
         await self._fresh_token(driver)
 
-    def _owner(self, wire_uid: str) -> ClientSubscription | None:
-        return self._subscriptions.get(wire_uid.rpartition(".")[0])
-
-    def _refuse(self, subscription: ClientSubscription, error: SubscriptionRefused) -> None:
-        """A subscription is had whole or not at all."""
-        if self._driver is not None:
-            for uid in subscription.wire_uids():
-                self._driver.unsubscribe(uid)
-        subscription.refuse(error)
-
-    def _report(
-        self, error: DirectusRealtimeError, subscription: ClientSubscription | None
-    ) -> None:
-        if subscription is not None:
-            subscription.report(error)
+    def _report(self, error: DirectusRealtimeError, feed: Feed | None) -> None:
+        if feed is not None:
+            feed.report(error)
         elif self._on_error is None:
             logger.warning("%s: %s", self.name, error)
         else:
             self._on_error(error)
 
-    # Activating subscriptions
+    # Activating feeds
 
-    def _activate(self, subscription: ClientSubscription) -> None:
-        if subscription.primary_key is not None:
-            self._send_subscribe(subscription)
+    def _activate(self, feed: Feed) -> None:
+        if feed.primary_key is not None:
+            self._send_subscribe(feed)
         else:
-            self._do(self._check_and_subscribe(subscription))
+            self._do(self._check_and_subscribe(feed))
 
-    async def _check_and_subscribe(self, subscription: ClientSubscription) -> None:
+    async def _check_and_subscribe(self, feed: Feed) -> None:
         """Ask over REST what the socket would not tell, then subscribe."""
         rest = self._open_rest()
         try:
-            primary_key = await rest.primary_key(subscription.query.collection)
-            await rest.check_query(subscription.query, primary_key)
+            primary_key = await rest.primary_key(feed.query.collection)
+            await rest.check_query(feed.query, primary_key)
         except SubscriptionRefused as error:
-            subscription.refuse(error)
+            feed.refuse(error)
         except (httpx.HTTPError, ConnectionFailed) as error:
-            subscription.refuse(SubscriptionRefused("UNREACHABLE", str(explain(error, self.url))))
+            feed.refuse(SubscriptionRefused("UNREACHABLE", str(explain(error, self.url))))
         else:
-            subscription.primary_key = primary_key
-            self._send_subscribe(subscription)
+            feed.primary_key = primary_key
+            self._warn_of_gaps(feed)
+            self._send_subscribe(feed)
 
-    def _send_subscribe(self, subscription: ClientSubscription) -> None:
-        if self._driver is None or self._subscriptions.get(subscription.uid) is not subscription:
-            return
-        for wire in subscription.wire_subscriptions():
-            self._driver.subscribe(wire)
+    def _warn_of_gaps(self, feed: Feed) -> None:
+        collection = feed.query.collection
+        if self.server and (gap := known_gap(collection, self.server.version)):
+            logger.warning("%s  %s: %s", self.name, collection, gap)
+
+    def _send_subscribe(self, feed: Feed) -> None:
+        if self._driver is not None and feed in self._feeds:
+            for wire in feed.wire_subscriptions():
+                self._driver.subscribe(wire)
 
     # Tasks that live as long as the socket
 

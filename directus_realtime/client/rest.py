@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -13,6 +15,7 @@ from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.responses import data_of
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
+from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.queries import Query
 
 _SYSTEM_PREFIX = "directus_"
@@ -28,11 +31,15 @@ class ServerInfo:
         websocket_path: Path of the WebSocket below the server's URL; ``None`` where
             WebSockets are switched off.
         auth_mode: ``handshake``, ``strict`` or ``public``.
+        heartbeat: Seconds between the server's pings; 0 where it sends none.
+        query_limit: The server's ``QUERY_LIMIT_MAX``; -1 where there is none.
     """
 
     version: str
-    websocket_path: str | None
-    auth_mode: str
+    websocket_path: str | None = "/websocket"
+    auth_mode: str = "handshake"
+    heartbeat: float = 0
+    query_limit: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class RestClient:
     """
 
     def __init__(self, url: str, credentials: Credentials, options: ClientOptions) -> None:
+        self.info: ServerInfo | None = None
         self._credentials = credentials
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -118,14 +126,8 @@ class RestClient:
         info = await self.get("/server/info")
         if not isinstance(info, dict) or "project" not in info:
             raise RequestRefused(200, "", "The answer is not one of Directus.")
-        websocket = info.get("websocket")
-        rest = websocket.get("rest") if isinstance(websocket, dict) else None
-        version = str(info.get("version", ""))
-        if not isinstance(rest, dict):
-            return ServerInfo(version, None if "websocket" in info else "/websocket", "handshake")
-        return ServerInfo(
-            version, rest.get("path", "/websocket"), rest.get("authentication", "handshake")
-        )
+        self.info = _server_info(info)
+        return self.info
 
     async def identity(self) -> str:
         """Who the token is, for people: the e-mail address, or the name, or the id."""
@@ -175,18 +177,56 @@ class RestClient:
             raise SubscriptionRefused(error.code, error.message) from None
 
     async def read_items(self, collection: str, **parameters: Any) -> Any:
-        """The items of a collection, as Directus gives them.
+        """Items of a collection; all of them, page by page, where no limit is given.
 
         Args:
             collection: Such as ``articles``, or a system collection such as ``directus_users``.
-            parameters: Directus's query: ``fields``, ``filter``, ``sort``, ``limit``,
-                ``aggregate={"count": "*"}``, ``groupBy``, …
+            parameters: Directus's query.
 
         Raises:
             RequestRefused: Directus answered with an error.
             httpx.TransportError: Directus could not be reached.
         """
-        return await self.get(items_path(collection), _flat(parameters))
+        path = items_path(collection)
+        if "filter" in parameters:
+            parameters["filter"] = to_directus_filter(parameters["filter"])
+        if _has_own_size(parameters):
+            return await self.get(path, _flat(parameters))
+        size = (self.info or await self.server_info()).query_limit
+        found: list[Any] = []
+        for page in itertools.count(1):
+            rows = await self.get(path, {**parameters, "limit": size, "page": page})
+            if not isinstance(rows, list):
+                return rows  # a singleton
+            found += rows
+            if size < 0 or len(rows) < size:
+                return found
+
+    async def read_item(self, collection: str, key: int | str, **parameters: Any) -> Any:
+        """One item.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        return await self.get(f"{items_path(collection)}/{quote(str(key), safe='')}", parameters)
+
+
+def _server_info(info: dict[str, Any]) -> ServerInfo:
+    websocket = info.get("websocket", {})
+    rest = websocket.get("rest", {}) if isinstance(websocket, dict) else None
+    limits = info.get("queryLimit") or {}
+    return ServerInfo(
+        version=str(info.get("version", "")),
+        websocket_path=rest.get("path", "/websocket") if isinstance(rest, dict) else None,
+        auth_mode=rest.get("authentication", "handshake") if isinstance(rest, dict) else "",
+        heartbeat=(websocket or {}).get("heartbeat") or 0,
+        query_limit=int(limits.get("max") or -1),
+    )
+
+
+def _has_own_size(parameters: Mapping[str, Any]) -> bool:
+    return not parameters.keys().isdisjoint({"limit", "offset", "page", "aggregate", "groupBy"})
 
 
 def _encode(value: Any) -> str:

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from directus_realtime.client import ConnectionState, DirectusClient
 from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.feed import SubscriptionState
 from directus_realtime.client.states import StateChange
-from directus_realtime.client.subscription import ClientSubscription, SubscriptionState
+from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused

@@ -8,6 +8,7 @@ each single event and so drops changes).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,9 @@ class Query:
         fields: Field names with dots for relations; empty for ``*``.
         sort: Orders the rows inside one message, nothing more.
         item: Only the item with this key.
+        deep: Directus's ``deep``: queries of relations.
+        alias: Directus's ``alias``: other names for fields.
+        search: Only items that contain this text.
     """
 
     collection: str
@@ -53,6 +57,9 @@ class Query:
     fields: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
     item: int | str | None = None
+    deep: dict[str, Any] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
+    search: str = ""
 
     def rest_parameters(self, primary_key: str) -> dict[str, Any]:
         """Directus's ``query`` for this subscription; it always asks for the key.
@@ -67,13 +74,40 @@ class Query:
             query["filter"] = condition
         if self.sort:
             query["sort"] = list(self.sort)
+        for name in ("deep", "alias", "search"):
+            if value := getattr(self, name):
+                query[name] = value
         return query
+
+    def fingerprint(self) -> str:
+        """A text that two queries share exactly when they ask for the same."""
+        content = {**vars(self), "fields": sorted(set(self.fields)), "events": sorted(self.events)}
+        return json.dumps(content, sort_keys=True, default=str)
 
     def _filter_with_key(self, primary_key: str) -> Filter:
         if self.item is None:
             return self.filter
         by_key = {primary_key: {"_eq": self.item}}
         return {"_and": [by_key, self.filter]} if self.filter else by_key
+
+
+_HARMFUL = frozenset({"limit", "offset", "page"})
+
+
+def refuse_harmful(options: dict[str, Any]) -> None:
+    """Refuse what would make a subscription lose changes, and what does not exist.
+
+    Raises:
+        ValueError: ``limit``, ``offset`` or ``page`` is among the options.
+        TypeError: Anything else is.
+    """
+    for name in options:
+        if name in _HARMFUL:
+            raise ValueError(
+                f"{name} is not possible in a subscription: Directus applies it to the keys "
+                "of each single change, so changes would be lost. Use a filter."
+            )
+        raise TypeError(f"There is no option {name!r} of a subscription.")
 
 
 @dataclass(frozen=True)

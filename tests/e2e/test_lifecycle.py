@@ -45,7 +45,7 @@ def test_first_signal_finishes_the_delivery_at_hand_and_exits_0(
     site.subscribe()
     listener = site.listen(SAMPLE_SLEEP="0.5")
     directus.create_items("articles", [{"title": str(n)} for n in range(20)])
-    site.wait_for_received(1)
+    wait_for(lambda: site.inbox.count() == 20, 10)
     started = time.monotonic()
     listener.send_signal(number)
     assert listener.wait(10) == 0

@@ -140,6 +140,7 @@ def test_quiet_listener_prints_only_what_is_wrong(site: Site, directus: Directus
     site.subscribe("wrong", "no_such_collection")
     listener = site.listen("-v", "0", ready=False)
     listener.wait_for_line("refused wrong:")
+    wait_for(lambda: site.subscriptions.get(name="all").state == "subscribed", 10)
     directus.create_item("articles", {"title": "x"})
     site.wait_for_received(1)
     assert len(listener.lines) == 1
@@ -198,3 +199,20 @@ def test_a_system_collection_is_listened_to(site: Site, directus: DirectusAdmin)
     folder = directus.request("POST", "/folders", {"name": "Pictures"})
     (entry,) = site.wait_for_received(1)
     assert (entry["sender"], entry["key"]) == ("directus_folders", folder["id"])
+
+
+def test_subscriptions_that_ask_the_same_share_one_on_the_wire(
+    site: Site, directus: DirectusAdmin
+) -> None:
+    site.subscribe("one", fields=["title", "status"])
+    site.subscribe("two", fields=["status", "title"])
+    site.listen()
+    directus.create_item("articles", {"title": "x"})
+    site.wait_for_received(2)
+    site.subscriptions.get(name="one").delete()
+    wait_for(lambda: "unsubscribed one" in site.listeners[0].output)
+    item = directus.create_item("articles", {"title": "y"})
+    directus.update_item("articles", item["id"], {"title": "z"})
+    names = [entry["subscription"] for entry in site.wait_for_received(4)]
+    assert sorted(names[:2]) == ["one", "two"]
+    assert names[2:] == ["two", "two"]

@@ -32,6 +32,7 @@ class Site:
             "REDIS_URL": "",
             **env,
         }
+        self.listeners: list[Process] = []
         self._processes: list[Process] = []
         default = connections.databases["default"]
         database = {**default, **environ.Env.db_url_config(database_url)}
@@ -56,6 +57,7 @@ class Site:
     def listen(self, *arguments: str, ready: bool = True, **env: str) -> Process:
         """Start ``directus_listen``, and wait until it is connected and all is subscribed."""
         listener = self.start("directus_listen", *arguments, **env)
+        self.listeners.append(listener)
         if ready:
             listener.wait_for_line("connected to")
             for subscription in self.subscriptions.filter(enabled=True):
