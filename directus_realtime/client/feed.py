@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -137,46 +135,3 @@ class Feed:
     def _is_wanted(self, key: Key) -> bool:
         """Whether a change is of the one item asked for: deletes come for every item."""
         return self.query.item is None or str(key) == str(self.query.item)
-
-
-class Feeds:
-    """The feeds of a client, found by what they ask for and by their uids on the wire."""
-
-    def __init__(self) -> None:
-        self._by_query: dict[str, Feed] = {}
-        self._by_uid: dict[str, Feed] = {}
-
-    def __iter__(self) -> Iterator[Feed]:
-        return iter(list(self._by_uid.values()))
-
-    def __contains__(self, feed: Feed) -> bool:
-        return self._by_uid.get(feed.uid) is feed
-
-    def find(self, query: Query) -> Feed | None:
-        """The feed that asks for the same."""
-        return self._by_query.get(query.fingerprint())
-
-    def of_wire(self, wire_uid: str) -> Feed | None:
-        """The feed of a uid on the wire."""
-        return self._by_uid.get(wire_uid.rpartition(".")[0])
-
-    def add(self, uid: str, query: Query) -> Feed:
-        """A new feed, named after the subscription that began it.
-
-        A feed can outlive that subscription, so its uid may be taken; a uid is never used
-        for two queries at a time.
-        """
-        free = next(name for name in _names(uid) if name not in self._by_uid)
-        feed = self._by_uid[free] = self._by_query[query.fingerprint()] = Feed(free, query)
-        return feed
-
-    def remove(self, feed: Feed) -> None:
-        """Forget a feed."""
-        del self._by_uid[feed.uid]
-        del self._by_query[feed.query.fingerprint()]
-
-
-def _names(uid: str) -> Iterator[str]:
-    yield uid
-    for number in itertools.count(2):
-        yield f"{uid}-{number}"

@@ -1,0 +1,274 @@
+"""One connection, kept up: attempts, authentication, renewal and state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from directus_realtime.client.credentials import AccessToken, Credentials
+from directus_realtime.client.driver import SocketDriver
+from directus_realtime.client.failures import explain
+from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.rest import RestClient, ServerInfo
+from directus_realtime.client.states import ConnectionState, StateChange, StateStream
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    ConnectionImpossible,
+    RequestRefused,
+)
+from directus_realtime.protocol import session as protocol
+from directus_realtime.protocol.session import Session, SessionAction
+
+logger = logging.getLogger("directus_realtime.client")
+
+# At DEBUG the library prints every frame, and with it the token.
+_wire_logger = logging.getLogger("directus_realtime.wire")
+_wire_logger.setLevel(logging.WARNING)
+
+#: Messages over this many times the size limit end the connection.
+_HARD_LIMIT = 4
+
+
+class Connection:
+    """Keeps one authenticated socket, for ever.
+
+    Args:
+        url: The server's URL, without a slash at the end.
+        credentials: Who we are.
+        options: Timeouts, size limits, headers.
+        on_action: Called with what the session says about subscriptions.
+        on_change: Called after each change of :attr:`change`.
+
+    Attributes:
+        server: What the server said of itself, once it was reached.
+        identity: Who the token is, once that was asked.
+        change: The state, its reason, and since when.
+        changes: The stream of changes.
+        driver: The socket of now; ``None`` while there is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        options: ClientOptions,
+        on_action: Callable[[SessionAction], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.url = url
+        self.server: ServerInfo | None = None
+        self.identity = ""
+        self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
+        self.changes = StateStream()
+        self.driver: SocketDriver | None = None
+        self._options = options
+        self._credentials = credentials
+        self._on_action = on_action
+        self._on_change = on_change
+        self._rest: RestClient | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._last_heard_at: datetime | None = None
+        self._connected_once = False
+        self._authenticated_at: float | None = None
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the connection is up."""
+        return self.change.state is ConnectionState.CONNECTED
+
+    @property
+    def last_heard_at(self) -> datetime | None:
+        """When the server was last heard on the socket; ``None`` before the first frame."""
+        return self.driver.heard_at if self.driver else self._last_heard_at
+
+    @property
+    def rest(self) -> RestClient:
+        """REST with the same credentials."""
+        if self._rest is None:
+            self._rest = RestClient(self.url, self._credentials, self._options)
+        return self._rest
+
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background for as long as the socket of now lives."""
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chore_done)
+
+    async def aclose(self) -> None:
+        """Say that the connection is no longer wanted, and close what REST has open."""
+        if self.change.state is not ConnectionState.DISCONNECTED:
+            self._set_state(ConnectionState.DISCONNECTED)
+        self.changes.close()
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            await rest.aclose()
+
+    async def run(self) -> None:
+        """Connect, and connect again after each loss, until cancelled.
+
+        Raises:
+            ConnectionImpossible: It has never worked and will not by itself.
+        """
+        delays = self._options.delays()
+        while True:
+            failure = await self._one_connection()
+            if self._was_stable():
+                delays = self._options.delays()
+            self._set_state(ConnectionState.RECONNECTING, str(failure))
+            await asyncio.sleep(next(delays))
+
+    async def _one_connection(self) -> ConnectionFailed:
+        """Connect and work until the connection ends; the reason is returned.
+
+        Raises:
+            ConnectionImpossible: It has never worked and will not by itself. Once it
+                has worked, the same error may heal (a renewed certificate, a token
+                that is given back), so it is tried again like any other.
+        """
+        self._authenticated_at = None
+        try:
+            await self._connect_and_run()
+        except (ConnectionFailed, RequestRefused, WebSocketException) as error:
+            failure = explain(error, self.url)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            failure = explain(error, self.url)
+        finally:
+            await self._stop_chores()
+        if isinstance(failure, ConnectionImpossible) and not self._connected_once:
+            self._set_state(ConnectionState.DISCONNECTED, str(failure))
+            raise failure
+        return failure
+
+    async def _connect_and_run(self) -> None:
+        rest = self.rest
+        self.server = await rest.server_info()
+        self.identity = await rest.identity()
+        token = await rest.access_token()
+        async with self._open_socket(self.server, token) as socket:
+            session = Session(
+                ping_interval=self._options.ping_interval,
+                pong_timeout=self._options.pong_timeout,
+                reply_timeout=self._options.reply_timeout,
+                authenticated=self.server.auth_mode == "strict",
+                now=monotonic(),
+            )
+            driver = SocketDriver(socket, session, self._act, self._options.max_message_size)
+            self.driver = driver
+            try:
+                if session.authenticated:
+                    self._act(protocol.Authenticated())
+                else:
+                    driver.authenticate({"access_token": token.value})
+                self.do(self._renew_token(driver, token))
+                await driver.run()
+            finally:
+                self._last_heard_at = driver.heard_at
+                self.driver = None
+
+    @contextlib.asynccontextmanager
+    async def _open_socket(
+        self, server: ServerInfo, token: AccessToken
+    ) -> AsyncIterator[ClientConnection]:
+        if server.websocket_path is None:
+            raise ConnectionImpossible(
+                f"Directus at {self.url} has WebSockets switched off. "
+                "Set WEBSOCKETS_ENABLED=true on the server and restart it."
+            )
+        # Only strict mode needs the token in the URL, where a proxy may log it.
+        query = {"access_token": token.value} if server.auth_mode == "strict" else {}
+        socket = await connect(
+            websocket_url(self.url, server.websocket_path, query),
+            additional_headers=dict(self._options.headers),
+            ssl=self._options.ssl,
+            open_timeout=self._options.connect_timeout,
+            close_timeout=1,
+            # The server never answers protocol pings; the session sends its own.
+            ping_interval=None,
+            compression=None,
+            max_size=self._options.max_message_size * _HARD_LIMIT,
+            logger=_wire_logger,
+        )
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+    async def _renew_token(self, driver: SocketDriver, token: AccessToken) -> None:
+        """Authenticate anew on the same socket before the token runs out."""
+        while token.renew_at is not None:
+            await asyncio.sleep(max(token.renew_at - monotonic(), 0))
+            token = await self._fresh_token(driver)
+
+    async def _fresh_token(self, driver: SocketDriver) -> AccessToken:
+        delays = self._options.delays()
+        while True:
+            try:
+                token = await self.rest.access_token()
+            except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
+                logger.warning("The token could not be renewed: %s", explain(error, self.url))
+                await asyncio.sleep(next(delays))
+            else:
+                driver.authenticate({"access_token": token.value})
+                return token
+
+    def _was_stable(self) -> bool:
+        since = self._authenticated_at
+        return since is not None and monotonic() - since >= self._options.stable_after
+
+    def _set_state(self, state: ConnectionState, reason: str = "") -> None:
+        if (state, reason) != (self.change.state, self.change.reason):
+            self.change = StateChange(state, reason, datetime.now(UTC))
+            self.changes.publish(self.change)
+            self._on_change()
+
+    def _act(self, action: SessionAction) -> None:
+        match action:
+            case protocol.Authenticated():
+                self._authenticated()
+            case protocol.CredentialsExpired():
+                if self.driver is not None:
+                    self.do(self._reauthenticate(self.driver))
+            case protocol.AuthenticationFailed(code, message):
+                raise ConnectionFailed(
+                    f"Directus at {self.url} refused the authentication on the WebSocket "
+                    f"({code}: {message.rstrip('.')}), though the credentials are good for REST."
+                )
+            case _:
+                self._on_action(action)
+
+    def _authenticated(self) -> None:
+        if not self.is_authenticated:  # else a renewal on the same socket
+            self._authenticated_at = monotonic()
+            self._connected_once = True
+            self._set_state(ConnectionState.CONNECTED)
+
+    async def _reauthenticate(self, driver: SocketDriver) -> None:
+        await self._fresh_token(driver)
+
+    def _chore_done(self, task: asyncio.Task[None]) -> None:
+        self._chores.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("An unexpected error in the client.", exc_info=error)
+
+    async def _stop_chores(self) -> None:
+        chores = list(self._chores)
+        for task in chores:
+            task.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+
+
+def websocket_url(url: str, path: str, query: dict[str, str]) -> str:
+    """The WebSocket's URL from the server's; a sub-path of the server is kept."""
+    scheme, host, base, _, _ = urlsplit(url)
+    scheme = "wss" if scheme == "https" else "ws"
+    return urlunsplit((scheme, host, f"{base.rstrip('/')}{path}", urlencode(query), ""))

@@ -1,0 +1,157 @@
+"""The feeds of a client: found, subscribed, told what the session says, and ended."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+
+import httpx
+
+from directus_realtime.client.connection import Connection
+from directus_realtime.client.failures import explain
+from directus_realtime.client.feed import Feed, SubscriptionState
+from directus_realtime.client.system import known_gap
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    DirectusRealtimeError,
+    EventFailed,
+    SubscriptionRefused,
+)
+from directus_realtime.protocol import session as protocol
+from directus_realtime.protocol.queries import Query
+from directus_realtime.protocol.session import SessionAction
+
+logger = logging.getLogger("directus_realtime.client")
+
+
+class FeedKeeper:
+    """Keeps what the server knows of equal to the feeds that have subscriptions.
+
+    Args:
+        connection: The connection they live on.
+        on_error: Called with errors that belong to no feed.
+    """
+
+    def __init__(
+        self, connection: Connection, on_error: Callable[[DirectusRealtimeError], None]
+    ) -> None:
+        self._connection = connection
+        self._on_error = on_error
+        self._by_query: dict[str, Feed] = {}
+        self._by_uid: dict[str, Feed] = {}
+
+    def get(self, uid: str, query: Query) -> Feed:
+        """The feed of a query; a new one, named after its first subscription, where none is.
+
+        A feed can outlive that subscription, so its uid may be taken; a uid is never used
+        for two queries at a time.
+        """
+        fingerprint = query.fingerprint()
+        if feed := self._by_query.get(fingerprint):
+            return feed
+        free = next(name for name in _names(uid) if name not in self._by_uid)
+        feed = self._by_uid[free] = self._by_query[fingerprint] = Feed(free, query)
+        if self._connection.is_authenticated:
+            self._activate(feed)
+        return feed
+
+    def release(self, feed: Feed) -> None:
+        """End a feed that has no subscription left."""
+        if not feed.subscriptions:
+            del self._by_uid[feed.uid]
+            del self._by_query[feed.query.fingerprint()]
+            self._unsubscribe(feed)
+
+    def retry(self, feed: Feed) -> None:
+        """Ask again for a feed that was refused."""
+        if feed.state is SubscriptionState.REFUSED:
+            feed.wait_again()
+            feed.primary_key = None
+            if self._connection.is_authenticated:
+                self._activate(feed)
+
+    def activate(self) -> None:
+        """Ask for every feed that waits; the connection is up."""
+        for feed in list(self._by_uid.values()):
+            if feed.state is SubscriptionState.WAITING:
+                self._activate(feed)
+
+    def wait_again(self) -> None:
+        """Take note that the connection is gone, and every subscription with it."""
+        for feed in self._by_uid.values():
+            if feed.state is SubscriptionState.SUBSCRIBED:
+                feed.wait_again()
+
+    def handle(self, action: SessionAction) -> None:
+        """Take what the session says."""
+        match action:
+            case protocol.ItemsChanged(uid, event, data):
+                if feed := self._owner(uid):
+                    feed.receive(event, data)
+            case protocol.Confirmed(uid):
+                if feed := self._owner(uid):
+                    feed.confirm(uid)
+            case protocol.Refused(uid, code, message):
+                if feed := self._owner(uid):
+                    self._unsubscribe(feed)  # it is had whole or not at all
+                    feed.refuse(SubscriptionRefused(code, message))
+            case protocol.SubscriptionError(uid, code, message):
+                self._report(EventFailed(code, message), self._owner(uid) if uid else None)
+            case protocol.Ignored(error):
+                self._report(error, None)
+            case _:
+                pass
+
+    def _owner(self, wire_uid: str) -> Feed | None:
+        return self._by_uid.get(wire_uid.rpartition(".")[0])
+
+    def _report(self, error: DirectusRealtimeError, feed: Feed | None) -> None:
+        if feed is None:
+            self._on_error(error)
+        else:
+            feed.report(error)
+
+    def _activate(self, feed: Feed) -> None:
+        if feed.primary_key is not None:
+            self._subscribe(feed)
+        else:
+            self._connection.do(self._check_and_subscribe(feed))
+
+    async def _check_and_subscribe(self, feed: Feed) -> None:
+        """Ask over REST what the socket would not tell, then subscribe."""
+        rest = self._connection.rest
+        try:
+            primary_key = await rest.primary_key(feed.query.collection)
+            await rest.check_query(feed.query, primary_key)
+        except SubscriptionRefused as error:
+            feed.refuse(error)
+        except (httpx.HTTPError, ConnectionFailed) as error:
+            reason = str(explain(error, self._connection.url))
+            feed.refuse(SubscriptionRefused("UNREACHABLE", reason))
+        else:
+            feed.primary_key = primary_key
+            self._warn_of_gaps(feed.query.collection)
+            self._subscribe(feed)
+
+    def _warn_of_gaps(self, collection: str) -> None:
+        server = self._connection.server
+        if server is not None and (gap := known_gap(collection, server.version)):
+            logger.warning("%s: %s", collection, gap)
+
+    def _subscribe(self, feed: Feed) -> None:
+        driver = self._connection.driver
+        if driver is not None and self._by_uid.get(feed.uid) is feed:
+            for wire in feed.wire_subscriptions():
+                driver.subscribe(wire)
+
+    def _unsubscribe(self, feed: Feed) -> None:
+        if self._connection.driver is not None:
+            for uid in feed.wire_uids():
+                self._connection.driver.unsubscribe(uid)
+
+
+def _names(uid: str) -> Iterator[str]:
+    yield uid
+    for number in itertools.count(2):
+        yield f"{uid}-{number}"
