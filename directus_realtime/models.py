@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.events import Event
@@ -278,4 +279,4 @@ class ConnectionStatus(models.Model):
         """Why, as a sentence."""
         if self.has_listener:
             return self.reason
-        return "No listener is running. Start it: python manage.py directus_listen"
+        return gettext("No listener is running. Start it: python manage.py directus_listen")

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 
 import httpx
@@ -117,7 +119,11 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, which names the host or the errno."""
+    """The innermost reason, in the system's words where it has some."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror)
     return redact(str(error)) or type(error).__name__

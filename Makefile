@@ -1,0 +1,47 @@
+PYTHON ?= python3
+STAMP := .venv/.installed
+
+TEST_STAMP := .venv/.installed-for-tests
+MINUTES ?= 5
+
+.PHONY: help demo demo-directus test lint format bench-latency bench-idle
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP)  ## Run the example site with a fake Directus, or yours from .env
+	@.venv/bin/python -m example_project.demo
+
+demo-directus: $(STAMP)  ## Run the example site with a real Directus from npm
+	@.venv/bin/python -m example_project.demo --directus
+
+test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some)
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m django makemigrations --check --dry-run --settings tests.settings
+
+format: $(TEST_STAMP)  ## Format the code
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal, on a real Directus
+	@.venv/bin/python -m tests.benchmarks.latency
+
+bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
+	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+$(TEST_STAMP): $(STAMP)
+	@echo "Installing what the tests need"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@.venv/bin/python -m pip install --quiet --group dev -e ".[redis,postgres,testing]"
+	@touch $@
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed. Say which: make demo PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m example_project.demo.environment

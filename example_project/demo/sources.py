@@ -1,0 +1,124 @@
+"""The Directus that the demo listens to: the fake one, a real one, or yours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from example_project.demo.ports import HOST, directus_port
+from example_project.demo.state import FOLDER
+from example_project.demo.steps import StepFailed, Steps, say
+from example_project.demo.supervisor import Supervisor
+
+# Only where it is in the environment: the demo's events do not belong into the database
+# that .env names for your site.
+_HAS_DATABASE = "DATABASE_URL" in os.environ
+#: Seconds until the fake must answer.
+FAKE_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Directus, ready to be listened to.
+
+    Attributes:
+        env: What the site and the listener must know. Secret.
+        summary: Lines for the person at the terminal: a label and a text.
+        seed: Arguments of ``seed_demo``.
+        editor: Whether a process shall change articles.
+    """
+
+    env: dict[str, str] = field(repr=False)
+    summary: list[tuple[str, str]] = field(repr=False)
+    seed: tuple[str, ...] = ()
+    editor: bool = False
+
+
+@contextlib.contextmanager
+def fake(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
+    """The fake Directus, as a process of the demo."""
+    port = directus_port()
+    url = f"http://{HOST}:{port}"
+    own = _credentials(url, secrets.token_urlsafe(24), "fake")
+    command = [sys.executable, "-m", "directus_realtime.testing", "--port", str(port), "--demo"]
+    with steps.step("Starting the fake Directus"):
+        supervisor.start("directus", command, {**os.environ, **own})
+        if not supervisor.wait(lambda: answers(url), FAKE_TIMEOUT):
+            raise StepFailed("The fake Directus did not start.")
+    env = {**own, **_database("fake")}
+    # A database that was given is not ours to empty.
+    seed = () if _HAS_DATABASE else ("--forget-events",)
+    yield Source(env, [("Directus", f"{url} (fake; its content changes by itself)")], seed)
+
+
+@contextlib.contextmanager
+def yours(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
+    """The Directus of ``DIRECTUS_URL``; nothing is written to it."""
+    url = os.environ["DIRECTUS_URL"].rstrip("/")
+    has_login = os.environ.get("DIRECTUS_EMAIL") and os.environ.get("DIRECTUS_PASSWORD")
+    if not os.environ.get("DIRECTUS_TOKEN") and not has_login:
+        raise StepFailed(
+            "DIRECTUS_URL is set, but there is no DIRECTUS_TOKEN, and no DIRECTUS_EMAIL with "
+            "DIRECTUS_PASSWORD. Set them in .env, or remove DIRECTUS_URL to see the fake Directus."
+        )
+    shown = urlsplit(url)._replace(query="", fragment="")
+    shown = shown._replace(netloc=shown.netloc.rpartition("@")[2])
+    with steps.step(f"Looking for {shown.geturl()}"):
+        found = answers(url)
+    if not found:
+        say("    It does not answer. The listener keeps trying.")
+    summary = [
+        ("Directus", f"{shown.geturl()} (yours; the demo only reads)"),
+        ("", "The page lists the collection “articles”. For others, add subscriptions"),
+        ("", "in the admin; their events show on the page after a reload."),
+    ]
+    yield Source({"DEMO": ""}, summary, ("--plain",))
+
+
+@contextlib.contextmanager
+def real(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
+    """A Directus from npm, with the same content as the fake one."""
+    from example_project.demo import real_directus
+
+    with real_directus.running(steps) as server:
+        supervisor.watch("Directus", lambda: server.pid is not None)
+        summary = [
+            ("Directus", f"{server.url}/admin (version {server.version})"),
+            ("", f"user {server.admin_email}, password {server.admin_password}"),
+        ]
+        env = {**_credentials(server.url, server.admin_token, "directus"), **_database("directus")}
+        yield Source(env, summary, editor=True)
+
+
+def answers(url: str) -> bool:
+    """Whether there is a Directus."""
+    try:
+        response = httpx.get(f"{url}/server/ping", timeout=3, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return response.text == "pong"
+
+
+def _credentials(url: str, token: str, demo: str) -> dict[str, str]:
+    # Empty ones, so that those of .env do not come into play.
+    return {
+        "DIRECTUS_URL": url,
+        "DIRECTUS_TOKEN": token,
+        "DIRECTUS_EMAIL": "",
+        "DIRECTUS_PASSWORD": "",
+        "DEMO": demo,
+    }
+
+
+def _database(name: str) -> dict[str, str]:
+    """A database for each Directus, so that their events do not mix."""
+    if _HAS_DATABASE:
+        return {}
+    return {"DATABASE_URL": f"sqlite:///{FOLDER / name}.sqlite3"}
