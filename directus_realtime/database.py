@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, reset_queries
+from django.core.exceptions import ImproperlyConfigured
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    reset_queries,
+)
 
 from directus_realtime.client.backoff import full_jitter
 
@@ -89,11 +96,25 @@ def _keep_healthy() -> None:
     ``CONN_MAX_AGE = 0`` (Django's default) is about requests; to open a connection for
     every batch of events would cost more than the batch, so it means no limit here.
     """
-    for connection in connections.all(initialized_only=True):
-        if not connection.settings_dict["CONN_MAX_AGE"]:
-            connection.close_at = None
-        connection.close_if_unusable_or_obsolete()
+    for wrapper in connections.all(initialized_only=True):
+        if not wrapper.settings_dict["CONN_MAX_AGE"]:
+            wrapper.close_at = None
+        wrapper.close_if_unusable_or_obsolete()
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def check_tables() -> None:
+    """Make sure that the app was migrated.
+
+    Raises:
+        ImproperlyConfigured: It was not.
+    """
+    from directus_realtime.models import InboxEvent
+
+    if InboxEvent._meta.db_table not in connection.introspection.table_names():
+        raise ImproperlyConfigured(
+            "The tables of directus_realtime are missing. Run: python manage.py migrate"
+        )

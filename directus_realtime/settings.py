@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from directus_realtime.client.options import ClientOptions
+from directus_realtime.client import ClientOptions, DirectusClient
+from directus_realtime.client.subscription import ErrorCallback
 
 #: Name of the Django setting.
 SETTING = "DIRECTUS_REALTIME"
@@ -62,6 +63,22 @@ class ConnectionSettings:
             max_message_size=self.max_message_size,
             headers=self.headers,
             ssl=ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None,
+        )
+
+    def make_client(self, on_error: ErrorCallback | None = None) -> DirectusClient:
+        """A client of this connection, not connected yet.
+
+        Args:
+            on_error: Called with errors that belong to no subscription.
+        """
+        return DirectusClient(
+            self.url,
+            token=self.token,
+            email=self.email,
+            password=self.password,
+            name=self.alias,
+            options=self.client_options(),
+            on_error=on_error,
         )
 
 

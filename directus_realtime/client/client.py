@@ -341,6 +341,15 @@ class DirectusClient(SystemCollections):
         with self._explained():
             return await self._connection.rest.read_item(collection, key, **parameters)
 
+    async def read_access(self, collection: str) -> str:
+        """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
+
+        Raises:
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await self._connection.rest.read_access(collection)
+
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:

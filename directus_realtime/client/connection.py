@@ -7,13 +7,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
@@ -35,6 +36,8 @@ logger = logging.getLogger("directus_realtime.client")
 _wire_logger = logging.getLogger("directus_realtime.wire")
 _wire_logger.setLevel(logging.WARNING)
 
+#: Directus's session cookie, which it also takes with a static token in it.
+SESSION_COOKIE = "directus_session_token"
 #: Messages over this many times the size limit end the connection.
 _HARD_LIMIT = 4
 
@@ -184,11 +187,34 @@ class Connection:
                 f"Directus at {self.url} has WebSockets switched off. "
                 "Set WEBSOCKETS_ENABLED=true on the server and restart it."
             )
-        # Only strict mode needs the token in the URL, where a proxy may log it.
-        query = {"access_token": token.value} if server.auth_mode == "strict" else {}
-        socket = await connect(
-            websocket_url(self.url, server.websocket_path, query),
-            additional_headers=dict(self._options.headers),
+        socket = await self._connect(server.websocket_path, server.auth_mode, token)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+    async def _connect(self, path: str, auth_mode: str, token: AccessToken) -> ClientConnection:
+        """Open the WebSocket; strict mode wants the token with the handshake.
+
+        A header leaks less than a URL, so the session cookie carries it; a server that
+        names its cookie differently answers 401 and gets the URL.
+        """
+        if auth_mode != "strict":
+            return await self._handshake(path)
+        try:
+            return await self._handshake(path, cookie=f"{SESSION_COOKIE}={token.value}")
+        except InvalidStatus as error:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+        return await self._handshake(path, query={"access_token": token.value})
+
+    async def _handshake(
+        self, path: str, *, query: dict[str, str] | None = None, cookie: str = ""
+    ) -> ClientConnection:
+        headers = {**self._options.headers, **({"Cookie": cookie} if cookie else {})}
+        return await connect(
+            websocket_url(self.url, path, query or {}),
+            additional_headers=headers,
             ssl=self._options.ssl,
             open_timeout=self._options.connect_timeout,
             close_timeout=1,
@@ -198,10 +224,6 @@ class Connection:
             max_size=self._options.max_message_size * _HARD_LIMIT,
             logger=_wire_logger,
         )
-        try:
-            yield socket
-        finally:
-            await socket.close()
 
     async def _renew_token(self, driver: SocketDriver, token: AccessToken) -> None:
         """Authenticate anew on the same socket before the token runs out."""

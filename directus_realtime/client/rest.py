@@ -134,6 +134,24 @@ class RestClient:
         me = await self.get("/users/me", {"fields": ["id", "email", "first_name"]})
         return str(me.get("email") or me.get("first_name") or me.get("id"))
 
+    async def read_access(self, collection: str) -> str:
+        """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
+
+        Directus 10 cannot be asked; there, one row is read, and ``full`` may be too much
+        said: a user of the app sees only their own rows of the activity log.
+        """
+        try:
+            permissions = await self.get("/permissions/me")
+            access = permissions.get(collection, {}).get("read", {}).get("access", "none")
+            return str(access)
+        except RequestRefused:
+            pass
+        try:
+            await self.get(items_path(collection), {"limit": 1})
+        except RequestRefused:
+            return "none"
+        return "full"
+
     async def primary_key(self, collection: str) -> PrimaryKey:
         """Name and type of a collection's primary key.
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 from django.utils import timezone
 
-from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.client import ConnectionState
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.feed import SubscriptionState
 from directus_realtime.client.states import StateChange
@@ -60,15 +60,7 @@ class ListenedConnection:
         last_alive: datetime | None,
     ) -> None:
         self.alias = settings.alias
-        self.client = DirectusClient(
-            settings.url,
-            token=settings.token,
-            email=settings.email,
-            password=settings.password,
-            name=settings.alias,
-            options=settings.client_options(),
-            on_error=self._count_error,
-        )
+        self.client = settings.make_client(self._count_error)
         self._database = database
         self._inbox = inbox
         self._notices = notices

@@ -6,11 +6,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
-
 from directus_realtime.client.states import StateChange
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, check_tables
 from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener.connection import ListenedConnection
@@ -20,7 +17,6 @@ from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.outcomes import RetryPolicy
 from directus_realtime.listener.sending import GroupSender
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
-from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -153,15 +149,3 @@ class Listener:
         task = asyncio.create_task(send)
         self._state_sends.add(task)
         task.add_done_callback(self._state_sends.discard)
-
-
-def check_tables() -> None:
-    """Make sure that the app was migrated.
-
-    Raises:
-        ImproperlyConfigured: It was not.
-    """
-    if InboxEvent._meta.db_table not in connection.introspection.table_names():
-        raise ImproperlyConfigured(
-            "The tables of directus_realtime are missing. Run: python manage.py migrate"
-        )

@@ -13,8 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.shutdown import stop_on_signals
+from directus_realtime.management.arguments import add_connection_argument, chosen_connections
 from directus_realtime.management.output import print_logs
-from directus_realtime.settings import aliases, connection_settings
 
 
 class Command(BaseCommand):
@@ -29,20 +29,10 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--connection",
-            action="append",
-            metavar="ALIAS",
-            help="Listen to this connection only; may be given more than once (default: all).",
-        )
+        add_connection_argument(parser, "Listen to")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            connections = [connection_settings(a) for a in options["connection"] or aliases()]
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
-        if not connections:
-            raise CommandError("There is no connection in DIRECTUS_REALTIME.")
+        connections = chosen_connections(options["connection"])
         with print_logs(self.stdout, self.style, options["verbosity"]):
             try:
                 asyncio.run(_listen(Listener(connections)))

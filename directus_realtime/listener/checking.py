@@ -1,0 +1,101 @@
+"""Tries a connection and its subscriptions, and says what works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.rest import ServerInfo
+from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.listener.wanted import Wanted
+from directus_realtime.settings import ConnectionSettings
+
+#: Seconds for connecting, and for each subscription.
+TIMEOUT = 20.0
+
+
+@dataclass
+class SubscriptionReport:
+    """Whether a subscription can be had; ``reason`` is the server's sentence where not."""
+
+    name: str
+    collection: str
+    ok: bool
+    reason: str = ""
+
+
+@dataclass
+class ConnectionReport:
+    """What was found out about a connection.
+
+    Attributes:
+        alias: Of the connection.
+        url: Its address.
+        ok: Whether it could be authenticated and each subscription be had.
+        reason: Why it could not be authenticated; else empty.
+        identity: Who the token is.
+        server: What the server says of itself.
+        activity: How much of the activity log the token may read: ``full``, ``partial``
+            or ``none``; empty where that could not be asked.
+        subscriptions: One report each.
+    """
+
+    alias: str
+    url: str
+    ok: bool = False
+    reason: str = ""
+    identity: str = ""
+    server: ServerInfo | None = None
+    activity: str = ""
+    subscriptions: list[SubscriptionReport] = field(default_factory=list)
+
+
+async def check_connection(
+    settings: ConnectionSettings, wanted: Iterable[Wanted]
+) -> ConnectionReport:
+    """Connect as the listener does, ask for each subscription, and disconnect.
+
+    Args:
+        settings: Of the connection.
+        wanted: The subscriptions to try.
+    """
+    report = ConnectionReport(settings.alias, settings.url)
+    client = settings.make_client()
+    try:
+        await _connect(client, report)
+        if client.is_connected:
+            report.identity = client.identity
+            report.activity = await client.read_access("directus_activity")
+            report.subscriptions = [await _try(client, entry) for entry in wanted]
+    except DirectusRealtimeError as error:
+        report.reason = str(error)
+    finally:
+        report.server = client.server
+        await client.disconnect()
+    report.ok = not report.reason and all(entry.ok for entry in report.subscriptions)
+    return report
+
+
+async def _connect(client: DirectusClient, report: ConnectionReport) -> None:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await client.connect()
+    except TimeoutError:
+        report.reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+
+
+async def _try(client: DirectusClient, wanted: Wanted) -> SubscriptionReport:
+    report = SubscriptionReport(wanted.name, wanted.query.collection, ok=True)
+    subscription = client.add(wanted.query, name=wanted.name, uid=wanted.uid)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await subscription.feed.settled()
+    except SubscriptionRefused as error:
+        report.ok, report.reason = False, str(error)
+    except TimeoutError:
+        report.ok, report.reason = False, f"No answer within {TIMEOUT:g} s."
+    finally:
+        client.unsubscribe(subscription)
+    return report

@@ -1,0 +1,40 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError, CommandParser
+
+from directus_realtime.settings import ConnectionSettings, aliases, connection_settings
+
+
+def add_connection_argument(parser: CommandParser, verb: str) -> None:
+    """``--connection``, which may be given more than once.
+
+    Args:
+        parser: The command's.
+        verb: What the command does with it, for the help.
+    """
+    parser.add_argument(
+        "--connection",
+        action="append",
+        metavar="ALIAS",
+        help=f"{verb} this connection only; may be given more than once (default: all).",
+    )
+
+
+def chosen_connections(chosen: Sequence[str] | None) -> list[ConnectionSettings]:
+    """The settings of the connections that were chosen, or of all.
+
+    Raises:
+        CommandError: One is not configured, or none is.
+    """
+    try:
+        connections = [connection_settings(alias) for alias in chosen or aliases()]
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+    if not connections:
+        raise CommandError("There is no connection in DIRECTUS_REALTIME.")
+    return connections
