@@ -99,7 +99,7 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         (None, {"fields": ("name", "enabled", "connection", "collection")}),
         (_("What to listen to"), {"fields": (("on_create", "on_update", "on_delete"),)}),
         (_("Which items, and what of them"), {"fields": ("filter", "fields", "item")}),
-        (_("Where to send it"), {"fields": ("group",)}),
+        (_("How to deliver it"), {"fields": (("debounce", "debounce_by"), "group")}),
         (
             _("State"),
             {

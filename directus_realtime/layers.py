@@ -95,15 +95,20 @@ class InboxCursor:
 
     def __init__(self, last_id: int) -> None:
         self._last_id = last_id
+        self._debounced: set[int] = set()
         self._states: dict[str, tuple[str, str]] = {}
 
     @classmethod
     def at_end(cls) -> InboxCursor:
         """A cursor behind everything that was sent already."""
-        from directus_realtime.models import InboxEvent
+        from directus_realtime.models import InboxEvent, InboxState
 
         newest = InboxEvent.objects.filter(sent_at__isnull=False).order_by("-id").first()
         cursor = cls(newest.pk if newest else 0)
+        debounced = InboxEvent.objects.filter(
+            state=InboxState.PENDING, sent_at=None, id__lt=cursor._last_id
+        )
+        cursor._debounced = set(debounced.values_list("pk", flat=True))
         cursor._new_states()
         return cursor
 
@@ -119,16 +124,29 @@ class InboxCursor:
         return [*self._new_events(), *(self._new_states() if with_states else [])]
 
     def _new_events(self) -> _Outgoing:
-        from directus_realtime.models import InboxEvent
+        """The events that were delivered since the last look.
+
+        A row that delivery has not come to yet holds back those behind it, so that order
+        is kept. One that waits for the end of its debounce window does not: it is
+        remembered and looked for again.
+        """
+        from directus_realtime.models import InboxEvent, InboxState
 
         outgoing: _Outgoing = []
-        for row in InboxEvent.objects.filter(id__gt=self._last_id).order_by("id")[:_BATCH]:
-            if row.sent_at is None:
-                break  # not delivered yet; the rows behind it wait, so that order is kept
-            event = row.to_event()
-            message = event_message(event)
-            outgoing += [(group, message) for group in event_groups(event, row.group)]
-            self._last_id = row.pk
+        rows = InboxEvent.objects.order_by("id")
+        debounced = list(rows.filter(pk__in=self._debounced)) if self._debounced else []
+        for row in [*debounced, *rows.filter(id__gt=self._last_id)[:_BATCH]]:
+            is_waiting = row.sent_at is None and row.state == InboxState.PENDING
+            if is_waiting and row.next_attempt_at is None:
+                break
+            self._last_id = max(self._last_id, row.pk)
+            self._debounced.discard(row.pk)
+            if is_waiting:
+                self._debounced.add(row.pk)
+            elif row.state != InboxState.MERGED:
+                event = row.to_event()
+                message = event_message(event)
+                outgoing += [(group, message) for group in event_groups(event, row.group)]
         return outgoing
 
     def _new_states(self) -> _Outgoing:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -28,6 +29,13 @@ class SubscriptionState(models.TextChoices):
     WAITING = "waiting", _("waiting")
     SUBSCRIBED = "subscribed", _("subscribed")
     REFUSED = "refused", _("refused")
+
+
+class DebounceBy(models.TextChoices):
+    """What has debounce windows of its own."""
+
+    ITEM = "item", _("each item")
+    SUBSCRIPTION = "subscription", _("the subscription as a whole")
 
 
 class DirectusSubscription(models.Model):
@@ -73,6 +81,18 @@ class DirectusSubscription(models.Model):
         max_length=99,
         blank=True,
         help_text=_("Own Channels group, instead of the collection's."),
+    )
+    debounce = models.FloatField(
+        _("debounce"),
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(3600)],
+        help_text=_(
+            "Seconds; of the changes within them, only the last state of each item is "
+            "delivered. 0 delivers every change."
+        ),
+    )
+    debounce_by = models.CharField(
+        _("debounce by"), max_length=20, choices=DebounceBy.choices, default=DebounceBy.ITEM
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     declared_in = models.CharField(_("declared in"), max_length=200, blank=True, editable=False)
@@ -165,6 +185,7 @@ class InboxState(models.TextChoices):
     FAILED = "failed", _("waiting for the next try")
     DEAD = "dead", _("dead letter")
     DONE = "done", _("done")
+    MERGED = "merged", _("merged into a later one")
 
 
 class InboxEvent(models.Model):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from django.db.models import Q
 
@@ -45,6 +45,9 @@ class Subscription:
         item: Only the item with this key.
         group: Own Channels group instead of the collection's.
         connection: Alias of the Directus server.
+        debounce: Seconds; of the changes within them, only the last state of each item is
+            delivered.
+        debounce_by: ``item``, or ``subscription`` for one window for all of its items.
 
     Raises:
         ValueError: A sentence that names the wrong part.
@@ -61,10 +64,16 @@ class Subscription:
         item: Key | None = None,
         group: str = "",
         connection: str = "default",
+        debounce: float = 0,
+        debounce_by: Literal["item", "subscription"] = "item",
     ) -> None:
         self.name = name
         self.connection = connection
         self.group = group
+        self.debounce = debounce
+        self.debounce_by = debounce_by
+        if isinstance(fields, str):
+            raise ValueError(f"The fields of {name!r} must be a list, not the text {fields!r}.")
         self.query = Query(
             collection=collection,
             events=tuple(event for event in ACTIONS if event in set(events)),
@@ -74,6 +83,10 @@ class Subscription:
         )
         if not self.query.events:
             raise ValueError(f"The subscription {name!r} asks for none of {', '.join(ACTIONS)}.")
+        if not 0 <= debounce <= 3600:
+            raise ValueError(f"The debounce of {name!r} must be between 0 and 3600 seconds.")
+        if debounce_by not in {"item", "subscription"}:
+            raise ValueError(f"debounce_by is {debounce_by!r}; use 'item' or 'subscription'.")
         if group and not is_legal_group_name(group):
             raise ValueError(
                 f"The group name {group!r} is not legal: use fewer than 100 "

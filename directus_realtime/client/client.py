@@ -15,6 +15,7 @@ import httpx
 
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import make_credentials
+from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.failures import explain
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
@@ -194,6 +195,8 @@ class DirectusClient(SystemCollections):
         alias: dict[str, str] | None = None,
         search: str = "",
         item: Key | None = None,
+        debounce: float = 0,
+        debounce_by: DebounceBy = "item",
         uid: str | None = None,
         name: str | None = None,
         on_event: EventCallback | None = None,
@@ -213,6 +216,9 @@ class DirectusClient(SystemCollections):
             alias: Directus's ``alias``: other names for fields.
             search: Only items that contain this text.
             item: Only the item with this key.
+            debounce: Seconds; of the changes within them, only the last state of each item
+                is handed over.
+            debounce_by: ``item``, or ``subscription`` for one window for all of its items.
             uid: Of the subscription; made where none is given.
             name: In each event's ``subscription``; the collection where none is given.
             on_event: Called with each event; without it, iterate the subscription.
@@ -236,7 +242,13 @@ class DirectusClient(SystemCollections):
             search=search,
         )
         subscription = self.add(
-            query, uid=uid, name=name or collection, on_event=on_event, on_error=on_error
+            query,
+            uid=uid,
+            name=name or collection,
+            on_event=on_event,
+            on_error=on_error,
+            debounce=debounce,
+            debounce_by=debounce_by,
         )
         try:
             await subscription.feed.settled()
@@ -275,6 +287,8 @@ class DirectusClient(SystemCollections):
         on_event: EventCallback | None = None,
         on_error: ErrorCallback | None = None,
         on_state: StateCallback | None = None,
+        debounce: float = 0,
+        debounce_by: DebounceBy = "item",
     ) -> ClientSubscription:
         """Like :meth:`subscribe`, without waiting: the subscription's state tells."""
         uid = uid or uuid.uuid4().hex[:12]
@@ -288,6 +302,8 @@ class DirectusClient(SystemCollections):
             on_event=on_event,
             on_error=on_error,
             on_state=on_state,
+            debounce=debounce,
+            debounce_by=debounce_by,
         )
         subscription.feed.subscriptions.append(subscription)
         self._subscriptions[uid] = subscription

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
 from directus_realtime.events import Action, Event, Key
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
@@ -31,6 +32,9 @@ class ClientSubscription:
         name: In each event's ``subscription``.
         connection: In each event's ``connection``.
         on_event: Called with each event.
+        debounce: Seconds; of the changes within them, only the last state of each item is
+            handed over.
+        debounce_by: ``item``, or ``subscription`` for one window for all of its items.
         on_error: Called with each error.
         on_state: Called after each change of state.
     """
@@ -45,6 +49,8 @@ class ClientSubscription:
         on_event: EventCallback | None = None,
         on_error: ErrorCallback | None = None,
         on_state: StateCallback | None = None,
+        debounce: float = 0,
+        debounce_by: DebounceBy = "item",
     ) -> None:
         self.uid = uid
         self.name = name
@@ -52,6 +58,9 @@ class ClientSubscription:
         self._connection = connection
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._on_event = on_event or self._queue.put_nowait
+        self._debouncer = (
+            Debouncer(debounce, debounce_by, self._hand_over) if debounce > 0 else None
+        )
         self._on_error = on_error
         self._on_state = on_state
 
@@ -89,10 +98,10 @@ class ClientSubscription:
             key=key,
             data=data,
         )
-        try:
-            self._on_event(event)
-        except Exception:
-            logger.exception("on_event of the subscription %s failed.", self.name)
+        if self._debouncer is not None:
+            self._debouncer.put(event)
+        else:
+            self._hand_over(event)
 
     def refused(self, error: SubscriptionRefused) -> None:
         """Tell ``on_error``; where there is none, whoever waits is told."""
@@ -116,4 +125,12 @@ class ClientSubscription:
 
     def close(self) -> None:
         """End the iteration."""
+        if self._debouncer is not None:
+            self._debouncer.close()
         self._queue.put_nowait(None)
+
+    def _hand_over(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            logger.exception("on_event of the subscription %s failed.", self.name)

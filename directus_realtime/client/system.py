@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.subscription import (
     ClientSubscription,
     ErrorCallback,
@@ -27,6 +28,8 @@ class SubscribeOptions(TypedDict, total=False):
     alias: dict[str, str] | None
     search: str
     item: Key | None
+    debounce: float
+    debounce_by: DebounceBy
     uid: str | None
     name: str | None
     on_event: EventCallback | None

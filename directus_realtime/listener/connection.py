@@ -121,6 +121,9 @@ class ListenedConnection:
             pass
 
     def _reconcile(self, wanted: dict[str, Wanted]) -> None:
+        # The new ones first: where only the group or the debounce changed, the feed goes on.
+        for uid in sorted(wanted.keys() - self._active.keys()):
+            self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
         for uid in self._active.keys() - wanted.keys():
             old, subscription = self._active.pop(uid)
             self.client.unsubscribe(subscription)
@@ -128,8 +131,6 @@ class ListenedConnection:
             self._retries.pop(uid, None)
             self._refusals.pop(uid, None)
             logger.info("%s  unsubscribed %s", self.alias, old.name)
-        for uid in sorted(wanted.keys() - self._active.keys()):
-            self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
 
     def _subscribe(self, wanted: Wanted) -> ClientSubscription:
         def on_event(event: Event) -> None:
@@ -141,7 +142,7 @@ class ListenedConnection:
                 event.key,
                 event.subscription,
             )
-            self._inbox.put(event, wanted.group)
+            self._inbox.put(event, wanted.group, wanted.debounce)
 
         def on_error(error: DirectusRealtimeError) -> None:
             if not isinstance(error, SubscriptionRefused):  # that one is its state

@@ -8,8 +8,11 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from time import monotonic
 from typing import TypeVar
+
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
@@ -104,11 +107,14 @@ class Delivery:
             if rows:
                 await self._deliver(rows, stopping)
             else:
-                await self._wait_for_work()
+                due = await self._database.run_surely(outcomes.next_due, aliases)
+                await self._wait_for_work(due)
 
-    async def _wait_for_work(self) -> None:
+    async def _wait_for_work(self, due: datetime | None) -> None:
+        """Wait until somebody says so, something comes due, or it is time to look again."""
+        until_due = (due - timezone.now()).total_seconds() if due else LOOK_INTERVAL
         try:
-            async with asyncio.timeout(LOOK_INTERVAL):
+            async with asyncio.timeout(min(max(until_due, 0), LOOK_INTERVAL)):
                 await self._work_arrived.wait()
         except TimeoutError:
             pass

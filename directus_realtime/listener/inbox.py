@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import DataError, transaction
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
+from directus_realtime.listener.debounce import Debounce, Incoming, gather
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -43,7 +45,7 @@ class Inbox:
     def __init__(self, database: DatabaseThread, on_stored: Callable[[], None]) -> None:
         self._database = database
         self._on_stored = on_stored
-        self._waiting: deque[InboxEvent] = deque()
+        self._waiting: deque[Incoming] = deque()
         self._arrived = asyncio.Event()
         self._tallies: dict[str, Tally] = {}
 
@@ -52,9 +54,15 @@ class Inbox:
         """Events that are received and not stored yet."""
         return len(self._waiting)
 
-    def put(self, event: Event, group: str = "") -> None:
-        """Take an event; never blocks."""
-        self._waiting.append(InboxEvent.from_event(event, group))
+    def put(self, event: Event, group: str = "", debounce: Debounce | None = None) -> None:
+        """Take an event; never blocks.
+
+        Args:
+            event: The event.
+            group: Own group of its subscription, or ``""``.
+            debounce: How the changes of its subscription are gathered.
+        """
+        self._waiting.append(Incoming(InboxEvent.from_event(event, group), debounce))
         self._arrived.set()
 
     def take_tallies(self) -> dict[str, Tally]:
@@ -76,9 +84,9 @@ class Inbox:
             batch = [self._waiting[index] for index in range(size)]
             await self._database.run_surely(store, batch)
             # Only now: a cancelled write must find them here again.
-            for row in batch:
+            for entry in batch:
                 self._waiting.popleft()
-                self._count(row)
+                self._count(entry.row)
             self._on_stored()
 
     def _count(self, row: InboxEvent) -> None:
@@ -87,20 +95,25 @@ class Inbox:
         tally.last_event_at = row.received_at
 
 
-def store(rows: list[InboxEvent]) -> None:
+def store(incoming: list[Incoming]) -> None:
     """Write rows; those that are stored already, by a write whose answer got lost, stay."""
     try:
-        with transaction.atomic():
-            InboxEvent.objects.bulk_create(rows, ignore_conflicts=True)
+        _store(incoming)
     except DataError:
         # One row that the database cannot hold must not take its neighbours along.
-        for row in rows:
-            _store_alone(row)
+        for entry in incoming:
+            _store_alone(entry)
 
 
-def _store_alone(row: InboxEvent) -> None:
+def _store(incoming: list[Incoming]) -> None:
+    with transaction.atomic():
+        gather(incoming, timezone.now())
+        InboxEvent.objects.bulk_create([e.row for e in incoming], ignore_conflicts=True)
+
+
+def _store_alone(entry: Incoming) -> None:
     try:
-        with transaction.atomic():
-            InboxEvent.objects.bulk_create([row], ignore_conflicts=True)
+        _store([entry])
     except DataError as error:
+        row = entry.row
         logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)

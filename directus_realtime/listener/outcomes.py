@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
 from directus_realtime.listener.receivers import Failure
@@ -93,12 +93,24 @@ def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[
         limit: Of pending rows, and of failed rows.
         with_retries: Also look for failed rows whose time has come.
     """
+    now = timezone.now()
     rows = InboxEvent.objects.filter(connection__in=list(aliases)).order_by("id")
-    pending = rows.filter(state=InboxState.PENDING)[:limit]
+    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    pending = rows.filter(is_due, state=InboxState.PENDING)[:limit]
     if not with_retries:
         return list(pending)
-    retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=timezone.now())[:limit]
+    retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=now)[:limit]
     return sorted([*pending, *retries], key=lambda row: row.pk)
+
+
+def next_due(aliases: Iterable[str]) -> datetime | None:
+    """When the next row comes due that waits for its time: a retry, or a debounced one."""
+    rows = InboxEvent.objects.filter(
+        connection__in=list(aliases),
+        state__in=[InboxState.PENDING, InboxState.FAILED],
+        next_attempt_at__isnull=False,
+    )
+    return rows.aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
 
 
 def write(outcomes: Outcomes) -> None:

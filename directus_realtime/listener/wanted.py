@@ -10,9 +10,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
+from directus_realtime.listener.debounce import Debounce
 from directus_realtime.listener.inbox import Tally
 from directus_realtime.models import DirectusSubscription
-from directus_realtime.protocol.messages import encode
 from directus_realtime.protocol.queries import Query
 
 
@@ -26,20 +26,23 @@ class Wanted:
         name: Of the subscription.
         query: What is asked for.
         group: Own Channels group, or ``""``.
+        debounce: How changes are gathered; ``None`` for not at all.
     """
 
     uid: str
     name: str
     query: Query
     group: str
+    debounce: Debounce | None = None
 
     @classmethod
     def of(cls, row: DirectusSubscription) -> Wanted:
         """What a row asks for."""
         query = row.to_query()
-        content = encode({"pk": row.pk, "name": row.name, "query": repr(query), "group": row.group})
+        debounce = Debounce(row.debounce, row.debounce_by) if row.debounce else None
+        content = repr((row.pk, row.name, query.fingerprint(), row.group, debounce))
         digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        return cls(f"{row.pk}-{digest}", row.name, query, row.group)
+        return cls(f"{row.pk}-{digest}", row.name, query, row.group, debounce)
 
 
 def wanted_subscriptions(alias: str) -> dict[str, Wanted]:

@@ -8,9 +8,11 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Sequence
 
 from directus_realtime.testing.demo import Editor, demo_collections
+from directus_realtime.testing.directus_admin import DirectusAdmin
 from directus_realtime.testing.fake import FakeDirectus
 
 DEFAULT_PORT = 8055  # Directus's own
@@ -48,12 +50,21 @@ async def serve(port: int, token: str, *, demo: bool) -> None:
     async with fake:
         sys.stdout.write(f"Fake Directus on {fake.url}\n")
         sys.stdout.flush()
-        editing = asyncio.create_task(Editor(fake).work()) if demo else None
-        await stopped.wait()
-        if editing is not None:
-            editing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await editing
+        async with _edited(fake) if demo else contextlib.nullcontext():
+            await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def _edited(fake: FakeDirectus) -> AsyncIterator[None]:
+    """Let somebody change articles, in a thread because it is done over REST."""
+    done = threading.Event()
+    with DirectusAdmin(fake.url, fake.token) as admin:
+        editing = asyncio.create_task(asyncio.to_thread(Editor(admin).work, done))
+        try:
+            yield
+        finally:
+            done.set()
+            await editing
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,13 +1,16 @@
-"""A small magazine for the fake Directus, and an editor who keeps working on it."""
+"""A small magazine for a Directus, and an editor who keeps working on it."""
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import random
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable, Sequence
 
-from directus_realtime.testing.fake import FakeCollection, FakeDirectus
-from directus_realtime.testing.fake.schema import Item
+from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError, Item, Key
+from directus_realtime.testing.fake import FakeCollection
+
+logger = logging.getLogger(__name__)
 
 PERIOD = 2.0  # seconds between two changes
 FEWEST, MOST = 5, 12  # articles
@@ -31,81 +34,101 @@ ARTICLES = (
 )
 INITIAL = 8  # of the articles above; the others come later
 ENDINGS = (" (revised)", ": a second look", ", told again", ", now with pictures")
+NEXT_STATUS = {"draft": "published", "published": "archived", "archived": "draft"}
 
 
 def demo_collections() -> list[FakeCollection]:
-    """Return authors and articles with their first content."""
+    """Return authors and articles with their first content, for the fake Directus."""
     authors = [{"name": name} for name in AUTHORS]
+    keys = range(1, len(AUTHORS) + 1)
     fields = {"title": "string", "body": "text", "status": "string"}
     articles = FakeCollection(
         "articles",
         fields={**fields, "author": ("m2o", "authors"), "date_updated": "date-updated"},
-        items=[_article(number) for number in range(INITIAL)],
+        items=[article(number, keys) for number in range(INITIAL)],
     )
     return [FakeCollection("authors", fields={"name": "string"}, items=authors), articles]
 
 
+def article(number: int, authors: Sequence[Key]) -> Item:
+    """Return one of the articles, written by one of the authors given by key."""
+    title, status = ARTICLES[number]
+    body = f"{title}. A story for a slow afternoon, with a pot of tea within reach."
+    author = authors[number % len(authors)] if authors else None
+    return {"title": title, "body": body, "status": status, "author": author}
+
+
+def plain_title(title: str) -> str:
+    """Return a title without what the editor has put behind it."""
+    for ending in ENDINGS:
+        title = title.removesuffix(ending)
+    return title
+
+
 class Editor:
-    """Somebody who changes one article after the other.
+    """Somebody who changes one article after the other, in the fake Directus or a real one.
 
     Args:
-        fake: A fake with the collections of :func:`demo_collections`.
+        directus: A Directus with the collections and fields of :func:`demo_collections`.
         chance: What to decide with; give a seeded one to repeat a run.
     """
 
-    def __init__(self, fake: FakeDirectus, chance: random.Random | None = None) -> None:
-        self._fake = fake
+    def __init__(self, directus: DirectusAdmin, chance: random.Random | None = None) -> None:
+        self._directus = directus
         self._chance = chance or random.Random()
-        self._next = INITIAL
 
-    async def work(self, period: float = PERIOD) -> None:
-        """Make a change every so many seconds, for ever."""
-        while True:
-            await asyncio.sleep(period)
-            await self.make_change()
+    def work(self, stopped: threading.Event | None = None, period: float = PERIOD) -> None:
+        """Make a change every so many seconds.
 
-    async def make_change(self) -> None:
-        """Make one change that suits what is there."""
-        count = len(self._fake.items("articles"))
-        steps: dict[Callable[[], Awaitable[None]], int] = {
-            self._retitle: 5,
-            self._promote: 4,
-            self._add: 2 if count < MOST else 0,
-            self._remove: 1 if count > FEWEST else 0,
+        Args:
+            stopped: Ends the work once it is set; without one it goes on for ever.
+            period: The seconds.
+        """
+        stopped = stopped or threading.Event()
+        while not stopped.wait(period):
+            try:
+                self.make_change()
+            except DirectusAdminError as error:
+                # Somebody else may have deleted the article since it was read.
+                logger.warning("No change this time: %s", error)
+
+    def make_change(self) -> None:
+        """Make one change that suits what is there.
+
+        Raises:
+            DirectusAdminError: Directus refused it, or could not be reached.
+        """
+        articles = self._directus.read_items("articles", fields="id,title,status", limit="-1")
+        steps: dict[Callable[[list[Item]], None], int] = {
+            self._retitle: 5 if articles else 0,
+            self._promote: 4 if articles else 0,
+            self._add: 2 if len(articles) < MOST else 0,
+            self._remove: 1 if len(articles) > FEWEST else 0,
         }
-        await self._chance.choices(list(steps), weights=list(steps.values()))[0]()
+        self._chance.choices(list(steps), list(steps.values()))[0](articles)
 
-    async def _retitle(self) -> None:
-        article = self._chance.choice(self._fake.items("articles"))
-        title = article["title"]
-        for ending in ENDINGS:
-            title = title.removesuffix(ending)
+    def _retitle(self, articles: list[Item]) -> None:
+        chosen = self._chance.choice(articles)
+        title = plain_title(chosen["title"] or "Untitled")
         # Back to the plain title after every ending, so that titles never grow.
-        if title == article["title"]:
+        if title == chosen["title"]:
             title += self._chance.choice(ENDINGS)
-        await self._fake.update("articles", article["id"], {"title": title})
+        self._directus.update_item("articles", chosen["id"], {"title": title})
 
-    async def _promote(self) -> None:
+    def _promote(self, articles: list[Item]) -> None:
         """Bring one article a step further: draft, published, archived, draft again."""
-        article = self._chance.choice(self._fake.items("articles"))
-        following = {"draft": "published", "published": "archived", "archived": "draft"}
-        status = following[article["status"]]
-        await self._fake.update("articles", article["id"], {"status": status})
+        chosen = self._chance.choice(articles)
+        status = NEXT_STATUS.get(chosen["status"], "draft")
+        self._directus.update_item("articles", chosen["id"], {"status": status})
 
-    async def _add(self) -> None:
-        titles = [item["title"] for item in self._fake.items("articles")]
-        # There are more articles than room for them, so one is always missing.
-        while any(title.startswith(ARTICLES[self._next][0]) for title in titles):
-            self._next = (self._next + 1) % len(ARTICLES)
-        await self._fake.create("articles", _article(self._next))
+    def _add(self, articles: list[Item]) -> None:
+        taken = {plain_title(each["title"] or "") for each in articles}
+        # There are more titles than room for articles, so one is always free.
+        free = [number for number, (title, _) in enumerate(ARTICLES) if title not in taken]
+        authors = self._directus.read_items("authors", fields="id", sort="id", limit="-1")
+        made = article(self._chance.choice(free), [author["id"] for author in authors])
+        self._directus.create_item("articles", made)
 
-    async def _remove(self) -> None:
-        items = self._fake.items("articles")
-        spare = [item for item in items if item["status"] == "archived"] or items
-        await self._fake.delete("articles", self._chance.choice(spare)["id"])
-
-
-def _article(number: int) -> Item:
-    title, status = ARTICLES[number]
-    body = f"{title}. A story for a slow afternoon, with a pot of tea within reach."
-    return {"title": title, "body": body, "status": status, "author": number % len(AUTHORS) + 1}
+    def _remove(self, articles: list[Item]) -> None:
+        spare = [each for each in articles if each["status"] == "archived"] or articles
+        self._directus.delete_item("articles", self._chance.choice(spare)["id"])
