@@ -94,12 +94,19 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
     list_filter = ("enabled", "state", "connection", "collection")
     search_fields = ("name", "collection")
     actions = ("enable", "disable")
-    readonly_fields = ("listed_state", "last_error", "last_event_at", "event_count", "declared_in")
+    readonly_fields = (
+        "listed_state",
+        "last_error",
+        "last_event_at",
+        "event_count",
+        "shown_load",
+        "declared_in",
+    )
     fieldsets = (
         (None, {"fields": ("name", "enabled", "connection", "collection")}),
         (_("What to listen to"), {"fields": (("on_create", "on_update", "on_delete"),)}),
         (_("Which items, and what of them"), {"fields": ("filter", "fields", "item")}),
-        (_("How to deliver it"), {"fields": (("debounce", "debounce_by"), "group")}),
+        (_("How to deliver it"), {"fields": ("snapshot", ("debounce", "debounce_by"), "group")}),
         (
             _("State"),
             {
@@ -108,6 +115,7 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
                     "last_error",
                     "last_event_at",
                     "event_count",
+                    "shown_load",
                     "declared_in",
                 )
             },
@@ -126,6 +134,16 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
     def listed_source(self, row: DirectusSubscription) -> str:
         """Whether the row was made here or in code."""
         return gettext("in code") if row.declared_in else gettext("here")
+
+    @admin.display(description=_("first load"))
+    def shown_load(self, row: DirectusSubscription) -> str:
+        """How far the first load is."""
+        if not row.snapshot_total:
+            return "–"
+        return gettext("%(done)s of %(total)s items") % {
+            "done": row.snapshot_done,
+            "total": row.snapshot_total,
+        }
 
     @admin.display(description=_("actions"))
     def listed_actions(self, row: DirectusSubscription) -> str:

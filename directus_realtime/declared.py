@@ -46,6 +46,7 @@ def _update(row: Any, subscription: Subscription, module: str) -> None:
         "fields": list(query.fields),
         "item": "" if query.item is None else str(query.item),
         "group": subscription.group,
+        "snapshot": subscription.snapshot,
         "debounce": subscription.debounce,
         "debounce_by": subscription.debounce_by,
         "enabled": True,

@@ -82,6 +82,14 @@ class DirectusSubscription(models.Model):
         blank=True,
         help_text=_("Own Channels group, instead of the collection's."),
     )
+    snapshot = models.BooleanField(
+        _("first load"),
+        default=False,
+        help_text=_(
+            "Deliver all items that match once, as updates with the origin “snapshot”, "
+            "and again whenever the collection, the filter or the fields change."
+        ),
+    )
     debounce = models.FloatField(
         _("debounce"),
         default=0,
@@ -107,6 +115,10 @@ class DirectusSubscription(models.Model):
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
     event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
+    # What was loaded, as a digest of the query; empty until a first load is through.
+    snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
+    snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
+    snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
 
     class Meta:
         verbose_name = _("subscription")

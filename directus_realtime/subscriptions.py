@@ -45,6 +45,8 @@ class Subscription:
         item: Only the item with this key.
         group: Own Channels group instead of the collection's.
         connection: Alias of the Directus server.
+        snapshot: Deliver all items that match once, as updates with the origin ``snapshot``,
+            and again whenever the collection, the filter or the fields change.
         debounce: Seconds; of the changes within them, only the last state of each item is
             delivered.
         debounce_by: ``item``, or ``subscription`` for one window for all of its items.
@@ -64,12 +66,14 @@ class Subscription:
         item: Key | None = None,
         group: str = "",
         connection: str = "default",
+        snapshot: bool = False,
         debounce: float = 0,
         debounce_by: Literal["item", "subscription"] = "item",
     ) -> None:
         self.name = name
         self.connection = connection
         self.group = group
+        self.snapshot = snapshot
         self.debounce = debounce
         self.debounce_by = debounce_by
         if isinstance(fields, str):

@@ -19,7 +19,8 @@ from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.failures import explain
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.rest import ServerInfo
+from directus_realtime.client.rest import PrimaryKey, ServerInfo
+from directus_realtime.client.snapshot import Page, read_pages
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -29,7 +30,7 @@ from directus_realtime.client.subscription import (
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
-from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, refuse_harmful
@@ -195,6 +196,7 @@ class DirectusClient(SystemCollections):
         alias: dict[str, str] | None = None,
         search: str = "",
         item: Key | None = None,
+        snapshot: bool = False,
         debounce: float = 0,
         debounce_by: DebounceBy = "item",
         uid: str | None = None,
@@ -216,6 +218,8 @@ class DirectusClient(SystemCollections):
             alias: Directus's ``alias``: other names for fields.
             search: Only items that contain this text.
             item: Only the item with this key.
+            snapshot: First hand over all items that match; see :meth:`load`. Returns once
+                they were handed over.
             debounce: Seconds; of the changes within them, only the last state of each item
                 is handed over.
             debounce_by: ``item``, or ``subscription`` for one window for all of its items.
@@ -226,6 +230,8 @@ class DirectusClient(SystemCollections):
 
         Raises:
             SubscriptionRefused: With the server's own sentence.
+            RequestRefused: The first load was answered with an error.
+            ConnectionFailed: Directus could not be reached for the first load.
             ValueError: The uid is taken, the filter has an unknown operator, or ``limit``,
                 ``offset`` or ``page`` was given.
         """
@@ -252,7 +258,10 @@ class DirectusClient(SystemCollections):
         )
         try:
             await subscription.feed.settled()
-        except SubscriptionRefused:
+            if snapshot:
+                async for _ in self.load(subscription):
+                    pass
+        except DirectusRealtimeError:
             self.unsubscribe(subscription)
             raise
         return subscription
@@ -308,6 +317,31 @@ class DirectusClient(SystemCollections):
         subscription.feed.subscriptions.append(subscription)
         self._subscriptions[uid] = subscription
         return subscription
+
+    async def load(self, subscription: ClientSubscription) -> AsyncIterator[Page]:
+        """Hand over all items that match, as events with the origin ``snapshot``.
+
+        Their action is ``update``: receivers of new items must not take them for new.
+        What changes meanwhile comes live, and is not handed over a second time with what
+        may be an older state. An item comes at least once, none is missed in between.
+
+        Yields:
+            Each page, after it was handed over.
+
+        Raises:
+            SubscriptionRefused: The subscription is not to be had.
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        feed = subscription.feed
+        await feed.settled()
+        primary_key = feed.primary_key or PrimaryKey()
+        with self._explained(), feed.noting_changes() as changed:
+            async for page in read_pages(self._connection.rest, feed.query, primary_key):
+                for key, row in page.rows:
+                    if key not in changed:
+                        subscription.receive("update", key, row, "snapshot")
+                yield page
 
     def retry(self, subscription: ClientSubscription) -> None:
         """Ask again for a subscription that was refused."""

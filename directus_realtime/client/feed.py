@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,7 @@ class Feed:
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
         self.subscriptions: list[ClientSubscription] = []
+        self._notes: dict[int, set[Key]] = {}
         self._unconfirmed: set[str] = set()
         self._settled = asyncio.Event()
 
@@ -112,9 +115,21 @@ class Feed:
             except BadFrame as error:
                 self.report(error)
                 continue
+            for notes in self._notes.values():
+                notes.add(key)
             if self._is_wanted(key):
                 for subscription in list(self.subscriptions):
                     subscription.receive(action, key, None if action == "delete" else entry)
+
+    @contextlib.contextmanager
+    def noting_changes(self) -> Iterator[set[Key]]:
+        """The keys that change live while the block runs."""
+        notes: set[Key] = set()
+        self._notes[id(notes)] = notes
+        try:
+            yield notes
+        finally:
+            del self._notes[id(notes)]
 
     def _settle(self, state: SubscriptionState) -> None:
         self.state = state

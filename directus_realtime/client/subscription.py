@@ -9,7 +9,7 @@ from typing import Any
 
 from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
-from directus_realtime.events import Action, Event, Key
+from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
 
@@ -88,7 +88,9 @@ class ClientSubscription:
 
     # What the feed calls
 
-    def receive(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
+    def receive(
+        self, action: Action, key: Key, data: dict[str, Any] | None, origin: Origin = "live"
+    ) -> None:
         """Take a change of one item."""
         event = Event(
             connection=self._connection,
@@ -97,6 +99,7 @@ class ClientSubscription:
             action=action,
             key=key,
             data=data,
+            origin=origin,
         )
         if self._debouncer is not None:
             self._debouncer.put(event)

@@ -28,6 +28,7 @@ class SubscribeOptions(TypedDict, total=False):
     alias: dict[str, str] | None
     search: str
     item: Key | None
+    snapshot: bool
     debounce: float
     debounce_by: DebounceBy
     uid: str | None

@@ -19,6 +19,7 @@ from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
@@ -64,6 +65,7 @@ class ListenedConnection:
         self._database = database
         self._inbox = inbox
         self._notices = notices
+        self._loader = Loader(self.client, database, inbox)
         self._on_state = on_state
         self._active: dict[str, tuple[Wanted, ClientSubscription]] = {}
         self._reported: dict[str, SubscriptionState] = {}
@@ -89,6 +91,7 @@ class ListenedConnection:
                 task.result()
         finally:
             reconciling.cancel()
+            await self._loader.aclose()
             await self.client.disconnect()
             # The last change is published by disconnect(); the stream ends by itself.
             await asyncio.gather(watching, reconciling, return_exceptions=True)
@@ -124,8 +127,14 @@ class ListenedConnection:
         # The new ones first: where only the group or the debounce changed, the feed goes on.
         for uid in sorted(wanted.keys() - self._active.keys()):
             self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
+        for uid in self._active.keys() & wanted.keys():
+            _, subscription = self._active[uid]
+            self._active[uid] = wanted[uid], subscription
+            if subscription.state is SubscriptionState.SUBSCRIBED:
+                self._loader.start(wanted[uid], subscription)
         for uid in self._active.keys() - wanted.keys():
             old, subscription = self._active.pop(uid)
+            self._loader.stop(uid)
             self.client.unsubscribe(subscription)
             self._reported.pop(uid, None)
             self._retries.pop(uid, None)
@@ -142,7 +151,8 @@ class ListenedConnection:
                 event.key,
                 event.subscription,
             )
-            self._inbox.put(event, wanted.group, wanted.debounce)
+            debounce = wanted.debounce if event.origin == "live" else None
+            self._inbox.put(event, wanted.group, debounce)
 
         def on_error(error: DirectusRealtimeError) -> None:
             if not isinstance(error, SubscriptionRefused):  # that one is its state

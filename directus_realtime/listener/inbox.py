@@ -47,6 +47,7 @@ class Inbox:
         self._on_stored = on_stored
         self._waiting: deque[Incoming] = deque()
         self._arrived = asyncio.Event()
+        self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
 
     @property
@@ -64,6 +65,11 @@ class Inbox:
         """
         self._waiting.append(Incoming(InboxEvent.from_event(event, group), debounce))
         self._arrived.set()
+
+    async def drained_to(self, limit: int) -> None:
+        """Wait until no more than so many events are received and not stored."""
+        async with self._shrunk:
+            await self._shrunk.wait_for(lambda: len(self._waiting) <= limit)
 
     def take_tallies(self) -> dict[str, Tally]:
         """What was stored since the last call, by subscription."""
@@ -88,6 +94,8 @@ class Inbox:
                 self._waiting.popleft()
                 self._count(entry.row)
             self._on_stored()
+            async with self._shrunk:
+                self._shrunk.notify_all()
 
     def _count(self, row: InboxEvent) -> None:
         tally = self._tallies.setdefault(row.subscription, Tally())

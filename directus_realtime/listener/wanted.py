@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -27,6 +27,8 @@ class Wanted:
         query: What is asked for.
         group: Own Channels group, or ``""``.
         debounce: How changes are gathered; ``None`` for not at all.
+        snapshot_of: Names the first load that is wanted; empty where none is, or where it
+            is through.
     """
 
     uid: str
@@ -34,15 +36,21 @@ class Wanted:
     query: Query
     group: str
     debounce: Debounce | None = None
+    snapshot_of: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, row: DirectusSubscription) -> Wanted:
         """What a row asks for."""
         query = row.to_query()
         debounce = Debounce(row.debounce, row.debounce_by) if row.debounce else None
-        content = repr((row.pk, row.name, query.fingerprint(), row.group, debounce))
-        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        return cls(f"{row.pk}-{digest}", row.name, query, row.group, debounce)
+        asked = _digest(query.fingerprint())
+        snapshot_of = asked if row.snapshot and row.snapshot_of != asked else ""
+        digest = _digest(repr((row.pk, row.name, asked, row.group, debounce)))[:12]
+        return cls(f"{row.pk}-{digest}", row.name, query, row.group, debounce, snapshot_of)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def wanted_subscriptions(alias: str) -> dict[str, Wanted]:
@@ -69,3 +77,17 @@ def write_tallies(tallies: Mapping[str, Tally]) -> None:
                 "last_event_at": tally.last_event_at,
             }
             DirectusSubscription.objects.filter(name=name).update(**values)
+
+
+def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
+    """Write down how far a first load is.
+
+    Args:
+        name: Of the subscription.
+        done: Items looked at.
+        total: Items there are.
+        snapshot_of: Names the load once it is through.
+    """
+    DirectusSubscription.objects.filter(name=name).update(
+        snapshot_done=done, snapshot_total=total, snapshot_of=snapshot_of
+    )

@@ -1,0 +1,122 @@
+"""The first load: all items that match a query, while their changes come in live.
+
+The keys are read first and the items by key, so that an item deleted or added meanwhile
+moves no other across a page's edge. Directus has no comparison for keys that are text,
+so pages go by number; several are read again until a pass finds nothing new.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from directus_realtime.client.rest import PrimaryKey, RestClient, items_path
+from directus_realtime.events import Key
+from directus_realtime.protocol.queries import Query
+
+#: Keys of one request.
+_KEYS_PAGE = 10_000
+#: Items of one request, at the most.
+_ITEMS_PAGE = 100
+#: Characters of the keys of one request: proxies refuse long URLs.
+_URL_BUDGET = 4_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items of a first load.
+
+    Attributes:
+        rows: The items, with their keys.
+        done: How many keys were looked at by now.
+        total: How many there are.
+    """
+
+    rows: list[tuple[Key, dict[str, Any]]]
+    done: int
+    total: int
+
+
+async def read_pages(
+    rest: RestClient, query: Query, primary_key: PrimaryKey
+) -> AsyncIterator[Page]:
+    """Every item that matches, once.
+
+    Args:
+        rest: To read with.
+        query: What the subscription asks for.
+        primary_key: Of the collection.
+
+    Raises:
+        RequestRefused: Directus answered with an error.
+        httpx.TransportError: Directus could not be reached.
+    """
+    keys = await _read_keys(rest, query, primary_key)
+    parameters = query.rest_parameters(primary_key.name)
+    size = _capped(rest, _ITEMS_PAGE)
+    done = 0
+    for chunk in _chunks(keys, size):
+        by_key = {primary_key.name: {"_in": chunk}}
+        own = [parameters["filter"]] if "filter" in parameters else []
+        condition = {"_and": [by_key, *own]}
+        rows = await rest.get(
+            items_path(query.collection), {**parameters, "filter": condition, "limit": size}
+        )
+        done += len(chunk)
+        yield Page([(row[primary_key.name], row) for row in rows], done, len(keys))
+
+
+async def _read_keys(rest: RestClient, query: Query, primary_key: PrimaryKey) -> list[Key]:
+    keys: dict[Key, None] = {}
+    while True:
+        before = len(keys)
+        pages = 0
+        async for page in _key_pages(rest, query, primary_key):
+            keys.update(dict.fromkeys(page))
+            pages += 1
+        if pages <= 1 or len(keys) == before:
+            return list(keys)
+
+
+async def _key_pages(
+    rest: RestClient, query: Query, primary_key: PrimaryKey
+) -> AsyncIterator[list[Key]]:
+    size = _capped(rest, _KEYS_PAGE)
+    asked = {
+        name: value
+        for name, value in query.rest_parameters(primary_key.name).items()
+        if name in {"filter", "search"}
+    }
+    name = primary_key.name
+    for number in itertools.count(1):
+        rows = await rest.get(
+            items_path(query.collection),
+            {**asked, "fields": [name], "sort": [name], "limit": size, "page": number},
+        )
+        yield [row[name] for row in rows]
+        if len(rows) < size:
+            return
+
+
+def _capped(rest: RestClient, size: int) -> int:
+    """A page size that ``QUERY_LIMIT_MAX`` allows."""
+    limit = rest.info.query_limit if rest.info else -1
+    return size if limit < 0 else min(size, limit)
+
+
+def _chunks(keys: Sequence[Key], size: int) -> Iterator[list[Key]]:
+    """Keys in runs that fit into one request."""
+    chunk: list[Key] = []
+    length = 0
+    for key in keys:
+        cost = len(quote(str(key))) + 12  # quotes and a comma, encoded
+        if chunk and (len(chunk) == size or length + cost > _URL_BUDGET):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(key)
+        length += cost
+    if chunk:
+        yield chunk

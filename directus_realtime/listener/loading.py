@@ -1,0 +1,85 @@
+"""First loads: all items of a subscription, once, beside its live events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.subscription import ClientSubscription
+from directus_realtime.database import DatabaseThread
+from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.wanted import Wanted, write_load
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds between two lines about the progress of a load.
+REPORT_INTERVAL = 5.0
+#: Events that may wait to be stored before a load waits for them.
+_WAITING_LIMIT = 2000
+
+
+class Loader:
+    """Runs the first loads of a connection, each until it is through.
+
+    Args:
+        client: To read with.
+        database: The thread to write the progress in.
+        inbox: Takes the events; a load goes no faster than they are stored.
+    """
+
+    def __init__(self, client: DirectusClient, database: DatabaseThread, inbox: Inbox) -> None:
+        self._client = client
+        self._database = database
+        self._inbox = inbox
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        """Begin a load that is wanted and not under way."""
+        if not wanted.snapshot_of:
+            self._tasks.pop(wanted.uid, None)  # through, and written down
+        elif wanted.uid not in self._tasks:
+            self._tasks[wanted.uid] = asyncio.create_task(self._load(wanted, subscription))
+
+    def stop(self, uid: str) -> None:
+        """End the load of a subscription that is no longer wanted."""
+        if task := self._tasks.pop(uid, None):
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """End all loads; those that are not through begin anew at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _load(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        delays = full_jitter(base=2.0)
+        while True:
+            try:
+                await self._load_once(wanted, subscription)
+            except DirectusRealtimeError as error:
+                logger.warning("The first load of %s is begun anew: %s", wanted.name, error)
+                await asyncio.sleep(next(delays))
+            else:
+                return
+
+    async def _load_once(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        done = total = 0
+        reported = monotonic()
+        async for page in self._client.load(subscription):
+            done, total = page.done, page.total
+            await self._inbox.drained_to(_WAITING_LIMIT)
+            if monotonic() - reported >= REPORT_INTERVAL:
+                reported = monotonic()
+                logger.info("The first load of %s: %d of %d items", wanted.name, done, total)
+                await self._database.run_surely(write_load, wanted.name, done, total)
+        # Through only when nothing of it is in memory alone.
+        await self._inbox.drained_to(0)
+        await self._database.run_surely(
+            write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of
+        )
+        logger.info("The first load of %s is through: %d items", wanted.name, total)
