@@ -404,7 +404,7 @@ class DirectusClient(SystemCollections):
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise explain(error, self.url) from None
 
     # What the connection says

@@ -87,7 +87,7 @@ class PasswordLogin:
             )
         except RequestRefused as error:
             raise CredentialsRefused(
-                f"Directus refused the log-in of {self._email} ({error.message}). "
+                f"Directus refused the log-in ({error.message.rstrip('.')}). "
                 "Check EMAIL and PASSWORD, and that the user is active."
             ) from None
 

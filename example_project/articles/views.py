@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import httpx
+from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from directus_realtime.groups import event_message
 from directus_realtime.models import ConnectionStatus, DirectusSubscription, InboxEvent
 from directus_realtime.settings import connection_settings
-from example_project.articles.directus import Directus, Refused, demo_mode, read_articles
+from example_project.articles.directus import demo_mode, read_articles
 from example_project.articles.texts import page_texts
 
 FEED_LENGTH = 20
@@ -32,17 +33,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
-def data(request: HttpRequest) -> JsonResponse:
+async def data(request: HttpRequest) -> JsonResponse:
     """Everything the page shows."""
-    rows = InboxEvent.objects.order_by("-id")[:FEED_LENGTH]
-    return JsonResponse(
-        {
-            **_status(),
-            # Before the articles, which then are as new as the newest event, or newer.
-            "events": [_event(row) for row in rows],
-            "articles": asdict(read_articles()),
-        }
-    )
+    # Before the articles, which then are as new as the newest event, or newer.
+    received = await sync_to_async(_received)()
+    return JsonResponse({**received, "articles": asdict(await read_articles())})
 
 
 @require_safe
@@ -57,17 +52,27 @@ def change(request: HttpRequest) -> JsonResponse:
     """Make a random change in the demo's Directus; never in one of yours."""
     if not demo_mode():
         raise Http404
-    # Only the demo has the tools of the fake Directus.
-    from example_project.articles.editor import make_change
+    # Late, because only the demo has the tools for tests.
+    from directus_realtime.testing.demo import Editor
+    from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
 
+    connection = connection_settings()
     try:
-        with Directus(connection_settings()) as directus:
-            make_change(directus)
-    except Refused as error:
-        return JsonResponse({"error": _("Directus refused the change: %s") % error}, status=502)
-    except httpx.HTTPError:
-        return JsonResponse({"error": _("Directus cannot be reached.")}, status=502)
+        with DirectusAdmin(connection.url, connection.token) as directus:
+            Editor(directus).make_change()
+    except DirectusAdminError as error:
+        if isinstance(error.__cause__, httpx.TransportError):
+            text = _("Directus cannot be reached.")
+        else:
+            text = _("Directus refused the change: %s") % error
+        return JsonResponse({"error": text}, status=502)
     return JsonResponse({"error": ""})
+
+
+def _received() -> dict[str, Any]:
+    """What the listener has written down."""
+    rows = InboxEvent.objects.order_by("-id")[:FEED_LENGTH]
+    return {**_status(), "events": [_event(row) for row in rows]}
 
 
 def _event(row: InboxEvent) -> dict[str, Any]:

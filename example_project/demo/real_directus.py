@@ -12,9 +12,8 @@ from directus_realtime.testing import (
     DirectusUnavailable,
     install,
 )
-from directus_realtime.testing.demo import AUTHORS, INITIAL
+from directus_realtime.testing.demo import AUTHORS, INITIAL, article
 from directus_realtime.testing.npm import is_installed
-from example_project.articles.editor import article
 from example_project.demo.ports import directus_port
 from example_project.demo.state import FOLDER
 from example_project.demo.steps import StepFailed, Steps

@@ -85,13 +85,13 @@ class Site:
             raise StepFailed(f"{done.stdout}\nmanage.py {command[0]} failed; see above.")
 
     def _start(self, env: Environment, source: Source) -> None:
-        manage = [sys.executable, "manage.py"]
-        address = f"{HOST}:{self._port}"
+        demo = "example_project.demo"
         start = self._supervisor.start
-        start("listener", [*manage, "directus_listen"], env)
-        start("web", [*manage, "runserver", "--noreload", address], env)
+        start("listener", [sys.executable, "manage.py", "directus_listen"], env)
+        address = f"{HOST}:{self._port}"
+        start("web", [sys.executable, "-m", f"{demo}.serving", address], env)
         if source.editor:
-            start("editor", [sys.executable, "-m", "example_project.demo.editing"], env)
+            start("editor", [sys.executable, "-m", f"{demo}.editing"], env)
         if not self._supervisor.wait(lambda: self._state() != "", PAGE_TIMEOUT):
             raise StepFailed(f"The site does not answer on {self._url}.")
         # Where Directus is away the page says so, and the listener keeps trying.

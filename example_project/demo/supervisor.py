@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +20,10 @@ from example_project.demo.steps import say
 STOP_TIMEOUT = 8.0
 #: Seconds between two looks.
 _POLL = 0.1
+#: Number of ``prctl``'s option, in Linux's ``sys/prctl.h``.
+_PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec, nothing that may wait for a lock is safe.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Supervisor:
     """Starts processes, prints their output with a name before each line, stops them.
 
     Each gets a session of its own, so that Ctrl-C reaches only us and we stop them in order.
+    On Linux they end with us, too, where we are killed and can stop nothing.
 
     Args:
         folder: Where they run.
@@ -65,6 +72,7 @@ class Supervisor:
             text=True,
             errors="replace",
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         printer = threading.Thread(target=self._print, args=(name, process), daemon=True)
         printer.start()
@@ -142,6 +150,12 @@ class Supervisor:
                 self._write(line)
             else:
                 self._held.append(line)
+
+
+def _end_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when the thread that started it ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen[str], timeout: float) -> None:

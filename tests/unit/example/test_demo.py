@@ -90,6 +90,7 @@ def test_demo__runs_and_stops(
     demo.process.send_signal(number)
     assert demo.process.wait(10) == 0
     assert "Traceback" not in demo.output
+    assert "CONTROL-C" not in demo.output
     assert demo.output.endswith("Stopped.\n")
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     password = checkout / ".demo" / "admin-password"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from example_project.demo import ROOT
 from example_project.demo import supervisor as module
 from example_project.demo.supervisor import ChildDied, Supervisor
 from tests.helpers.waiting import wait_for
@@ -40,11 +42,11 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
 
 def is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
     # A zombie whose parent is gone waits for init.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_output__has_the_name_before_each_line(runner: Runner) -> None:
@@ -93,6 +95,26 @@ def test_stop__kills_what_does_not_end(runner: Runner, monkeypatch: pytest.Monke
     runner.wait_for_line("ready")
     runner.supervisor.stop()
     assert not is_alive(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_killed__leaves_no_children() -> None:
+    code = (
+        "import os, pathlib, sys\n"
+        "from example_project.demo.supervisor import Supervisor\n"
+        "supervisor = Supervisor(pathlib.Path.cwd())\n"
+        f"pid = supervisor.start('web', [sys.executable, '-c', {SLEEP!r}], os.environ)\n"
+        "print(pid, flush=True)\n"
+        "supervisor.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as parent:
+        try:
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            assert is_alive(child)
+        finally:
+            parent.kill()
+    wait_for(lambda: not is_alive(child), what="the child to end")
 
 
 @pytest.mark.parametrize(

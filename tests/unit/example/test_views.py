@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.models import ConnectionStatus, InboxEvent
 from directus_realtime.testing import ThreadedFakeDirectus
+from example_project.articles import directus
+
+UNREACHABLE = "Directus cannot be reached, so its articles are not shown."
 
 
 def test_index__allows_only_this_sites_scripts(example: Any, client: Client) -> None:
@@ -27,13 +31,30 @@ def test_index__in_french(example: Any, client: Client) -> None:
 
 def test_data__without_directus(example: Any, client: Client) -> None:
     data = client.get("/data/").json()
-    assert data["articles"] == {
-        "items": [],
-        "error": "Directus cannot be reached, so its articles are not shown.",
-    }
+    assert data["articles"] == {"items": [], "error": UNREACHABLE}
     assert data["connection"]["state"] == "disconnected"
     assert data["connection"]["reason"] == "No listener has been started yet."
     assert data["events"] == []
+
+
+def test_data__directus_does_not_answer(
+    example: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directus, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        example.DIRECTUS_REALTIME = {"default": {"URL": url, "TOKEN": "x"}}
+        assert client.get("/data/").json()["articles"]["error"] == UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"CA_FILE": "/not/there.pem"}, {"TOKEN": "not for a header: ☹"}]
+)
+def test_data__settings_that_cannot_work(
+    example: Any, client: Client, mistake: dict[str, str]
+) -> None:
+    example.DIRECTUS_REALTIME["default"].update(mistake)
+    assert client.get("/data/").json()["articles"]["error"] == UNREACHABLE
 
 
 def test_data__nothing_configured(example: Any, client: Client) -> None:
@@ -121,6 +142,13 @@ def test_change__without_directus(example: Any, client: Client) -> None:
     response = client.post("/change/")
     assert response.status_code == 502
     assert response.json() == {"error": "Directus cannot be reached."}
+
+
+def test_change__directus_refuses(demo: ThreadedFakeDirectus, example: Any, client: Client) -> None:
+    example.DIRECTUS_REALTIME = {"default": {"URL": demo.url, "TOKEN": "wrong"}}
+    response = client.post("/change/")
+    assert response.status_code == 502
+    assert response.json()["error"].startswith("Directus refused the change: ")
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/"])

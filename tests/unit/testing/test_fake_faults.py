@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from directus_realtime.testing import FakeDirectus
-from testing.conftest import Client, Open
+from tests.unit.testing.conftest import Client, Open
 
 SHORT = 0.05  # seconds to show that nothing comes
 

@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from directus_realtime.testing import FakeDirectus
-from testing.conftest import Client, Open
+from tests.unit.testing.conftest import Client, Open
 
 HANDSHAKE_FAILED = {
     "type": "auth",

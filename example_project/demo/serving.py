@@ -1,0 +1,23 @@
+"""The example site without the lines that ``runserver`` begins with.
+
+They tell a person to press CONTROL-C, but that is for the demo, and it says so itself.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import django
+from django.core.management import call_command
+
+
+def main(address: str) -> None:
+    """Serve on an address such as ``127.0.0.1:8000`` until stopped."""
+    django.setup()
+    # Only the lines of the beginning go there; what happens later is logged.
+    call_command("runserver", address, use_reloader=False, stdout=io.StringIO())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
