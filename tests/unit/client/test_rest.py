@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from directus_realtime.client.connection import websocket_url
+from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
+from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.responses import data_of
+from directus_realtime.client.rest import PrimaryKey, RestClient, ServerInfo, items_path
+from directus_realtime.exceptions import (
+    ConnectionImpossible,
+    CredentialsRefused,
+    RequestRefused,
+    SubscriptionRefused,
+)
+from directus_realtime.protocol.queries import Query
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "text", "unknown"),
+    [
+        (1, 1, "1", 1),
+        ("1", 1, "1", "1"),
+        ("-5", -5, "-5", "-5"),
+        ("0", 0, "0", "0"),
+        ("abc", "abc", "abc", "abc"),
+        ("1.5", "1.5", "1.5", "1.5"),
+        ("", "", "", ""),
+        ("-", "-", "-", "-"),
+        ("--1", "--1", "--1", "--1"),
+        (" 1", " 1", " 1", " 1"),
+        ("٣", "٣", "٣", "٣"),
+        ("²", "²", "²", "²"),
+        ("9" * 30, int("9" * 30), "9" * 30, "9" * 30),
+        ("9" * 5000, "9" * 5000, "9" * 5000, "9" * 5000),
+    ],
+    ids=lambda value: str(value)[:10],
+)
+def test_a_key_gets_the_type_of_its_column(
+    given: Any, number: Any, text: Any, unknown: Any
+) -> None:
+    for is_integer, expected in ((True, number), (False, text), (None, unknown)):
+        found = PrimaryKey("id", is_integer).cast(given)
+        assert found == expected
+        assert type(found) is type(expected)
+
+
+def test_a_row_tells_the_type_of_an_unknown_key() -> None:
+    assert PrimaryKey().seen("a") == PrimaryKey("id", False)
+    assert PrimaryKey().seen(1) == PrimaryKey("id", True)
+    assert PrimaryKey().seen(None) == PrimaryKey("id", None)
+    assert PrimaryKey("slug", False).seen(1) == PrimaryKey("slug", False)
+
+
+def test_system_collections_have_their_own_place() -> None:
+    assert items_path("directus_users") == "/users"
+    assert items_path("articles") == "/items/articles"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "query", "expected"),
+    [
+        ("https://cms.example.com", "/websocket", {}, "wss://cms.example.com/websocket"),
+        ("http://cms:8055", "/websocket", {}, "ws://cms:8055/websocket"),
+        ("https://x.com/cms", "/live", {}, "wss://x.com/cms/live"),
+        ("http://[::1]:8055", "/websocket", {}, "ws://[::1]:8055/websocket"),
+        ("http://cms", "/w", {"access_token": "a&b"}, "ws://cms/w?access_token=a%26b"),
+    ],
+)
+def test_the_url_of_the_websocket(
+    url: str, path: str, query: dict[str, str], expected: str
+) -> None:
+    assert websocket_url(url, path, query) == expected
+
+
+def test_data_of_an_answer() -> None:
+    assert data_of(httpx.Response(200, json={"data": [1]})) == [1]
+    assert data_of(httpx.Response(200, json={"data": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("response", "code", "message"),
+    [
+        (
+            httpx.Response(
+                403, json={"errors": [{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]}
+            ),
+            "FORBIDDEN",
+            "No.",
+        ),
+        (httpx.Response(500, json={"errors": [{"message": "No."}]}), "", "No."),
+        (httpx.Response(400, json={"errors": []}), "", "The answer (HTTP 400) is not one"),
+        (httpx.Response(400, json={"errors": ["x"]}), "", "The answer (HTTP 400) is not one"),
+        (httpx.Response(200, text="<html>"), "", "The answer (HTTP 200) is not one of Directus."),
+        (httpx.Response(200, json=[1]), "", "The answer (HTTP 200) is not one of Directus."),
+        (httpx.Response(204), "", "The answer (HTTP 204) is not one of Directus."),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_an_answer_that_is_an_error(response: httpx.Response, code: str, message: str) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        data_of(response)
+    assert caught.value.status == response.status_code
+    assert caught.value.code == code
+    assert caught.value.message.startswith(message)
+
+
+class Server:
+    """Answers by path, and keeps the requests."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.answers: dict[str, Any] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.get(request.url.path, [])
+        if isinstance(answer, httpx.Response):
+            return answer
+        return httpx.Response(200, json={"data": answer})
+
+    @property
+    def last(self) -> dict[str, str]:
+        return dict(self.requests[-1].url.params)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def rest(server: Server) -> RestClient:
+    client = RestClient("https://cms.example.com/sub", StaticToken("T"), ClientOptions())
+    client._http = httpx.AsyncClient(
+        base_url="https://cms.example.com/sub", transport=httpx.MockTransport(server)
+    )
+    return client
+
+
+async def test_each_request_has_the_token_and_the_sub_path(
+    rest: RestClient, server: Server
+) -> None:
+    server.answers["/sub/users/me"] = {"id": "1", "email": None, "first_name": "Django"}
+    assert await rest.identity() == "Django"
+    (request,) = server.requests
+    assert request.headers["Authorization"] == "Bearer T"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [
+        ({"fields": ["id", "a.b"], "limit": 1}, {"fields": "id,a.b", "limit": "1"}),
+        (
+            {"filter": {"a": {"_eq": "ä"}}, "limit": 1},
+            {"filter": '{"a": {"_eq": "\\u00e4"}}', "limit": "1"},
+        ),
+        ({"aggregate": {"count": "*"}}, {"aggregate[count]": "*"}),
+        (
+            {"aggregate": {"count": "*", "avg": "price"}, "groupBy": ["status"]},
+            {"aggregate[count]": "*", "aggregate[avg]": "price", "groupBy": "status"},
+        ),
+        ({"backlink": False, "limit": 1}, {"backlink": "false", "limit": "1"}),
+    ],
+    ids=lambda value: ",".join(value),
+)
+async def test_queries_are_encoded_as_directus_wants_them(
+    rest: RestClient, server: Server, parameters: dict[str, Any], sent: dict[str, str]
+) -> None:
+    await rest.read_items("articles", **parameters)
+    assert server.last == sent
+
+
+@pytest.mark.parametrize(
+    ("websocket", "path", "mode"),
+    [
+        ({"websocket": {"rest": {"path": "/live", "authentication": "strict"}}}, "/live", "strict"),
+        ({"websocket": {"rest": {}}}, "/websocket", "handshake"),
+        ({}, "/websocket", "handshake"),
+    ],
+)
+async def test_what_a_server_says_of_itself(
+    rest: RestClient, server: Server, websocket: dict[str, Any], path: str, mode: str
+) -> None:
+    server.answers["/sub/server/info"] = {"project": {}, "version": "11.17.4", **websocket}
+    info = await rest.server_info()
+    assert (info.version, info.websocket_path, info.auth_mode) == ("11.17.4", path, mode)
+
+
+@pytest.mark.parametrize("websocket", [False, {"rest": False}])
+async def test_a_server_without_websockets(
+    rest: RestClient, server: Server, websocket: Any
+) -> None:
+    server.answers["/sub/server/info"] = {"project": {}, "websocket": websocket}
+    info: ServerInfo = await rest.server_info()
+    assert info.websocket_path is None
+
+
+async def test_the_primary_key_of_a_collection(rest: RestClient, server: Server) -> None:
+    server.answers["/sub/fields/articles"] = [
+        {"field": "alias", "type": "alias", "schema": None},
+        {"field": "title", "type": "string", "schema": {"is_primary_key": False}},
+        {"field": "slug", "type": "string", "schema": {"is_primary_key": True}},
+    ]
+    assert await rest.primary_key("articles") == PrimaryKey("slug", False)
+
+
+REFUSAL = {"errors": [{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]}
+
+
+async def test_a_query_that_is_refused(rest: RestClient, server: Server) -> None:
+    server.answers["/sub/items/articles"] = httpx.Response(403, json=REFUSAL)
+    with pytest.raises(SubscriptionRefused, match=r"^No\.$"):
+        await rest.check_query(Query("articles", fields=("x",)), PrimaryKey())
+    assert server.last == {"fields": "id,x", "limit": "1"}
+
+
+async def test_deletes_alone_need_no_right_to_read(rest: RestClient, server: Server) -> None:
+    await rest.check_query(Query("articles", events=("delete",)), PrimaryKey())
+    assert server.requests == []
+
+
+# Credentials
+
+
+def test_credentials_need_something() -> None:
+    for given in ({}, {"email": "e"}, {"password": "p"}, {"token": ""}):
+        with pytest.raises(ConnectionImpossible, match="Give a token"):
+            make_credentials(**given)
+    assert isinstance(make_credentials("t", "e", "p"), StaticToken)
+    assert isinstance(make_credentials(email="e", password="p"), PasswordLogin)
+
+
+def tokens(number: int, expires: int = 900_000) -> dict[str, Any]:
+    return {"access_token": f"a{number}", "refresh_token": f"r{number}", "expires": expires}
+
+
+@pytest.fixture
+def http(server: Server) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url="https://cms", transport=httpx.MockTransport(server))
+
+
+async def test_a_log_in_is_kept_until_it_nears_its_end(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/login"] = tokens(1)
+    login = PasswordLogin("e", "p")
+    first = await login.access_token(http)
+    assert await login.access_token(http) is first
+    assert len(server.requests) == 1
+    assert "a1" not in repr(first)
+
+
+async def test_a_log_in_is_renewed_by_the_refresh_token(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/login"] = tokens(1, expires=0)
+    server.answers["/auth/refresh"] = tokens(2)
+    login = PasswordLogin("e", "p")
+    await login.access_token(http)
+    assert (await login.access_token(http)).value == "a2"
+    assert b'"r1"' in server.requests[-1].content
+
+
+async def test_a_refresh_token_that_is_used_up_means_a_new_log_in(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/login"] = tokens(1, expires=0)
+    server.answers["/auth/refresh"] = httpx.Response(401, json=REFUSAL)
+    login = PasswordLogin("e", "p")
+    await login.access_token(http)
+    await login.access_token(http)
+    paths = [request.url.path for request in server.requests]
+    assert paths == ["/auth/login", "/auth/refresh", "/auth/login"]
+
+
+async def test_a_refused_log_in(http: httpx.AsyncClient, server: Server) -> None:
+    server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+    with pytest.raises(CredentialsRefused, match="Check EMAIL and PASSWORD"):
+        await PasswordLogin("e", "p").access_token(http)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_that_is_not_ready_is_not_taken_for_a_wrong_password(
+    http: httpx.AsyncClient, server: Server, status: int
+) -> None:
+    server.answers["/auth/login"] = httpx.Response(status, json={"errors": [{"message": "busy"}]})
+    with pytest.raises(Exception, match="busy") as caught:
+        await PasswordLogin("e", "p").access_token(http)
+    assert not isinstance(caught.value, ConnectionImpossible)

@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from directus_realtime.admin import retry_now
+from directus_realtime.events import Event
+from directus_realtime.listener import delivery as delivery_module
+from directus_realtime.models import InboxEvent
+from directus_realtime.signals import directus_item_created, directus_item_updated
+from tests.helpers.waiting import POLL_INTERVAL, await_for
+from tests.unit.listener.conftest import (
+    Receivers,
+    RunDelivery,
+    fails,
+    fails_once,
+    states,
+    store_event,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAST, FUTURE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+astore = sync_to_async(store_event)
+astates = sync_to_async(states)
+
+
+async def until_states(*expected: str, timeout: float = 5.0) -> None:
+    """Wait until the rows, by id, have these states."""
+    found: list[str] = []
+    try:
+        async with asyncio.timeout(timeout):
+            # The database tells nobody of a change.
+            while (found := list((await astates()).values())) != list(expected):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_INTERVAL)
+    except TimeoutError:
+        raise AssertionError(f"{found} is not {list(expected)}") from None
+
+
+async def row(title: str) -> InboxEvent:
+    found = [row async for row in InboxEvent.objects.all() if f'"{title}"' in row.data_json]
+    assert len(found) == 1
+    return found[0]
+
+
+async def test_pending_events_are_delivered_in_order(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    for number in range(5):
+        await astore(number % 2, str(number))
+    async with deliver():
+        await until_states(*["done"] * 5)
+    assert receivers.titles() == ["0", "1", "2", "3", "4"]
+
+
+async def test_the_signal_of_the_action_and_the_one_of_all_are_sent(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add("all")
+    receivers.add("updated", signal=directus_item_updated)
+    receivers.add("created", signal=directus_item_created)
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert sorted(receivers.log) == [("all", "a"), ("updated", "a")]
+
+
+async def test_receivers_get_the_event_and_the_collection_as_sender(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    got: list[dict[str, Any]] = []
+    receivers.connect(lambda **kwargs: got.append(kwargs), sender="articles")
+    receivers.connect(lambda **kwargs: got.append(kwargs), sender="authors")
+    stored = await astore("a-key", "a")
+    async with deliver():
+        await until_states("done")
+    (kwargs,) = got
+    assert kwargs["sender"] == "articles"
+    assert kwargs["event"] == stored.to_event()
+
+
+async def test_an_event_without_receivers_is_done(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    await astore()
+    async with deliver():
+        await until_states("done")
+
+
+async def test_what_is_stored_later_is_delivered_when_woken(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "LOOK_INTERVAL", 60)
+    receivers.add()
+    await astore(1, "a")
+    async with deliver() as delivery:
+        await until_states("done")
+        await astore(2, "b")
+        delivery.wake()
+        await until_states("done", "done")
+    assert receivers.titles() == ["a", "b"]
+
+
+async def test_events_of_another_connection_are_left_alone(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    await astore(1, "a", connection="blog")
+    await astore(2, "b")
+    async with deliver():
+        await until_states("pending", "done")
+    assert receivers.titles() == ["b"]
+
+
+# Failures
+
+
+async def test_a_failing_receiver_is_tried_again(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails_once("a"))
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert receivers.titles() == ["a", "a"]
+    assert (await row("a")).attempts == 2
+    assert (await row("a")).failures == {}
+
+
+@pytest.mark.parametrize("kinds", ["sync sync", "async async", "sync async", "async sync"])
+async def test_only_the_failed_receiver_is_tried_again(
+    receivers: Receivers, deliver: RunDelivery, kinds: str
+) -> None:
+    good, bad = kinds.split()
+    (receivers.add if good == "sync" else receivers.add_async)("good")
+    (receivers.add if bad == "sync" else receivers.add_async)("bad", fail=fails_once("a"))
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert sorted(receivers.log) == [("bad", "a"), ("bad", "a"), ("good", "a")]
+
+
+async def test_a_receiver_of_two_signals_is_tried_again_only_where_it_failed(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    calls: list[Any] = []
+
+    def receiver(signal: Any, **kwargs: Any) -> None:
+        calls.append(signal)
+        if signal is directus_item_updated and calls.count(signal) == 1:
+            raise ValueError("once")
+
+    receivers.connect(receiver, directus_item_updated)
+    receivers.connect(receiver)
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert calls.count(directus_item_updated) == 2
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_failed_event_holds_back_later_ones_of_its_item_only(
+    receivers: Receivers, deliver: RunDelivery, kind: str
+) -> None:
+    (receivers.add if kind == "sync" else receivers.add_async)(fail=fails("a1"))
+    for key, title in [(1, "a1"), (2, "b1"), (1, "a2"), (2, "b2")]:
+        await astore(key, title)
+    async with deliver(ceiling=600):
+        await until_states("failed", "done", "held", "done")
+    assert receivers.titles() == ["a1", "b1", "b2"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_the_order_of_an_item_is_kept_over_failures(
+    receivers: Receivers, deliver: RunDelivery, kind: str
+) -> None:
+    (receivers.add if kind == "sync" else receivers.add_async)(fail=fails_once("a1", "a2", "a4"))
+    for number in range(1, 6):
+        await astore(1, f"a{number}")
+    async with deliver():
+        await until_states(*["done"] * 5)
+    assert receivers.titles() == ["a1", "a1", "a2", "a2", "a3", "a4", "a4", "a5"]
+
+
+async def test_the_order_is_kept_when_an_event_comes_in_with_the_retry(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    """The failed one is due, one is held behind it, and a new one has just been stored."""
+    receivers.add()
+    name = f"{__package__}.conftest.receiver"
+    await astore(1, "a1", state="failed", attempts=1, failures={name: {}}, next_attempt_at=PAST)
+    await astore(1, "a2", state="held")
+    await astore(1, "a3")
+    async with deliver():
+        await until_states("done", "done", "done")
+    assert receivers.titles() == ["a1", "a2", "a3"]
+
+
+async def test_the_order_is_kept_when_an_event_comes_in_as_the_failed_one_dies(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a1"))
+    name = f"{__package__}.conftest.receiver"
+    await astore(1, "a1", state="failed", attempts=1, failures={name: {}}, next_attempt_at=PAST)
+    await astore(1, "a2", state="held")
+    await astore(1, "a3")
+    async with deliver(attempts=2):
+        await until_states("dead", "done", "done")
+    assert receivers.titles() == ["a1", "a2", "a3"]
+
+
+async def test_after_all_attempts_an_event_is_a_dead_letter_and_held_ones_go_on(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a1"))
+    for title in ("a1", "a2", "a3"):
+        await astore(1, title)
+    async with deliver(attempts=3):
+        await until_states("dead", "done", "done")
+    assert receivers.titles() == ["a1", "a1", "a1", "a2", "a3"]
+    dead = await row("a1")
+    assert dead.attempts == 3
+    (failure,) = dead.failures.values()
+    assert failure["error"] == "ValueError: no"
+    assert "raise error" in failure["traceback"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_without_retries_later_events_of_the_item_are_delivered(
+    receivers: Receivers, deliver: RunDelivery, kind: str
+) -> None:
+    (receivers.add if kind == "sync" else receivers.add_async)(fail=fails("a1"))
+    for title in ("a1", "a2", "a3"):
+        await astore(1, title)
+    async with deliver(attempts=1):
+        await until_states("dead", "done", "done")
+    assert receivers.titles() == ["a1", "a2", "a3"]
+
+
+async def test_what_failed_before_a_restart_is_tried_again_and_holds_others_back(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails_once("a1"))
+    await astore(1, "a1")
+    await astore(1, "a2")
+    async with deliver(ceiling=600):
+        await until_states("failed", "held")
+    await InboxEvent.objects.filter(state="failed").aupdate(next_attempt_at=PAST)
+    async with deliver(ceiling=600):
+        await until_states("done", "done")
+    assert receivers.titles() == ["a1", "a1", "a2"]
+
+
+async def test_a_receiver_that_is_gone_is_not_missed(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    failures = {"app.removed": {}}
+    await astore(1, "a", state="failed", failures=failures, next_attempt_at=PAST)
+    async with deliver():
+        await until_states("done")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(1), asyncio.CancelledError(), RecursionError(), StopIteration(), KeyError("x")],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_whatever_a_receiver_raises_is_its_failure_and_no_more(
+    receivers: Receivers, deliver: RunDelivery, kind: str, error: BaseException
+) -> None:
+    (receivers.add if kind == "sync" else receivers.add_async)("bad", fails("a", error=error))
+    receivers.add("good")
+    await astore(1, "a")
+    await astore(2, "b")
+    async with deliver(attempts=1):
+        await until_states("dead", "done")
+    assert receivers.titles("good") == ["a", "b"]
+    (failure,) = (await row("a")).failures.values()
+    assert type(error).__name__ in failure["error"] or kind == "async"
+
+
+class BrokenError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("cannot even say what is wrong")
+
+
+async def test_an_error_that_cannot_be_shown_is_a_failure_like_any_other(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a", error=BrokenError()))
+    await astore(1, "a")
+    await astore(2, "b")
+    async with deliver(attempts=1):
+        await until_states("dead", "done")
+
+
+async def test_odd_receivers_can_fail_and_are_tried_again(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    calls: list[str] = []
+
+    class Callable:
+        def __call__(self, event: Event, **kwargs: Any) -> None:
+            fail_first("object")
+
+    def fail_first(name: str, **kwargs: Any) -> None:
+        calls.append(name)
+        if calls.count(name) == 1:
+            raise ValueError(name)
+
+    async def fail_first_async(name: str, **kwargs: Any) -> None:
+        fail_first(name)
+
+    receivers.connect(functools.partial(fail_first, "partial"))
+    receivers.connect(functools.partial(fail_first, "partial 2"))
+    receivers.connect(functools.partial(fail_first_async, "async partial"))
+    receivers.connect(Callable())
+    receivers.add("good")
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert sorted(calls) == sorted(["partial", "partial 2", "async partial", "object"] * 2)
+    assert receivers.titles("good") == ["a"]
+
+
+async def test_a_callable_object_with_an_async_call_is_awaited(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    calls: list[Event] = []
+
+    class Callable:
+        async def __call__(self, event: Event, **kwargs: Any) -> None:
+            calls.append(event)
+
+    receivers.connect(Callable())
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert len(calls) == 1
+
+
+async def test_a_failure_is_logged_without_secrets(
+    receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError('{"token": "s3cret"}')
+    receivers.add(fail=fails("a", error=error))
+    await astore(42, "a")
+    async with deliver(attempts=1):
+        await until_states("dead")
+    assert "failed for articles 42 update (try 1): ValueError" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in str((await row("a")).failures)
+
+
+# The admin's retry
+
+
+async def test_a_dead_letter_is_tried_again_from_the_admin(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add("good")
+    receivers.add("bad", fail=fails_once("a"))
+    await astore(1, "a")
+    async with deliver(attempts=1):
+        await until_states("dead")
+        assert await sync_to_async(retry_now)(InboxEvent.objects.all()) == 1
+        await until_states("done")
+    assert receivers.titles("bad") == ["a", "a"]
+    assert receivers.titles("good") == ["a"]
+
+
+async def test_a_retry_from_the_admin_has_all_attempts(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a"))
+    await astore(1, "a")
+    async with deliver(attempts=2):
+        await until_states("dead")
+        await sync_to_async(retry_now)(InboxEvent.objects.all())
+        await until_states("dead")
+        await await_for(lambda: len(receivers.log) >= 4)
+        await until_states("dead")
+    assert receivers.titles() == ["a"] * 4
+    assert (await row("a")).attempts == 2
+
+
+async def test_a_failed_event_is_tried_at_once_from_the_admin(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails_once("a"))
+    await astore(1, "a")
+    async with deliver(ceiling=600):
+        await until_states("failed")
+        assert await sync_to_async(retry_now)(InboxEvent.objects.all()) == 1
+        await until_states("done")
+
+
+async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a2"))
+    name = f"{__package__}.conftest.receiver"
+    await astore(1, "a1", failures={name: {}})  # as the admin's retry leaves it
+    await astore(1, "a2", state="failed", attempts=1, failures={name: {}}, next_attempt_at=FUTURE)
+    await astore(1, "a3", state="held")
+    async with deliver(ceiling=600):
+        await until_states("done", "failed", "held")
+        await InboxEvent.objects.filter(state="failed").aupdate(next_attempt_at=PAST)
+        await await_for(lambda: "a2" in receivers.titles(), 5)
+        await until_states("done", "failed", "held")
+    assert receivers.titles() == ["a1", "a2"]
+
+
+# Stopping
+
+
+async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "SLICE", 0.0)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def receiver(event: Event, **kwargs: Any) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    receivers.connect(receiver)
+    await astore(1, "a")
+    await astore(2, "b")
+    async with deliver():
+        await sync_to_async(entered.wait, thread_sensitive=False)(10)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+    assert list((await astates()).values()) == ["done", "pending"]
+
+
+async def test_an_async_receiver_may_wait_for_a_sync_one_of_another_event(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    """The loop goes on while a ``def`` receiver works in its thread."""
+    order: list[str] = []
+
+    def slow(event: Event, **kwargs: Any) -> None:
+        asyncio.run_coroutine_threadsafe(note(), loop).result(10)
+        order.append("receiver")
+
+    async def note() -> None:
+        order.append("loop")
+
+    loop = asyncio.get_running_loop()
+    receivers.connect(slow)
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert order == ["loop", "receiver"]

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.db import DataError, OperationalError
+
+from directus_realtime.database import DatabaseThread
+from directus_realtime.events import Event
+from directus_realtime.listener import inbox as inbox_module
+from directus_realtime.listener.debounce import Incoming
+from directus_realtime.listener.inbox import Inbox, store
+from directus_realtime.models import InboxEvent
+from tests.helpers.waiting import await_for
+from tests.unit.listener.conftest import make_event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def incoming(event: Event) -> Incoming:
+    return Incoming(InboxEvent.from_event(event))
+
+
+class Stores:
+    """Counts the writes, and may fail for a while."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.failures: list[Exception] = []
+
+    def __call__(self, rows: list[Incoming]) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sizes.append(len(rows))
+        store(rows)
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> Stores:
+    stores = Stores()
+    monkeypatch.setattr(inbox_module, "store", stores)
+    return stores
+
+
+@pytest.fixture
+async def inbox(stores: Stores) -> AsyncIterator[Inbox]:
+    database = DatabaseThread("test-inbox")
+    woken: list[int] = []
+    inbox = Inbox(database, lambda: woken.append(1))
+    inbox.woken = woken  # type: ignore[attr-defined]
+    yield inbox
+    await database.aclose()
+
+
+async def titles() -> list[str]:
+    rows = [row async for row in InboxEvent.objects.order_by("id")]
+    return [(row.to_event().data or {})["title"] for row in rows]
+
+
+async def test_events_are_stored_in_the_order_they_came(inbox: Inbox) -> None:
+    for number in range(3):
+        inbox.put(make_event(number, str(number)), "news")
+    assert inbox.waiting == 3
+    await inbox.flush()
+    assert inbox.waiting == 0
+    assert await titles() == ["0", "1", "2"]
+    row = await InboxEvent.objects.afirst()
+    assert row is not None
+    assert (row.group, row.state) == ("news", "pending")
+
+
+async def test_what_came_in_together_is_one_write(inbox: Inbox, stores: Stores) -> None:
+    for number in range(50):
+        inbox.put(make_event(number))
+    await inbox.flush()
+    assert stores.sizes == [50]
+    assert inbox.woken == [1]  # type: ignore[attr-defined]
+
+
+async def test_a_write_has_a_bound(
+    inbox: Inbox, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "BATCH_SIZE", 20)
+    for number in range(50):
+        inbox.put(make_event(number, str(number)))
+    await inbox.flush()
+    assert stores.sizes == [20, 20, 10]
+    assert await titles() == [str(number) for number in range(50)]
+
+
+async def test_runs_until_cancelled(inbox: Inbox) -> None:
+    task = asyncio.create_task(inbox.run())
+    inbox.put(make_event(1, "a"))
+    await await_for(lambda: inbox.waiting == 0)
+    inbox.put(make_event(2, "b"))
+    await await_for(lambda: inbox.waiting == 0)
+    assert await titles() == ["a", "b"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_flush_beside_the_running_inbox_stores_everything_once(inbox: Inbox) -> None:
+    """Stopping flushes while the inbox may be in the middle of a write."""
+    task = asyncio.create_task(inbox.run())
+    for number in range(30):
+        inbox.put(make_event(number, str(number)))
+    await asyncio.sleep(0)  # the inbox has begun to write
+    await inbox.flush()
+    assert not task.done()
+    assert inbox.waiting == 0
+    assert await titles() == [str(number) for number in range(30)]
+    assert inbox.take_tallies()["all"].events == 30
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_flush_beside_the_running_inbox_loses_nothing_that_comes_meanwhile(
+    inbox: Inbox,
+) -> None:
+    task = asyncio.create_task(inbox.run())
+    inbox.put(make_event(0, "0"))
+    await asyncio.sleep(0)
+    flush = asyncio.create_task(inbox.flush())
+    await asyncio.sleep(0)
+    for number in range(1, 10):
+        inbox.put(make_event(number, str(number)))
+    await flush
+    await await_for(lambda: inbox.waiting == 0)
+    assert await titles() == [str(number) for number in range(10)]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_database_that_is_away_is_waited_for(
+    inbox: Inbox,
+    stores: Stores,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("directus_realtime.database.full_jitter", lambda **_: iter([0.0] * count))
+    stores.failures = [OperationalError("server closed the\nconnection") for _ in range(count)]
+    caplog.set_level("INFO", "directus_realtime")
+    inbox.put(make_event(1, "a"))
+    flush = asyncio.create_task(inbox.flush())
+    inbox.put(make_event(2, "b"))
+    await flush
+    assert await titles() == ["a", "b"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The database is away (server closed the connection); waiting for it.",
+        "The database is back.",
+    ]
+
+
+async def test_a_cancelled_write_keeps_its_events(inbox: Inbox, stores: Stores) -> None:
+    stores.failures = [OperationalError("away")] * 1000
+    inbox.put(make_event(1, "a"))
+    task = asyncio.create_task(inbox.flush())
+    await await_for(lambda: len(stores.failures) < 1000)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert inbox.waiting == 1
+    stores.failures = []
+    await inbox.flush()
+    assert await titles() == ["a"]
+
+
+async def test_tallies_count_by_subscription_and_are_given_once(inbox: Inbox) -> None:
+    events = [make_event(subscription=name) for name in ("a", "b", "a")]
+    for event in events:
+        inbox.put(event)
+    assert inbox.take_tallies() == {}  # nothing is stored yet
+    await inbox.flush()
+    tallies = inbox.take_tallies()
+    assert {name: tally.events for name, tally in tallies.items()} == {"a": 2, "b": 1}
+    assert tallies["a"].last_event_at == events[2].received_at
+    assert inbox.take_tallies() == {}
+
+
+async def test_odd_contents_survive(inbox: Inbox) -> None:
+    data = {
+        "nul": "a\0b",
+        "half a pair": "\ud83d",
+        "huge": 10**300,
+        "deep": [[[[{"a": None}]]]],
+        "html": "<script>alert(1)</script>",
+        "\ud800": "as a name",
+    }
+    for key in ("\0", "\ud800", 2**70, "'; DROP TABLE x; --"):
+        inbox.put(make_event(key, data=data))
+    await inbox.flush()
+    found = [row.to_event() async for row in InboxEvent.objects.order_by("id")]
+    assert [event.key for event in found] == ["\0", "\ud800", 2**70, "'; DROP TABLE x; --"]
+    assert [event.data for event in found] == [data] * 4
+
+
+async def test_a_payload_that_is_nested_deep_is_stored_with_its_neighbours(inbox: Inbox) -> None:
+    nested: Any = "innermost"
+    for _ in range(600):
+        nested = [nested]
+    inbox.put(make_event(1, "before"))
+    inbox.put(make_event(2, data={"title": "deep", "nested": nested}))
+    inbox.put(make_event(3, "behind"))
+    await inbox.flush()
+    assert await titles() == ["before", "deep", "behind"]
+
+
+def test_a_second_store_of_the_same_rows_changes_nothing() -> None:
+    events = [make_event(number) for number in range(3)]
+    store([incoming(event) for event in events[:2]])
+    InboxEvent.objects.update(state="done")
+    store([incoming(event) for event in events])
+    assert sorted(InboxEvent.objects.values_list("state", flat=True)) == ["done", "done", "pending"]
+
+
+def test_a_row_that_the_database_cannot_hold_takes_no_neighbour_along(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = type(InboxEvent.objects).bulk_create
+
+    def bulk_create(self: Any, rows: list[InboxEvent], **options: Any) -> Any:
+        if any("too big" in row.data_json for row in rows):
+            raise DataError("string or blob too big")
+        return real(self, rows, **options)
+
+    monkeypatch.setattr(type(InboxEvent.objects), "bulk_create", bulk_create)
+    bad = make_event(2, "too big")
+    store([incoming(make_event(1)), incoming(bad), incoming(make_event(3))])
+    assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]
+    assert bad.id in caplog.text

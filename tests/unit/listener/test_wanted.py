@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from directus_realtime.listener.inbox import Tally
+from directus_realtime.listener.wanted import (
+    Wanted,
+    wanted_subscriptions,
+    write_states,
+    write_tallies,
+)
+from directus_realtime.models import DirectusSubscription
+
+pytestmark = pytest.mark.django_db
+
+
+def create(name: str = "all", **values: Any) -> DirectusSubscription:
+    return DirectusSubscription.objects.create(**{"name": name, "collection": "articles", **values})
+
+
+def names(alias: str = "default") -> list[str]:
+    return sorted(wanted.name for wanted in wanted_subscriptions(alias).values())
+
+
+def test_enabled_rows_of_the_connection_are_wanted() -> None:
+    create("a")
+    create("paused", enabled=False)
+    create("elsewhere", connection="blog")
+    assert names() == ["a"]
+    assert names("blog") == ["elsewhere"]
+
+
+def test_a_row_without_an_action_is_not_wanted() -> None:
+    create(on_create=False, on_update=False, on_delete=False)
+    assert names() == []
+
+
+def test_what_a_row_asks_for() -> None:
+    row = create(filter={"a": {"_eq": 1}}, fields=["id"], item="7", group="news")
+    ((uid, wanted),) = wanted_subscriptions("default").items()
+    assert (wanted.uid, wanted.name, wanted.group) == (uid, "all", "news")
+    assert wanted.query == row.to_query()
+
+
+def test_the_uid_is_stable() -> None:
+    row = create()
+    assert Wanted.of(row).uid == Wanted.of(DirectusSubscription.objects.get()).uid
+    row.state, row.last_error, row.event_count = "refused", "no", 5
+    assert Wanted.of(row).uid == Wanted.of(DirectusSubscription.objects.get()).uid
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"collection": "authors"},
+        {"on_delete": False},
+        {"filter": {"a": {"_eq": 1}}},
+        {"fields": ["id"]},
+        {"item": "7"},
+        {"group": "news"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_uid_changes_with_what_is_asked_for(change: dict[str, Any]) -> None:
+    before = Wanted.of(create())
+    DirectusSubscription.objects.update(**change)
+    assert Wanted.of(DirectusSubscription.objects.get()).uid != before.uid
+
+
+def test_two_rows_that_ask_for_the_same_have_their_own_uids() -> None:
+    create("a")
+    create("b")
+    assert len(wanted_subscriptions("default")) == 2
+
+
+def test_a_uid_has_no_dot() -> None:
+    # The client puts the action behind a dot.
+    assert "." not in Wanted.of(create("a.b.c")).uid
+
+
+@pytest.mark.parametrize("broken", [{"fields": 5}, {"filter": "oops"}])
+def test_a_row_that_was_never_cleaned_takes_no_other_along(broken: dict[str, Any]) -> None:
+    create("good")
+    create("broken", **broken)
+    assert "good" in names()
+
+
+def test_states_are_written_by_name_and_connection() -> None:
+    create("a")
+    create("b", connection="blog")
+    write_states(
+        {"a": ("refused", "no"), "b": ("subscribed", ""), "gone": ("waiting", "")}, "default"
+    )
+    rows = {row.name: (row.state, row.last_error) for row in DirectusSubscription.objects.all()}
+    assert rows == {"a": ("refused", "no"), "b": ("waiting", "")}
+
+
+@pytest.mark.parametrize("error", ["half a pair \ud800", "nul \0", "x" * 100_000])
+def test_whatever_the_server_says_can_be_written(error: str) -> None:
+    create("a")
+    write_states({"a": ("refused", error)}, "default")
+    assert DirectusSubscription.objects.get().state == "refused"
+
+
+def test_tallies_are_added_up() -> None:
+    create("a", event_count=5)
+    create("b")
+    first, last = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    write_tallies({"a": Tally(2, first), "gone": Tally(1, first)})
+    write_tallies({"a": Tally(1, last)})
+    a, b = DirectusSubscription.objects.order_by("name")
+    assert (a.event_count, a.last_event_at) == (8, last)
+    assert (b.event_count, b.last_event_at) == (0, None)

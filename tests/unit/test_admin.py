@@ -1,0 +1,534 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from directus_realtime.events import Event
+from directus_realtime.models import ConnectionStatus, DirectusSubscription, InboxEvent
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "the-s3cret-token"
+
+
+@pytest.fixture(autouse=True)
+def connection(settings: Any) -> None:
+    values = {"URL": "https://cms.example.com", "TOKEN": TOKEN, "PASSWORD": TOKEN}
+    settings.DIRECTUS_REALTIME = {"default": values, "blog": values}
+
+
+@pytest.fixture
+def admin_client(client: Client) -> Client:
+    """Like pytest-django's, without the time to hash a password."""
+    client.force_login(User.objects.create_superuser("admin"))
+    return client
+
+
+@pytest.fixture
+def listener() -> ConnectionStatus:
+    """A listener that writes now."""
+    now = timezone.now()
+    return ConnectionStatus.objects.create(
+        alias="default",
+        state="connected",
+        url="https://cms.example.com",
+        version="11.17.4",
+        identity="django@example.com",
+        changed_at=now,
+        heartbeat_at=now,
+    )
+
+
+def subscription(name: str = "all", **values: Any) -> DirectusSubscription:
+    return DirectusSubscription.objects.create(**{"name": name, "collection": "articles", **values})
+
+
+def inbox_row(title: str = "x", **values: Any) -> InboxEvent:
+    event = Event(
+        connection="default",
+        subscription="all",
+        collection="articles",
+        action="update",
+        key=values.pop("key", 42),
+        data=values.pop("data", {"title": title}),
+    )
+    row = InboxEvent.from_event(event)
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save()
+    return row
+
+
+def url(model: str, page: str = "changelist", *args: Any) -> str:
+    return reverse(f"admin:directus_realtime_{model}_{page}", args=args)
+
+
+def form(**values: Any) -> dict[str, Any]:
+    """What a browser posts for a subscription."""
+    given = {
+        "name": "new",
+        "enabled": "on",
+        "connection": "default",
+        "collection": "articles",
+        "on_create": "on",
+        "on_update": "on",
+        "on_delete": "on",
+        "filter": "{}",
+        "fields": "[]",
+        "item": "",
+        "group": "",
+        "debounce": "0",
+        "debounce_by": "item",
+    }
+    return {name: value for name, value in {**given, **values}.items() if value is not None}
+
+
+def add(client: Client, **values: Any) -> Any:
+    return client.post(url("directussubscription", "add"), form(**values), follow=True)
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    """The errors at the form's fields."""
+    return dict(response.context["adminform"].form.errors)
+
+
+def said(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def run_action(client: Client, model: str, action: str, *rows: Any) -> Any:
+    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return client.post(url(model), data, follow=True)
+
+
+# Subscriptions: the list
+
+
+def test_the_list_shows_what_is_listened_to(admin_client: Client, listener: Any) -> None:
+    subscription(state="subscribed", event_count=1234, on_delete=False)
+    page = admin_client.get(url("directussubscription")).content.decode()
+    assert "articles" in page
+    assert "create, update" in page
+    assert '<span class="directus-state directus-state-subscribed">subscribed</span>' in page
+    assert "1234" in page or "1,234" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"state": "waiting"}, "waiting"),
+        ({"state": "refused", "last_error": "You don't <may>"}, "refused"),
+        ({"state": "subscribed", "enabled": False}, "paused"),
+        ({"state": "subscribed", "connection": "blog"}, "no listener"),
+    ],
+)
+def test_the_list_tells_the_state_as_it_is_now(
+    admin_client: Client, listener: Any, values: dict[str, Any], shown: str
+) -> None:
+    subscription(**values)
+    page = admin_client.get(url("directussubscription")).content.decode()
+    assert f">{shown}</span>" in page
+    if "last_error" in values:
+        assert "You don&#x27;t &lt;may&gt;" in page
+        assert "<may>" not in page
+
+
+def test_a_dead_listener_is_told_with_the_way_out(
+    admin_client: Client, listener: ConnectionStatus
+) -> None:
+    subscription(state="subscribed")
+    listener.heartbeat_at = timezone.now() - timedelta(seconds=6)
+    listener.save()
+    page = admin_client.get(url("directussubscription")).content.decode()
+    assert "no listener" in page
+    assert "python manage.py directus_listen" in page
+
+
+@pytest.mark.parametrize("has_listener", [True, False])
+def test_the_list_asks_no_more_questions_for_more_rows(
+    admin_client: Client,
+    django_assert_max_num_queries: Any,
+    has_listener: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    if has_listener:
+        request.getfixturevalue("listener")
+    for number in range(30):
+        subscription(f"s{number}", declared_in="app" if number % 2 else "")
+    with django_assert_max_num_queries(12):
+        admin_client.get(url("directussubscription"))
+
+
+@pytest.mark.parametrize("query", ["?enabled__exact=1", "?state__exact=refused", "?q=arti"])
+def test_the_list_filters_and_searches(admin_client: Client, query: str) -> None:
+    subscription(state="refused")
+    response = admin_client.get(url("directussubscription") + query)
+    assert response.status_code == 200
+    assert response.context["cl"].result_count == 1
+
+
+# Subscriptions: adding and changing
+
+
+def test_a_subscription_is_added(admin_client: Client) -> None:
+    response = add(
+        admin_client,
+        on_update=None,
+        filter='{"status": {"_eq": "published"}}',
+        fields='["id", "author.name"]',
+        item="7",
+        group="news",
+    )
+    row = DirectusSubscription.objects.get()
+    assert (row.name, row.connection, row.collection) == ("new", "default", "articles")
+    assert row.actions == ("create", "delete")
+    assert row.filter == {"status": {"_eq": "published"}}
+    assert row.fields == ["id", "author.name"]
+    assert (row.item, row.group) == ("7", "news")
+    assert row.enabled
+    assert "No listener is running. Start it: python manage.py directus_listen" in said(response)
+
+
+def test_with_a_listener_it_is_said_when_it_is_taken_up(
+    admin_client: Client, listener: Any
+) -> None:
+    assert "The listener takes it up within 2 seconds." in said(add(admin_client))
+
+
+def test_the_form_offers_the_configured_connections(admin_client: Client) -> None:
+    page = admin_client.get(url("directussubscription", "add")).content.decode()
+    assert '<option value="default" selected>default</option>' in page
+    assert '<option value="blog">blog</option>' in page
+    assert 'name="state"' not in page
+
+
+def test_a_connection_that_is_no_longer_configured_is_still_shown(admin_client: Client) -> None:
+    row = subscription(connection="gone")
+    page = admin_client.get(url("directussubscription", "change", row.pk)).content.decode()
+    assert '<option value="gone" selected>gone</option>' in page
+
+
+@pytest.mark.parametrize("empty", ["", "null"])
+def test_an_emptied_filter_and_emptied_fields_are_none(admin_client: Client, empty: str) -> None:
+    add(admin_client, filter=empty, fields=empty)
+    row = DirectusSubscription.objects.get()
+    assert (row.filter, row.fields) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "sentence"),
+    [
+        ({"name": ""}, "name", "This field is required."),
+        ({"collection": ""}, "collection", "This field is required."),
+        ({"connection": "x"}, "connection", "There is no connection “x” in DIRECTUS_REALTIME."),
+        (
+            {"on_create": None, "on_update": None, "on_delete": None},
+            "on_create",
+            "Choose at least one action.",
+        ),
+        ({"filter": "{status: 1}"}, "filter", "Enter a valid JSON."),
+        ({"filter": "[1]"}, "filter", "The filter must be an object"),
+        ({"filter": '{"a": {"_is": 1}}'}, "filter", "_is is not a Directus filter operator."),
+        ({"fields": "id, title"}, "fields", "Enter a valid JSON."),
+        ({"fields": '"id"'}, "fields", "Fields must be a list of names"),
+        ({"fields": "[1]"}, "fields", "Fields must be a list of names"),
+        ({"group": "a b"}, "group", "Use fewer than 100 letters"),
+        ({"group": "x" * 100}, "group", "Ensure this value has at most 99 characters"),
+        ({"item": "x" * 256}, "item", "Ensure this value has at most 255 characters"),
+    ],
+)
+def test_a_mistake_is_told_at_its_field(
+    admin_client: Client, values: dict[str, Any], field: str, sentence: str
+) -> None:
+    response = add(admin_client, **values)
+    found = errors(response)
+    assert list(found) == [field]
+    assert found[field][0].startswith(sentence)
+    assert not DirectusSubscription.objects.exists()
+
+
+def test_a_name_that_is_taken_is_told(admin_client: Client) -> None:
+    subscription("new")
+    assert "already exists" in errors(add(admin_client))["name"][0]
+
+
+def test_a_subscription_is_changed_and_keeps_its_state(admin_client: Client) -> None:
+    row = subscription("new", state="subscribed", event_count=5, last_error="e")
+    page = url("directussubscription", "change", row.pk)
+    assert admin_client.get(page).status_code == 200
+    admin_client.post(page, form(collection="authors", state="refused", event_count="0"))
+    row.refresh_from_db()
+    assert row.collection == "authors"
+    assert (row.state, row.event_count, row.last_error) == ("subscribed", 5, "e")
+
+
+def test_a_declaration_cannot_be_forged(admin_client: Client) -> None:
+    add(admin_client, declared_in="app")
+    assert DirectusSubscription.objects.get().declared_in == ""
+
+
+# Subscriptions: declared in code
+
+
+@pytest.fixture
+def declared() -> DirectusSubscription:
+    return subscription("declared", declared_in="app.directus_subscriptions")
+
+
+def test_a_declared_row_is_shown_with_its_place(
+    admin_client: Client, declared: DirectusSubscription
+) -> None:
+    page = admin_client.get(url("directussubscription", "change", declared.pk)).content.decode()
+    assert "app.directus_subscriptions" in page
+    assert '<input type="text" name="collection"' not in page
+    assert 'name="_save"' not in page
+
+
+def test_a_declared_row_cannot_be_changed(
+    admin_client: Client, declared: DirectusSubscription
+) -> None:
+    page = url("directussubscription", "change", declared.pk)
+    assert admin_client.post(page, form(collection="authors")).status_code == 403
+    declared.refresh_from_db()
+    assert declared.collection == "articles"
+
+
+def test_a_declared_row_cannot_be_deleted(
+    admin_client: Client, declared: DirectusSubscription
+) -> None:
+    page = url("directussubscription", "delete", declared.pk)
+    assert admin_client.post(page, {"post": "yes"}).status_code == 403
+    run = {"action": "delete_selected", "_selected_action": [declared.pk], "post": "yes"}
+    admin_client.post(url("directussubscription"), run)
+    assert DirectusSubscription.objects.get() == declared
+
+
+def test_a_row_of_the_admin_can_be_deleted(admin_client: Client) -> None:
+    row = subscription()
+    admin_client.post(url("directussubscription", "delete", row.pk), {"post": "yes"})
+    assert not DirectusSubscription.objects.exists()
+
+
+# Subscriptions: actions
+
+
+def test_disables_and_enables(admin_client: Client) -> None:
+    first, second, other = subscription("a"), subscription("b"), subscription("c")
+    response = run_action(admin_client, "directussubscription", "disable", first, second)
+    assert said(response) == ["2 subscriptions are disabled."]
+    enabled = DirectusSubscription.objects.filter(enabled=True)
+    assert list(enabled.all()) == [other]
+    response = run_action(admin_client, "directussubscription", "enable", first)
+    assert said(response) == ["1 subscription is enabled."]
+    assert set(enabled.all()) == {first, other}
+
+
+def test_an_action_leaves_declared_rows_as_they_are(
+    admin_client: Client, declared: DirectusSubscription
+) -> None:
+    row = subscription()
+    response = run_action(admin_client, "directussubscription", "disable", row, declared)
+    assert said(response) == [
+        "1 subscription is disabled.",
+        "1 subscription is declared in code and was left as it is.",
+    ]
+    assert list(DirectusSubscription.objects.filter(enabled=True)) == [declared]
+
+
+def test_actions_need_the_right_to_change(client: Client) -> None:
+    client.force_login(user_who_may("view_directussubscription"))
+    row = subscription()
+    run_action(client, "directussubscription", "disable", row)
+    row.refresh_from_db()
+    assert row.enabled
+
+
+def user_who_may(*codenames: str) -> User:
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+# Inbox
+
+FAILURES = {
+    "app.receiver": {
+        "receiver": "app.receiver",
+        "error": "ValueError: <b>no</b>",
+        "traceback": "Traceback (most recent call last):\n  <i>here</i>",
+    }
+}
+
+
+def test_the_inbox_lists_events(admin_client: Client) -> None:
+    inbox_row(key="a-key", state="dead", attempts=8)
+    page = admin_client.get(url("inboxevent")).content.decode()
+    assert "&quot;a-key&quot;" in page
+    assert '<span class="directus-state directus-state-dead">dead letter</span>' in page
+
+
+def test_the_inbox_asks_no_more_questions_for_more_rows(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(50):
+        inbox_row(key=number, failures=FAILURES, state="failed")
+    with django_assert_max_num_queries(10):
+        admin_client.get(url("inboxevent"))
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("42", 1),
+        ('"42"', 1),
+        ("4", 0),
+        ("'; DROP", 0),
+        ("\0", 0),
+        ("00000000-0000-4000-8000-000000000001", 1),
+    ],
+)
+def test_the_inbox_is_searched_by_key_and_event_id(
+    admin_client: Client, query: str, count: int
+) -> None:
+    inbox_row(key=42)
+    inbox_row(key="42", event_id="00000000-0000-4000-8000-000000000001")
+    response = admin_client.get(url("inboxevent"), {"q": query})
+    assert response.status_code == 200
+    if "\0" not in query:  # Django's own form refuses it
+        assert response.context["cl"].result_count == count
+
+
+def test_a_payload_stays_text(admin_client: Client) -> None:
+    html = "<script>alert(1)</script>"
+    row = inbox_row(data={html: html, "ä": "🙂", "nul": "\0"}, key=html, failures=FAILURES)
+    for page in (url("inboxevent"), url("inboxevent", "change", row.pk)):
+        content = admin_client.get(page).content.decode()
+        assert "<script>alert" not in content
+        assert "<b>no</b>" not in content
+        assert "<i>here</i>" not in content
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in content
+    assert "ä" in content
+    assert "ValueError: &lt;b&gt;no&lt;/b&gt;" in content
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"text": "half a pair \ud800"}, {"huge": 10**300}], ids=repr
+)
+def test_every_payload_can_be_looked_at(admin_client: Client, data: Any) -> None:
+    row = inbox_row(data=data)
+    assert admin_client.get(url("inboxevent", "change", row.pk)).status_code == 200
+
+
+def test_a_payload_that_is_nested_deep_can_be_looked_at(admin_client: Client) -> None:
+    row = inbox_row()
+    row.data_json = '{"a": ' + "[" * 600 + "]" * 600 + "}"
+    row.save()
+    assert admin_client.get(url("inboxevent", "change", row.pk)).status_code == 200
+
+
+def test_nobody_adds_changes_or_deletes_an_event(admin_client: Client) -> None:
+    row = inbox_row()
+    assert admin_client.get(url("inboxevent", "add")).status_code == 403
+    change = admin_client.post(url("inboxevent", "change", row.pk), {"state": "done"})
+    assert change.status_code == 403
+    delete = admin_client.post(url("inboxevent", "delete", row.pk), {"post": "yes"})
+    assert delete.status_code == 403
+    run = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    admin_client.post(url("inboxevent"), run)
+    row.refresh_from_db()
+    assert row.state == "pending"
+
+
+def test_dead_letters_are_put_back(admin_client: Client) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    dead = inbox_row(state="dead", attempts=8, failures=FAILURES)
+    failed = inbox_row(state="failed", attempts=2, failures=FAILURES, next_attempt_at=later)
+    done = inbox_row(state="done", attempts=1)
+    not_selected = inbox_row(state="dead", attempts=8)
+    response = run_action(admin_client, "inboxevent", "retry", dead, failed, done)
+    assert said(response) == ["2 events are tried again."]
+    for row in (dead, failed, done, not_selected):
+        row.refresh_from_db()
+    assert (dead.state, dead.attempts) == ("pending", 0)
+    assert dead.failures == FAILURES  # only these receivers are called again
+    assert failed.state == "failed"
+    assert failed.next_attempt_at is not None
+    assert failed.next_attempt_at <= timezone.now()
+    assert (done.state, done.attempts) == ("done", 1)
+    assert not_selected.state == "dead"
+
+
+def test_who_may_only_look_retries_nothing(client: Client) -> None:
+    client.force_login(user_who_may("view_inboxevent"))
+    row = inbox_row(state="dead", attempts=8)
+    assert client.get(url("inboxevent")).status_code == 200
+    run_action(client, "inboxevent", "retry", row)
+    row.refresh_from_db()
+    assert row.state == "dead"
+
+
+# Connections
+
+
+def test_the_connections_are_listed(admin_client: Client, listener: ConnectionStatus) -> None:
+    page = admin_client.get(url("connectionstatus")).content.decode()
+    for shown in ("https://cms.example.com", "11.17.4", "django@example.com", "connected"):
+        assert shown in page
+    detail = admin_client.get(url("connectionstatus", "change", listener.pk))
+    assert detail.status_code == 200
+
+
+def test_what_the_server_says_stays_text(admin_client: Client, listener: ConnectionStatus) -> None:
+    listener.state = "reconnecting"
+    listener.reason = listener.identity = listener.version = "<script>alert(1)</script>"
+    listener.save()
+    for page in (url("connectionstatus"), url("connectionstatus", "change", "default")):
+        content = admin_client.get(page).content.decode()
+        assert "<script>alert" not in content
+        assert "&lt;script&gt;alert(1)" in content
+
+
+def test_nobody_changes_a_connection(admin_client: Client, listener: ConnectionStatus) -> None:
+    assert admin_client.get(url("connectionstatus", "add")).status_code == 403
+    change = admin_client.post(url("connectionstatus", "change", listener.pk), {"state": "x"})
+    assert change.status_code == 403
+
+
+# All pages
+
+
+def test_no_page_shows_a_token(admin_client: Client, listener: ConnectionStatus) -> None:
+    row, event = subscription(), inbox_row(failures=FAILURES)
+    pages = [reverse("admin:index"), url("directussubscription", "add")]
+    for model, pk in [
+        ("directussubscription", row.pk),
+        ("inboxevent", event.pk),
+        ("connectionstatus", listener.pk),
+    ]:
+        pages += [url(model), url(model, "change", pk)]
+    for page in pages:
+        response = admin_client.get(page)
+        assert response.status_code == 200, page
+        assert TOKEN not in response.content.decode(), page
+
+
+@pytest.mark.parametrize("model", ["directussubscription", "inboxevent", "connectionstatus"])
+def test_the_pages_need_a_right(client: Client, model: str) -> None:
+    assert client.get(url(model)).status_code == 302
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert client.get(url(model)).status_code == 403
+
+
+def test_the_message_of_the_data_is_the_json_that_came(admin_client: Client) -> None:
+    data = {"title": "x", "list": [1, None]}
+    row = inbox_row(data=data)
+    content = admin_client.get(url("inboxevent", "change", row.pk)).content.decode()
+    shown = json.dumps(data, indent=2).replace('"', "&quot;")
+    assert shown in content

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from directus_realtime.settings import (
+    KEYS,
+    aliases,
+    configured,
+    connection_settings,
+    find_problems,
+)
+
+GOOD = {"URL": "https://cms.example.com", "TOKEN": "s3cret"}
+
+
+def test_the_smallest_setting(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": GOOD}
+    connection = connection_settings()
+    assert (connection.alias, connection.url) == ("default", "https://cms.example.com")
+    assert connection.token == "s3cret"
+    assert connection.retry_attempts == 8
+
+
+def test_every_key_fills_its_attribute(settings: Any) -> None:
+    values = {
+        "URL": "https://cms.example.com/directus/",
+        "TOKEN": "t",
+        "EMAIL": "e@example.com",
+        "PASSWORD": "p",
+        "HEADERS": {"X-Key": "h"},
+        "CA_FILE": "",
+        "CONNECT_TIMEOUT": 1.0,
+        "PING_INTERVAL": 2.0,
+        "PONG_TIMEOUT": 3.0,
+        "MAX_MESSAGE_SIZE": 4,
+        "RETRY_ATTEMPTS": 5,
+        "RETRY_CEILING": 6.0,
+    }
+    assert set(values) == set(KEYS)
+    settings.DIRECTUS_REALTIME = {"default": values}
+    connection = connection_settings()
+    for key, name in KEYS.items():
+        expected = "https://cms.example.com/directus" if key == "URL" else values[key]
+        assert getattr(connection, name) == expected
+    options = connection.client_options()
+    assert options.connect_timeout == 1.0
+    assert options.ping_interval == 2.0
+    assert options.pong_timeout == 3.0
+    assert options.max_message_size == 4
+    assert options.headers == {"X-Key": "h"}
+    assert options.ssl is None
+
+
+def test_settings_are_read_live(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": GOOD, "blog": {**GOOD, "URL": "http://blog"}}
+    assert aliases() == ["default", "blog"]
+    assert connection_settings("blog").url == "http://blog"
+    settings.DIRECTUS_REALTIME = {}
+    assert aliases() == []
+
+
+@pytest.mark.parametrize("value", [None, [], "x"])
+def test_a_setting_that_is_no_dict_configures_nothing(settings: Any, value: Any) -> None:
+    settings.DIRECTUS_REALTIME = value
+    assert configured() == {}
+
+
+def test_a_missing_setting_configures_nothing(settings: Any) -> None:
+    del settings.DIRECTUS_REALTIME
+    assert configured() == {}
+
+
+def test_an_unknown_alias_names_the_known_ones(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": GOOD, "blog": GOOD}
+    with pytest.raises(ImproperlyConfigured, match=r"'shop' .* Configured: blog, default\."):
+        connection_settings("shop")
+
+
+def test_a_wrong_connection_is_named(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": {"URL": "https://cms"}}
+    with pytest.raises(ImproperlyConfigured, match=r"DIRECTUS_REALTIME\['default'\]: There is no"):
+        connection_settings()
+
+
+def test_secrets_are_not_in_the_repr(settings: Any) -> None:
+    values = {**GOOD, "EMAIL": "e", "PASSWORD": "p4ss", "HEADERS": {"X-Key": "h34der"}}
+    settings.DIRECTUS_REALTIME = {"default": values}
+    shown = repr(connection_settings()) + repr(connection_settings().client_options())
+    assert not [secret for secret in ("s3cret", "p4ss", "h34der") if secret in shown]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (GOOD, []),
+        ({"URL": "http://localhost:8055/sub", "EMAIL": "e", "PASSWORD": "p"}, []),
+        ({"TOKEN": "t"}, [2]),
+        ({"URL": "", "TOKEN": "t"}, [2]),
+        ({"URL": None, "TOKEN": "t"}, [2]),
+        ({"URL": "cms.example.com", "TOKEN": "t"}, [3]),
+        ({"URL": "ws://cms.example.com", "TOKEN": "t"}, [3]),
+        ({"URL": "https://", "TOKEN": "t"}, [3]),
+        ({"URL": 5, "TOKEN": "t"}, [3]),
+        ({"URL": "http://[::1", "TOKEN": "t"}, [3]),
+        ({"URL": "https://cms"}, [4]),
+        ({"URL": "https://cms", "EMAIL": "e"}, [4]),
+        ({"URL": "https://cms", "PASSWORD": "p"}, [4]),
+        ({**GOOD, "URI": "x", "TOKN": "y"}, [5, 5]),
+        ({**GOOD, "url": "x"}, [5]),
+        ({"URL": "https://u:p@cms", "TOKEN": "t"}, [6]),
+        ({}, [2, 4]),
+    ],
+)
+def test_problems_have_numbers(values: dict[str, Any], numbers: list[int]) -> None:
+    assert [problem.number for problem in find_problems(values)] == numbers
+
+
+def test_a_wrong_url_is_shown_without_its_password() -> None:
+    (problem,) = find_problems({"URL": "ftp://user:p4ss@cms", "TOKEN": "t"})
+    assert problem.message == "URL 'cms' is not an http(s) URL."
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_cannot_be_read_is_named(
+    settings: Any, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    settings.DIRECTUS_REALTIME = {"default": {**GOOD, "CA_FILE": str(path)}}
+    with pytest.raises(ImproperlyConfigured, match=r"CA_FILE"):
+        connection_settings().client_options()
+
+
+@pytest.mark.parametrize("key", ["PING_INTERVAL", "CONNECT_TIMEOUT", "RETRY_ATTEMPTS"])
+def test_a_number_as_text_is_a_problem(key: str) -> None:
+    # What os.environ gives.
+    (problem,) = find_problems({**GOOD, key: "15"})
+    assert key in problem.message

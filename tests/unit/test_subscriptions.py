@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db.models import Q
+
+from directus_realtime import subscriptions
+from directus_realtime.subscriptions import Subscription, declared, register
+
+
+@pytest.fixture(autouse=True)
+def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(subscriptions, "_declared", {})
+    return
+
+
+def test_asks_for_all_actions_by_default() -> None:
+    subscription = Subscription("all", collection="articles")
+    assert subscription.query.events == ("create", "update", "delete")
+    assert subscription.query.filter == {}
+    assert subscription.query.fields == ()
+    assert subscription.connection == "default"
+
+
+def test_actions_are_in_the_order_of_a_life() -> None:
+    events: Any = iter(["delete", "create"])
+    subscription = Subscription("some", collection="articles", events=events)
+    assert subscription.query.events == ("create", "delete")
+
+
+def test_takes_a_q_and_a_directus_filter() -> None:
+    given = {"status": {"_eq": "published"}}
+    for filter_ in (Q(status="published"), given):
+        assert Subscription("a", collection="b", filter=filter_).query.filter == given
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"events": []}, "asks for none of create, update, delete"),
+        ({"events": ["updated"]}, "asks for none of create, update, delete"),
+        ({"filter": Q(title__regex="x")}, "The lookup 'regex'"),
+        ({"filter": {"a": {"_is": 1}}}, "_is is not"),
+        ({"group": "with space"}, "The group name 'with space' is not legal"),
+        ({"group": "x" * 100}, "is not legal"),
+    ],
+)
+def test_a_wrong_part_is_named(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Subscription("a", **{"collection": "articles", **wrong})
+
+
+def test_an_action_that_does_not_exist_is_named_beside_others() -> None:
+    events: Any = ["create", "updated"]
+    with pytest.raises(ValueError, match="updated"):
+        Subscription("a", collection="articles", events=events)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "x" * 101}, {"name": ""}, {"collection": ""}, {"collection": "x" * 101}]
+)
+def test_what_does_not_fit_into_the_table_is_an_error_at_once(wrong: dict[str, str]) -> None:
+    given = {"name": "a", "collection": "articles", **wrong}
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Subscription(given["name"], collection=given["collection"])
+
+
+def test_a_single_field_is_not_taken_for_its_letters() -> None:
+    fields: Any = "title"
+    with pytest.raises(ValueError, match="fields"):
+        Subscription("a", collection="articles", fields=fields)
+
+
+def test_registered_subscriptions_are_declared_with_their_module() -> None:
+    subscription = register(Subscription("a", collection="articles"))
+    assert declared() == {"a": (subscription, __name__)}
+
+
+def test_a_name_is_declared_by_one_module() -> None:
+    register(Subscription("a", collection="articles"))
+    other: dict[str, Any] = {"__name__": "other", "r": register, "S": Subscription}
+    with pytest.raises(ValueError, match=rf"'a' is declared in {__name__} already"):
+        exec("r(S('a', collection='authors'))", other)
+    assert declared()["a"][0].query.collection == "articles"
+
+
+def test_a_reloaded_module_declares_again() -> None:
+    register(Subscription("a", collection="articles"))
+    register(Subscription("a", collection="authors"))
+    assert declared()["a"][0].query.collection == "authors"
+
+
+def test_the_repr_names_it() -> None:
+    assert repr(Subscription("a", collection="b")) == "<Subscription 'a' of b>"
