@@ -24,6 +24,7 @@ from directus_realtime.models import (
     SubscriptionState,
 )
 from directus_realtime.protocol.messages import ACTIONS
+from directus_realtime.protocol.redaction import storable
 from directus_realtime.settings import aliases
 
 # Only the stubs know these classes as generic.
@@ -36,12 +37,15 @@ else:
     _SubscriptionAdmin = _AnyAdmin = admin.ModelAdmin
 
 
+NO_LISTENER = _("No listener is running. Start it: python manage.py directus_listen")
+
+
 def listener_advice(connection: str) -> str:
     """What happens next with a saved subscription, as a sentence."""
     status = ConnectionStatus.objects.filter(alias=connection).first()
     if status is not None and status.has_listener:
         return gettext("The listener takes it up within 2 seconds.")
-    return gettext("No listener is running. Start it: python manage.py directus_listen")
+    return str(NO_LISTENER)
 
 
 def to_the_second(moment: datetime) -> str:
@@ -167,11 +171,11 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         return shown
 
     @staticmethod
-    def _state(row: DirectusSubscription) -> tuple[str, Any, str]:
+    def _state(row: DirectusSubscription) -> tuple[str, Any, Any]:
         if not row.enabled:
             return "paused", _("paused"), ""
         if not getattr(row, "has_listener", False):
-            return "waiting", _("no listener"), listener_advice(row.connection)
+            return "waiting", _("no listener"), NO_LISTENER
         return row.state, SubscriptionState(row.state).label, row.last_error
 
     def get_fieldsets(self, request: HttpRequest, obj: DirectusSubscription | None = None) -> Any:
@@ -334,7 +338,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
         if not row.data_json:
             return "–"
         text = json.dumps(json.loads(row.data_json), indent=2, ensure_ascii=False)
-        return format_html('<pre class="directus-pre">{}</pre>', text)
+        return format_html('<pre class="directus-pre">{}</pre>', storable(text))
 
     @admin.display(description=_("failures"))
     def shown_failures(self, row: InboxEvent) -> str:
@@ -348,7 +352,11 @@ class InboxEventAdmin(ReadOnlyAdmin):
             or "–"
         )
 
-    @admin.action(description=_("Try the selected dead letters again"), permissions=["view"])
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Whoever could change an event may have it delivered again."""
+        return request.user.has_perm("directus_realtime.change_inboxevent")
+
+    @admin.action(description=_("Try the selected dead letters again"), permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: QuerySet[InboxEvent]) -> None:
         """Put dead letters and waiting failures back; only what failed is tried again."""
         count = retry_now(queryset)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from directus_realtime.settings import SETTING, configured, find_problems
+from directus_realtime.settings import SETTING, configured, find_problems, split_url
 
 _LABEL = "directus_realtime"
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -22,7 +21,7 @@ _IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E007, W001: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E008, W001: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."
@@ -45,8 +44,8 @@ def _check_connection(alias: object) -> Iterator[CheckMessage]:
             hint=problem.hint,
             id=f"{_LABEL}.E{problem.number:03}",
         )
-    url = urlsplit(str(values.get("URL") or ""))
-    if url.scheme == "http" and url.hostname not in _LOCAL_HOSTS:
+    url = split_url(values.get("URL"))
+    if url is not None and url.scheme == "http" and url.hostname not in _LOCAL_HOSTS:
         yield Warning(
             f"{SETTING}[{alias!r}]: URL is http, so the token travels unencrypted.",
             hint="Use https, unless the network between the two is private.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from directus_realtime.settings import aliases
 from directus_realtime.subscriptions import Subscription, declared
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -30,6 +31,14 @@ def sync_declared() -> None:
                 module,
             )
             continue
+        if subscription.connection not in aliases():
+            logger.error(
+                "The subscription %r, declared in %s, is for the connection %r, which is not "
+                "in DIRECTUS_REALTIME.",
+                name,
+                module,
+                subscription.connection,
+            )
         _update(row, subscription, module)
     DirectusSubscription.objects.exclude(declared_in="").exclude(name__in=wanted).delete()
 

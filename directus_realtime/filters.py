@@ -33,7 +33,13 @@ _OPERATORS = {
 }
 _FUNCTIONS = frozenset({"year", "month", "week", "day", "weekday", "hour", "minute", "second"})
 # Lookups of Django that Directus has no operator for.
-_UNMAPPED = frozenset({"iexact", "regex", "iregex", "search", "date", "time", "quarter"})
+_UNMAPPED = frozenset(
+    {
+        *("iexact", "regex", "iregex", "search", "date", "time", "quarter"),
+        *("week_day", "iso_week_day", "iso_year"),
+        *("has_key", "has_keys", "has_any_keys", "contained_by", "overlap"),
+    }
+)
 
 
 def to_directus_filter(condition: Q | Filter | None) -> Filter:

@@ -44,7 +44,8 @@ def group_name(collection: str, *, key: Key | None = None, connection: str = "de
 
 def connection_group_name(connection: str = "default") -> str:
     """The group that carries the state of a connection."""
-    return f"{_PREFIX}-connection.{connection}"
+    # With an underscore, so that no connection's alias leads to the same name.
+    return f"{_PREFIX}_connection.{connection}"
 
 
 def is_legal_group_name(name: str) -> bool:

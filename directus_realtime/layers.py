@@ -12,7 +12,9 @@ process polls the inbox by id and hands new rows to its own groups.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from channels.layers import InMemoryChannelLayer
 
@@ -23,6 +25,12 @@ from directus_realtime.groups import (
     event_groups,
     event_message,
 )
+from directus_realtime.settings import aliases
+
+if TYPE_CHECKING:
+    from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.layers")
 
 #: Seconds between two looks at the inbox.
 POLL_INTERVAL = 0.1
@@ -48,17 +56,18 @@ class InboxChannelLayer(InMemoryChannelLayer):
         super().__init__(capacity=capacity, **kwargs)  # type: ignore[no-untyped-call]
         self._poll_interval = poll_interval
         self._follower: asyncio.Task[None] | None = None
-        self._has_begun = asyncio.Event()
+        self._beginning: asyncio.Future[None] | None = None
 
     async def group_add(self, group: str, channel: str) -> None:
         """Add a member, and follow the inbox from now on."""
         if self._follower is None or self._follower.done() or _is_foreign(self._follower):
-            self._has_begun = asyncio.Event()
+            self._beginning = asyncio.get_running_loop().create_future()
             self._follower = asyncio.create_task(
-                self._follow(self._has_begun), name="directus-inbox"
+                self._follow(self._beginning), name="directus-inbox"
             )
         await super().group_add(group, channel)  # type: ignore[no-untyped-call]
-        await self._has_begun.wait()
+        if self._beginning is not None:
+            await asyncio.shield(self._beginning)
 
     async def close(self) -> None:
         """Stop following."""
@@ -67,53 +76,70 @@ class InboxChannelLayer(InMemoryChannelLayer):
             await asyncio.gather(self._follower, return_exceptions=True)
         await super().close()  # type: ignore[no-untyped-call]
 
-    async def _follow(self, has_begun: asyncio.Event) -> None:
+    async def _follow(self, beginning: asyncio.Future[None]) -> None:
         """Hand over what is new, as long as there is a member."""
         # A thread of its own: requests close the connections of theirs.
         database = DatabaseThread("inbox-follower")
         try:
-            cursor = await database.run_surely(InboxCursor.at_end)
-            has_begun.set()
+            cursor = await database.run_surely(InboxCursor.at_end, aliases())
+            beginning.set_result(None)
             looks = 0
             while any(self.groups.values()):
                 await asyncio.sleep(self._poll_interval)
                 looks += 1
                 with_states = looks % _STATUS_EVERY == 0
                 for group, message in await database.run_surely(cursor.read, with_states):
-                    await self.group_send(group, message)  # type: ignore[no-untyped-call]
+                    await self._hand_over(group, message)
+        except Exception as error:
+            logger.exception("The inbox cannot be followed; browsers get no events.")
+            if not beginning.done():
+                beginning.set_exception(error)
         finally:
             # Nothing is awaited between the last look at the members and the end.
             database.close_soon()
+
+    async def _hand_over(self, group: str, message: dict[str, Any]) -> None:
+        try:
+            await self.group_send(group, message)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            logger.warning("A message to %s is dropped: %s", group, type(error).__name__)
 
 
 class InboxCursor:
     """What of the inbox, and of the connections' states, has been read.
 
     Args:
-        last_id: Id of the last row that was read.
+        last_ids: Id of the last row that was read of each connection, by alias.
     """
 
-    def __init__(self, last_id: int) -> None:
-        self._last_id = last_id
+    def __init__(self, last_ids: dict[str, int]) -> None:
+        self._last_ids = last_ids
         self._debounced: set[int] = set()
         self._states: dict[str, tuple[str, str]] = {}
 
     @classmethod
-    def at_end(cls) -> InboxCursor:
+    def at_end(cls, aliases: Iterable[str]) -> InboxCursor:
         """A cursor behind everything that was sent already."""
         from directus_realtime.models import InboxEvent, InboxState
 
-        newest = InboxEvent.objects.filter(sent_at__isnull=False).order_by("-id").first()
-        cursor = cls(newest.pk if newest else 0)
-        debounced = InboxEvent.objects.filter(
-            state=InboxState.PENDING, sent_at=None, id__lt=cursor._last_id
-        )
-        cursor._debounced = set(debounced.values_list("pk", flat=True))
+        rows = InboxEvent.objects.order_by("-id")
+        last_ids = {}
+        debounced: set[int] = set()
+        for alias in aliases:
+            sent = rows.filter(connection=alias, sent_at__isnull=False)
+            newest = sent.values_list("pk", flat=True).first() or 0
+            last_ids[alias] = newest
+            waiting = rows.filter(
+                connection=alias, state=InboxState.PENDING, sent_at=None, id__lt=newest
+            )
+            debounced.update(waiting.values_list("pk", flat=True))
+        cursor = cls(last_ids)
+        cursor._debounced = debounced
         cursor._new_states()
         return cursor
 
     def read(self, with_states: bool) -> _Outgoing:
-        """What is new, in order.
+        """What is new, in order for each connection.
 
         Args:
             with_states: Also look at the connections' states.
@@ -121,33 +147,40 @@ class InboxCursor:
         Returns:
             Pairs of group and message.
         """
-        return [*self._new_events(), *(self._new_states() if with_states else [])]
+        new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
+        return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
 
-    def _new_events(self) -> _Outgoing:
-        """The events that were delivered since the last look.
+    def _new_events(self, alias: str) -> _Outgoing:
+        """The events of a connection that were delivered since the last look.
 
         A row that delivery has not come to yet holds back those behind it, so that order
         is kept. One that waits for the end of its debounce window does not: it is
         remembered and looked for again.
         """
-        from directus_realtime.models import InboxEvent, InboxState
+        from directus_realtime.models import InboxEvent
 
         outgoing: _Outgoing = []
-        rows = InboxEvent.objects.order_by("id")
-        debounced = list(rows.filter(pk__in=self._debounced)) if self._debounced else []
-        for row in [*debounced, *rows.filter(id__gt=self._last_id)[:_BATCH]]:
-            is_waiting = row.sent_at is None and row.state == InboxState.PENDING
-            if is_waiting and row.next_attempt_at is None:
-                break
-            self._last_id = max(self._last_id, row.pk)
-            self._debounced.discard(row.pk)
-            if is_waiting:
+        rows = InboxEvent.objects.filter(connection=alias, id__gt=self._last_ids[alias])
+        for row in rows.order_by("id")[:_BATCH]:
+            if _is_unsent(row):
+                if row.next_attempt_at is None:
+                    break
                 self._debounced.add(row.pk)
-            elif row.state != InboxState.MERGED:
-                event = row.to_event()
-                message = event_message(event)
-                outgoing += [(group, message) for group in event_groups(event, row.group)]
+            else:
+                outgoing += _messages(row)
+            self._last_ids[alias] = row.pk
         return outgoing
+
+    def _late_events(self) -> _Outgoing:
+        """The events whose debounce window has ended since the last look."""
+        from directus_realtime.models import InboxEvent
+
+        if not self._debounced:
+            return []
+        rows = InboxEvent.objects.filter(pk__in=self._debounced).order_by("id")
+        sent = [row for row in rows if not _is_unsent(row)]
+        self._debounced.difference_update(row.pk for row in sent)
+        return [pair for row in sent for pair in _messages(row)]
 
     def _new_states(self) -> _Outgoing:
         from directus_realtime.models import ConnectionStatus
@@ -160,6 +193,23 @@ class InboxCursor:
                 message = connection_message(status.alias, *state)
                 outgoing.append((connection_group_name(status.alias), message))
         return outgoing
+
+
+def _is_unsent(row: InboxEvent) -> bool:
+    return row.sent_at is None and row.state == "pending"
+
+
+def _messages(row: InboxEvent) -> _Outgoing:
+    """What is to be sent of a row: nothing of one that a later one overtook."""
+    if row.state == "merged":
+        return []
+    try:
+        event = row.to_event()
+    except (ValueError, RecursionError):
+        logger.warning("The event %s cannot be read back.", row.event_id)
+        return []
+    message = event_message(event)
+    return [(group, message) for group in event_groups(event, row.group)]
 
 
 def _is_foreign(task: asyncio.Task[None]) -> bool:

@@ -233,6 +233,8 @@ class InboxEvent(models.Model):
         indexes = [
             # delivery: the oldest pending events; prune: the oldest done
             models.Index(fields=["state", "id"], name="directus_inbox_state"),
+            # the channel layer: what is new of a connection
+            models.Index(fields=["connection", "id"], name="directus_inbox_follow"),
             # delivery: the failed events whose next try is due
             models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
         ]

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -55,15 +55,28 @@ class ConnectionSettings:
     retry_ceiling: float = 300.0
 
     def client_options(self) -> ClientOptions:
-        """What the client takes of it."""
+        """What the client takes of it.
+
+        Raises:
+            ImproperlyConfigured: The file of ``CA_FILE`` cannot be read.
+        """
         return ClientOptions(
             connect_timeout=self.connect_timeout,
             ping_interval=self.ping_interval,
             pong_timeout=self.pong_timeout,
             max_message_size=self.max_message_size,
             headers=self.headers,
-            ssl=ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None,
+            ssl=self._own_ca() if self.ca_file else None,
         )
+
+    def _own_ca(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror or "it holds no certificate"
+            raise ImproperlyConfigured(
+                f"CA_FILE {self.ca_file!r} of {self.alias!r} cannot be used: {reason}."
+            ) from None
 
     def make_client(self, on_error: ErrorCallback | None = None) -> DirectusClient:
         """A client of this connection, not connected yet.
@@ -84,6 +97,16 @@ class ConnectionSettings:
 
 #: Keys of one connection in the setting, and the attribute each one fills.
 KEYS = {name.upper(): name for name in ConnectionSettings.__dataclass_fields__ if name != "alias"}
+
+
+_NUMBERS = (
+    "CONNECT_TIMEOUT",
+    "PING_INTERVAL",
+    "PONG_TIMEOUT",
+    "MAX_MESSAGE_SIZE",
+    "RETRY_ATTEMPTS",
+    "RETRY_CEILING",
+)
 
 
 def configured() -> dict[str, Any]:
@@ -141,6 +164,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
                 "Create a user for Django in Directus and set TOKEN to its static token.",
             )
         )
+    problems += _number_problems(values)
     for key in sorted(set(values) - set(KEYS)):
         problems.append(Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}."))
     return problems
@@ -151,7 +175,7 @@ def _url_problems(url: object) -> list[Problem]:
         return [
             Problem(2, "There is no URL.", "Set URL to Directus, such as https://cms.example.com.")
         ]
-    parts = urlsplit(url) if isinstance(url, str) else None
+    parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         return [
             Problem(
@@ -170,6 +194,30 @@ def _url_problems(url: object) -> list[Problem]:
             )
         ]
     return []
+
+
+def split_url(url: object) -> SplitResult | None:
+    """The parts of a URL; ``None`` where it has none."""
+    try:
+        return urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+
+
+def _number_problems(values: Mapping[str, Any]) -> list[Problem]:
+    return [
+        Problem(
+            8,
+            f"{key} is {values[key]!r}, which is not a number above 0.",
+            "Give a number; a value from the environment is a text and must be converted.",
+        )
+        for key in _NUMBERS
+        if key in values and not _is_number(values[key])
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _shown(url: object) -> str:

@@ -29,6 +29,9 @@ from directus_realtime.groups import is_legal_group_name
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query
 
+#: Characters of a name, and of a collection's.
+MAX_NAME_LENGTH = 100
+
 __all__ = ["Subscription", "declared", "register"]
 
 
@@ -76,11 +79,19 @@ class Subscription:
         self.snapshot = snapshot
         self.debounce = debounce
         self.debounce_by = debounce_by
+        events = tuple(events)
+        if unknown := [event for event in events if event not in ACTIONS]:
+            raise ValueError(f"{unknown[0]!r} is no event; choose from {', '.join(ACTIONS)}.")
+        for what, text in (("name", name), ("collection", collection)):
+            if not 0 < len(text) <= MAX_NAME_LENGTH:
+                raise ValueError(
+                    f"The {what} {text!r} must have 1 to {MAX_NAME_LENGTH} characters."
+                )
         if isinstance(fields, str):
             raise ValueError(f"The fields of {name!r} must be a list, not the text {fields!r}.")
         self.query = Query(
             collection=collection,
-            events=tuple(event for event in ACTIONS if event in set(events)),
+            events=tuple(event for event in ACTIONS if event in events),
             filter=to_directus_filter(filter),
             fields=tuple(fields),
             item=item,

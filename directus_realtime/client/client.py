@@ -88,7 +88,11 @@ class DirectusClient(SystemCollections):
         return f"<DirectusClient {self.name!r} {self.url} {self.state}>"
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            await self.disconnect()
+            raise
         return self
 
     async def __aexit__(
@@ -232,13 +236,16 @@ class DirectusClient(SystemCollections):
             SubscriptionRefused: With the server's own sentence.
             RequestRefused: The first load was answered with an error.
             ConnectionFailed: Directus could not be reached for the first load.
-            ValueError: The uid is taken, the filter has an unknown operator, or ``limit``,
-                ``offset`` or ``page`` was given.
+            ValueError: The uid is taken, no or an unknown event is asked for, the filter has
+                an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
         """
         refuse_harmful(harmful)
+        events = tuple(events)
+        if not events or not set(events) <= set(ACTIONS):
+            raise ValueError(f"events is {events!r}; choose from {', '.join(ACTIONS)}.")
         query = Query(
             collection=collection,
-            events=tuple(events),
+            events=events,
             filter=to_directus_filter(filter),
             fields=tuple(fields),
             sort=tuple(sort),
@@ -261,7 +268,7 @@ class DirectusClient(SystemCollections):
             if snapshot:
                 async for _ in self.load(subscription):
                     pass
-        except DirectusRealtimeError:
+        except BaseException:  # a timeout of the caller leaves nothing behind, either
             self.unsubscribe(subscription)
             raise
         return subscription

@@ -153,6 +153,10 @@ class Connection:
         return failure
 
     async def _connect_and_run(self) -> None:
+        if not urlsplit(self.url).hostname:
+            raise ConnectionImpossible(
+                f"{self.url!r} is not a URL such as https://cms.example.com."
+            )
         rest = self.rest
         self.server = await rest.server_info()
         self.identity = await rest.identity()
@@ -215,7 +219,7 @@ class Connection:
         return await connect(
             websocket_url(self.url, path, query or {}),
             additional_headers=headers,
-            ssl=self._options.ssl,
+            ssl=self._options.ssl if self.url.startswith("https:") else None,
             open_timeout=self._options.connect_timeout,
             close_timeout=1,
             # The server never answers protocol pings; the session sends its own.
@@ -258,6 +262,8 @@ class Connection:
             case protocol.Authenticated():
                 self._authenticated()
             case protocol.CredentialsExpired():
+                self.rest.forget_token()
+                self._set_state(ConnectionState.RECONNECTING, "The access token has ended.")
                 if self.driver is not None:
                     self.do(self._reauthenticate(self.driver))
             case protocol.AuthenticationFailed(code, message):

@@ -11,6 +11,8 @@ import httpx
 from directus_realtime.client.responses import data_of
 from directus_realtime.exceptions import ConnectionImpossible, CredentialsRefused, RequestRefused
 
+# What a wrong password is answered with; anything else is a server that is not ready.
+_REFUSALS = frozenset({400, 401, 403})
 #: The share of a token's life after which it is renewed.
 RENEW_AFTER = 0.6
 
@@ -40,6 +42,14 @@ class Credentials(Protocol):
         """
         ...
 
+    def forget(self) -> bool:
+        """The server says that the token has ended before its time.
+
+        Returns:
+            Whether another one can be had.
+        """
+        ...
+
 
 class StaticToken:
     """A static token of a Directus user; it has no end."""
@@ -50,6 +60,10 @@ class StaticToken:
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
         """The token as given."""
         return self._token
+
+    def forget(self) -> bool:
+        """There is no other."""
+        return False
 
 
 class PasswordLogin:
@@ -72,6 +86,11 @@ class PasswordLogin:
             token = self._token = await self._renew(http)
         return token
 
+    def forget(self) -> bool:
+        """Log in, or refresh, at the next call."""
+        self._token = None
+        return True
+
     async def _renew(self, http: httpx.AsyncClient) -> AccessToken:
         if self._refresh_token:
             try:
@@ -86,6 +105,8 @@ class PasswordLogin:
                 http, "/auth/login", {"email": self._email, "password": self._password}
             )
         except RequestRefused as error:
+            if error.status not in _REFUSALS:
+                raise
             raise CredentialsRefused(
                 f"Directus refused the log-in ({error.message.rstrip('.')}). "
                 "Check EMAIL and PASSWORD, and that the user is active."
@@ -107,9 +128,15 @@ def make_credentials(
     """Credentials from what was configured.
 
     Raises:
-        ConnectionImpossible: Neither a token nor an e-mail with a password was given.
+        ConnectionImpossible: Neither a token nor an e-mail with a password was given, or
+            the token cannot be sent.
     """
     if token:
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ConnectionImpossible(
+                "The token contains a character that no token has, such as a line break or a "
+                "space. Check TOKEN."
+            )
         return StaticToken(token)
     if email and password:
         return PasswordLogin(email, password)

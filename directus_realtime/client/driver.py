@@ -86,12 +86,18 @@ class SocketDriver:
         while True:
             frame = await self._socket.recv()
             self.heard_at = datetime.now(UTC)
-            if len(frame) > self._max_message_size:
-                problem = f"A message of {len(frame)} bytes is over MAX_MESSAGE_SIZE"
+            if (size := self._size(frame)) > self._max_message_size:
+                problem = f"A message of {size} bytes is over MAX_MESSAGE_SIZE"
                 self._handle(Ignored(BadFrame(problem, excerpt(frame))))
                 continue
             self._session.receive(frame, monotonic())
             self._flush()
+
+    def _size(self, frame: str | bytes) -> int:
+        """Bytes of a frame; a text is only measured where it may be too long."""
+        if isinstance(frame, str) and len(frame) * 4 > self._max_message_size:
+            return len(frame.encode("utf-8", "surrogatepass"))
+        return len(frame)
 
     async def _write(self) -> None:
         while True:

@@ -75,6 +75,10 @@ def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
             f"Directus at {url} refused the credentials ({error.message.rstrip('.')}). "
             "Check TOKEN (or EMAIL and PASSWORD), and that the user is active."
         )
+    if error.code == "REDIRECT":
+        return ConnectionImpossible(
+            f"{url} redirects to {redact(error.message)}. Give the address of Directus itself."
+        )
     if error.status in _TRY_AGAIN_STATUSES or error.status >= 500:
         return ConnectionFailed(
             f"Directus at {url} is not ready (HTTP {error.status}: {error.message})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import json
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -118,8 +120,7 @@ class Feed:
             for notes in self._notes.values():
                 notes.add(key)
             if self._is_wanted(key):
-                for subscription in list(self.subscriptions):
-                    subscription.receive(action, key, None if action == "delete" else entry)
+                self._hand_over(action, key, None if action == "delete" else entry)
 
     @contextlib.contextmanager
     def noting_changes(self) -> Iterator[set[Key]]:
@@ -137,12 +138,19 @@ class Feed:
         for subscription in list(self.subscriptions):
             subscription.state_changed()
 
+    def _hand_over(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
+        subscriptions = list(self.subscriptions)
+        for subscription in subscriptions:
+            # What one does to its data is no business of the others.
+            is_last = subscription is subscriptions[-1]
+            subscription.receive(action, key, data if is_last else copy.deepcopy(data))
+
     def _key(self, action: Action, entry: Any) -> Key:
         primary_key = self.primary_key or PrimaryKey()
         key = entry if action == "delete" else entry.get(primary_key.name)
         if not isinstance(key, int | str):
             problem = f"An item of {self.query.collection} has no {primary_key.name}"
-            raise BadFrame(problem, excerpt(str(entry)))
+            raise BadFrame(problem, excerpt(json.dumps(entry)))
         if action != "delete":
             self.primary_key = primary_key = primary_key.seen(key)
         return primary_key.cast(key)

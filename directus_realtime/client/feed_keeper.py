@@ -62,6 +62,8 @@ class FeedKeeper:
             del self._by_uid[feed.uid]
             del self._by_query[feed.query.fingerprint()]
             self._unsubscribe(feed)
+            if feed.state is SubscriptionState.WAITING:
+                feed.refuse(SubscriptionRefused("UNSUBSCRIBED", "The subscription was ended."))
 
     def retry(self, feed: Feed) -> None:
         """Ask again for a feed that was refused."""
@@ -107,10 +109,13 @@ class FeedKeeper:
         return self._by_uid.get(wire_uid.rpartition(".")[0])
 
     def _report(self, error: DirectusRealtimeError, feed: Feed | None) -> None:
-        if feed is None:
-            self._on_error(error)
-        else:
+        if feed is not None:
             feed.report(error)
+            return
+        try:
+            self._on_error(error)
+        except Exception:
+            logger.exception("on_error of the client failed.")
 
     def _activate(self, feed: Feed) -> None:
         if feed.primary_key is not None:
@@ -126,7 +131,7 @@ class FeedKeeper:
             await rest.check_query(feed.query, primary_key)
         except SubscriptionRefused as error:
             feed.refuse(error)
-        except (httpx.HTTPError, ConnectionFailed) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ConnectionFailed) as error:
             reason = str(explain(error, self._connection.url))
             feed.refuse(SubscriptionRefused("UNREACHABLE", reason))
         else:

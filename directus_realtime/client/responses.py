@@ -21,6 +21,9 @@ def data_of(response: httpx.Response) -> Any:
         content = None
     if response.is_success and isinstance(content, dict) and "data" in content:
         return content["data"]
+    if response.is_redirect:
+        location = response.headers.get("Location", "")
+        raise RequestRefused(response.status_code, "REDIRECT", location)
     raise _refusal(response.status_code, content)
 
 

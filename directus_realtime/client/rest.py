@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -90,8 +92,8 @@ class RestClient:
             base_url=url,
             timeout=options.connect_timeout,
             headers=dict(options.headers),
-            verify=options.ssl or True,
-            follow_redirects=True,
+            # The system's certificates, as for the socket; httpx has its own.
+            verify=options.ssl or ssl.create_default_context(),
         )
 
     async def aclose(self) -> None:
@@ -113,13 +115,20 @@ class RestClient:
             RequestRefused: Directus answered with an error.
             httpx.TransportError: Directus could not be reached.
         """
-        token = await self.access_token()
-        response = await self._http.get(
-            path,
-            params={name: _encode(value) for name, value in (parameters or {}).items()},
-            headers={"Authorization": f"Bearer {token.value}"},
-        )
+        query = {name: _encode(value) for name, value in (parameters or {}).items()}
+        response = await self._get(path, query)
+        if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
+            response = await self._get(path, query)
         return data_of(response)
+
+    async def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
+        token = await self.access_token()
+        headers = {"Authorization": f"Bearer {token.value}"}
+        return await self._http.get(path, params=query, headers=headers)
+
+    def forget_token(self) -> None:
+        """The server says that the access token has ended."""
+        self._credentials.forget()
 
     async def server_info(self) -> ServerInfo:
         """Version, WebSocket path and authentication mode of the server."""
@@ -132,6 +141,8 @@ class RestClient:
     async def identity(self) -> str:
         """Who the token is, for people: the e-mail address, or the name, or the id."""
         me = await self.get("/users/me", {"fields": ["id", "email", "first_name"]})
+        if not isinstance(me, dict):
+            raise RequestRefused(200, "", "The answer is not one of Directus.")
         return str(me.get("email") or me.get("first_name") or me.get("id"))
 
     async def read_access(self, collection: str) -> str:
@@ -232,13 +243,15 @@ class RestClient:
 
 def _server_info(info: dict[str, Any]) -> ServerInfo:
     websocket = info.get("websocket", {})
-    rest = websocket.get("rest", {}) if isinstance(websocket, dict) else None
-    limits = info.get("queryLimit") or {}
+    is_on = isinstance(websocket, dict)
+    rest = websocket.get("rest", {}) if is_on else None
+    limits = info.get("queryLimit")
+    limits = limits if isinstance(limits, dict) else {}
     return ServerInfo(
         version=str(info.get("version", "")),
         websocket_path=rest.get("path", "/websocket") if isinstance(rest, dict) else None,
         auth_mode=rest.get("authentication", "handshake") if isinstance(rest, dict) else "",
-        heartbeat=(websocket or {}).get("heartbeat") or 0,
+        heartbeat=(websocket.get("heartbeat") or 0) if is_on else 0,
         query_limit=int(limits.get("max") or -1),
     )
 
@@ -249,6 +262,8 @@ def _has_own_size(parameters: Mapping[str, Any]) -> bool:
 
 def _encode(value: Any) -> str:
     if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, list | tuple):
         return ",".join(str(entry) for entry in value)
@@ -262,4 +277,6 @@ def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
+    digits = text.removeprefix("-")
+    # Python refuses to convert thousands of digits, which fit no column anyway.
+    return digits.isascii() and digits.isdigit() and len(digits) <= 1000

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 
 class ConnectionState(StrEnum):
@@ -39,25 +41,39 @@ class StateStream:
     """Hands each change to every reader that is there when it happens."""
 
     def __init__(self) -> None:
-        self._readers: set[asyncio.Queue[StateChange | None]] = set()
+        # Weak: a reader that nobody iterates any more is forgotten.
+        self._readers: weakref.WeakSet[StateReader] = weakref.WeakSet()
 
     def publish(self, change: StateChange) -> None:
         """Tell every reader."""
-        for reader in self._readers:
-            reader.put_nowait(change)
+        for reader in list(self._readers):
+            reader.queue.put_nowait(change)
 
     def close(self) -> None:
         """End the iteration of every reader."""
-        for reader in self._readers:
-            reader.put_nowait(None)
+        for reader in list(self._readers):
+            reader.queue.put_nowait(None)
 
-    async def read(self, current: StateChange) -> AsyncIterator[StateChange]:
-        """The current state first, then each change."""
-        queue: asyncio.Queue[StateChange | None] = asyncio.Queue()
-        self._readers.add(queue)
-        try:
-            yield current
-            while (change := await queue.get()) is not None:
-                yield change
-        finally:
-            self._readers.discard(queue)
+    def read(self, current: StateChange) -> AsyncIterator[StateChange]:
+        """The current state first, then each change from now on, however late it is read."""
+        reader = StateReader(current)
+        self._readers.add(reader)
+        return reader
+
+
+class StateReader:
+    """What one reader has not read yet; a queue of changes, ended by ``None``."""
+
+    def __init__(self, current: StateChange) -> None:
+        self.queue: asyncio.Queue[StateChange | None] = asyncio.Queue()
+        self.queue.put_nowait(current)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StateChange:
+        change = await self.queue.get()
+        if change is None:
+            self.queue.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return change

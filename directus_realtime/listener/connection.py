@@ -96,10 +96,10 @@ class ListenedConnection:
             # The last change is published by disconnect(); the stream ends by itself.
             await asyncio.gather(watching, reconciling, return_exceptions=True)
 
-    def subscription_states(self) -> dict[str, tuple[str, str]]:
-        """State and error of each active subscription, by name."""
+    def subscription_states(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """State and error of each active subscription, by uid and name."""
         return {
-            wanted.name: (subscription.state.value, str(subscription.error or ""))
+            (wanted.uid, wanted.name): (subscription.state.value, str(subscription.error or ""))
             for wanted, subscription in self._active.values()
         }
 

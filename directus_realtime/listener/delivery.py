@@ -17,7 +17,7 @@ from django.utils import timezone
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener import outcomes
-from directus_realtime.listener.outcomes import Item, Outcomes, RetryPolicy
+from directus_realtime.listener.outcomes import BlockedItems, Item, Outcomes, RetryPolicy
 from directus_realtime.listener.receivers import Call, Failure, calls_for
 from directus_realtime.listener.sending import GroupSender
 from directus_realtime.models import InboxEvent, InboxState
@@ -42,6 +42,7 @@ class Job:
 
     Attributes:
         failures: What the receivers of this attempt raised.
+        was_called: Whether the receivers were called at all.
     """
 
     row: InboxEvent
@@ -49,6 +50,7 @@ class Job:
     item: Item
     calls: list[Call]
     failures: list[Failure] = field(default_factory=list)
+    was_called: bool = True
 
     @classmethod
     def of(cls, row: InboxEvent) -> Job:
@@ -88,7 +90,7 @@ class Delivery:
         self._database = database
         self._policies = policies
         self._sender = sender
-        self._blocked: set[Item] = set()
+        self._blocked = BlockedItems()
         self._work_arrived = asyncio.Event()
 
     def wake(self) -> None:
@@ -98,11 +100,13 @@ class Delivery:
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
         aliases = list(self._policies)
-        self._blocked = await self._database.run_surely(outcomes.blocked_items, aliases)
+        self._blocked = await self._database.run_surely(BlockedItems.read, aliases)
+        due: datetime | None = None
         while not stopping.is_set():
             self._work_arrived.clear()
+            with_retries = bool(self._blocked) or due is not None
             rows = await self._database.run_surely(
-                outcomes.due_rows, aliases, BATCH_SIZE, with_retries=bool(self._blocked)
+                outcomes.due_rows, aliases, BATCH_SIZE, with_retries=with_retries
             )
             if rows:
                 await self._deliver(rows, stopping)
@@ -120,23 +124,31 @@ class Delivery:
             pass
 
     async def _deliver(self, rows: list[InboxEvent], stopping: asyncio.Event) -> None:
+        """Deliver rows, slice by slice, until told to stop or until others go first."""
         waiting = deque(Job.of(row) for row in rows)
         while waiting and not stopping.is_set():
-            await self._deliver_slice(waiting)
+            if await self._deliver_slice(waiting):
+                return
 
-    async def _deliver_slice(self, waiting: deque[Job]) -> None:
-        """Deliver some jobs from the left, and write down what became of them."""
+    async def _deliver_slice(self, waiting: deque[Job]) -> bool:
+        """Deliver some jobs from the left, and write down what became of them.
+
+        Returns:
+            Whether the inbox must be read again: older events than those that wait here
+            may have become due.
+        """
         held = self._take_held(waiting)
-        jobs = self._take_slice(waiting)
-        tried = jobs
-        if any(not call.is_async for job in jobs for call in job.calls):
-            tried = await self._patiently(self._database.run(run_slice, jobs))
+        tried = self._take_slice(waiting)
+        if any(not call.is_async for job in tried for call in job.calls):
+            jobs, tried = tried, await self._patiently(self._database.run(run_slice, tried))
             waiting.extendleft(reversed(jobs[len(tried) :]))
         await self._patiently(asyncio.gather(*(job.run_async() for job in tried)))
+        found = self._sort(tried, held)
         await self._sender.send_events(
-            (job.event, job.row.group) for job in [*held, *tried] if job.row.sent_at is None
+            (row.to_event(), row.group) for row in found.all_rows() if row.sent_at is None
         )
-        await self._write_down(tried, held)
+        await self._database.run_surely(outcomes.write, found)
+        return bool(found.released) or not all(job.was_called for job in tried)
 
     def _take_held(self, waiting: deque[Job]) -> list[Job]:
         """The jobs from the left that an earlier event of their item holds back."""
@@ -166,21 +178,23 @@ class Delivery:
     def _is_held(self, job: Job) -> bool:
         return job.item in self._blocked and not job.row.failures
 
-    async def _write_down(self, tried: Sequence[Job], held: Sequence[Job]) -> None:
+    def _sort(self, tried: Sequence[Job], held: Sequence[Job]) -> Outcomes:
+        """What became of the jobs of a slice, in order."""
         found = Outcomes(held=[job.row for job in held])
         for job in tried:
-            if job.item in self._blocked and not job.row.failures:
-                # An earlier event of the item failed in the same slice.
-                found.held.append(job.row)
+            if not job.was_called:
+                # An earlier event of the item failed in the same slice. Where that one is
+                # dead by now, this one is not held; it stays pending and is read again.
+                if job.item in self._blocked:
+                    found.held.append(job.row)
                 continue
-            is_final = found.add(job.row, job.failures, self._policies[job.row.connection])
+            is_through = found.add(job.row, job.failures, self._policies[job.row.connection])
             self._report(job)
-            if is_final and job.item in self._blocked:
-                self._blocked.discard(job.item)
+            if not is_through:
+                self._blocked.add(job.row)
+            elif self._blocked.remove(job.row):
                 found.released.append(job.item)
-            elif not is_final:
-                self._blocked.add(job.item)
-        await self._database.run_surely(outcomes.write, found)
+        return found
 
     @staticmethod
     def _report(job: Job) -> None:
@@ -227,7 +241,8 @@ def run_slice(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         if tried and monotonic() >= until:
             break
-        if job.item not in failed:
+        job.was_called = job.item not in failed
+        if job.was_called:
             job.run_sync()
         if job.failures:
             failed.add(job.item)

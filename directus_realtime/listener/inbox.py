@@ -49,6 +49,7 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
+        self._writing = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
@@ -84,6 +85,10 @@ class Inbox:
 
     async def flush(self) -> None:
         """Store everything that has come in."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._arrived.clear()
         while self._waiting:
             size = min(BATCH_SIZE, len(self._waiting))

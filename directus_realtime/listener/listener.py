@@ -41,7 +41,8 @@ class Listener:
         self._inbox_database = DatabaseThread("inbox")
         self._delivery_database = DatabaseThread("delivery")
         self._sender = GroupSender()
-        self._notices = Notices()
+        self._notices_database = DatabaseThread("notices")
+        self._notices = Notices(self._notices_database)
         policies = {
             settings.alias: RetryPolicy(settings.retry_attempts, settings.retry_ceiling)
             for settings in self._settings
@@ -141,6 +142,7 @@ class Listener:
         await self._sender.aclose()
         await self._inbox_database.aclose()
         await self._delivery_database.aclose()
+        await self._notices_database.aclose()
 
     def _state_changed(self, alias: str, change: StateChange) -> None:
         if self._status is not None:

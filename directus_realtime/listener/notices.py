@@ -6,16 +6,22 @@ import asyncio
 import logging
 from typing import Any
 
-from directus_realtime.listener.receivers import receiver_name
+from directus_realtime.database import DatabaseThread
+from directus_realtime.listener.receivers import calls_of
 from directus_realtime.signals import DirectusSignal
 
 logger = logging.getLogger("directus_realtime.receivers")
 
 
 class Notices:
-    """Sends signals one after another; a slow receiver delays later notices, nothing else."""
+    """Sends signals one after another; a slow receiver delays later notices, nothing else.
 
-    def __init__(self) -> None:
+    Args:
+        database: The thread in which ``def`` receivers run.
+    """
+
+    def __init__(self, database: DatabaseThread) -> None:
+        self._database = database
         self._queue: asyncio.Queue[tuple[DirectusSignal, str, dict[str, Any]]] = asyncio.Queue()
 
     def put(self, signal: DirectusSignal, sender: str, **kwargs: Any) -> None:
@@ -28,9 +34,6 @@ class Notices:
             signal, sender, kwargs = await self._queue.get()
             try:
                 await self._send(signal, sender, kwargs)
-            except Exception:
-                # Django's own logging of a failure can fail (a partial has no name).
-                logger.exception("A receiver failed.")
             finally:
                 self._queue.task_done()
 
@@ -38,8 +41,13 @@ class Notices:
         """Wait until everything is sent."""
         await self._queue.join()
 
-    @staticmethod
-    async def _send(signal: DirectusSignal, sender: str, kwargs: dict[str, Any]) -> None:
-        for receiver, result in await signal.asend_robust(sender, **kwargs):
-            if isinstance(result, Exception):
-                logger.error("The receiver %s failed.", receiver_name(receiver), exc_info=result)
+    async def _send(self, signal: DirectusSignal, sender: str, kwargs: dict[str, Any]) -> None:
+        for call in calls_of([signal], sender, kwargs):
+            failure = await (call.arun() if call.is_async else self._database.run(call.run))
+            if failure is not None:
+                logger.error(
+                    "The receiver %s failed: %s\n%s",
+                    failure.receiver,
+                    failure.error,
+                    failure.traceback,
+                )

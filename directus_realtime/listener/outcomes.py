@@ -56,6 +56,10 @@ class Outcomes:
     held: list[InboxEvent] = field(default_factory=list)
     released: list[Item] = field(default_factory=list)
 
+    def all_rows(self) -> list[InboxEvent]:
+        """Every row, in the order of the inbox."""
+        return sorted([*self.done, *self.failed, *self.held], key=lambda row: row.pk)
+
     def add(self, row: InboxEvent, failures: Sequence[Failure], policy: RetryPolicy) -> bool:
         """Sort in a row that was tried.
 
@@ -79,10 +83,45 @@ def item_of(row: InboxEvent) -> Item:
     return row.connection, row.collection, row.key_json
 
 
-def blocked_items(aliases: Iterable[str]) -> set[Item]:
-    """The items whose later events wait for a failed one."""
-    failed = InboxEvent.objects.filter(connection__in=list(aliases), state=InboxState.FAILED)
-    return set(failed.values_list("connection", "collection", "key_json"))
+class BlockedItems:
+    """The items whose later events wait for a failed one, and for which rows they wait."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Item, set[int]] = {}
+
+    @classmethod
+    def read(cls, aliases: Iterable[str]) -> BlockedItems:
+        """As the inbox has them."""
+        blocked = cls()
+        failed = InboxEvent.objects.filter(connection__in=list(aliases), state=InboxState.FAILED)
+        for row in failed.only("connection", "collection", "key_json"):
+            blocked.add(row)
+        return blocked
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def __contains__(self, item: Item) -> bool:
+        return item in self._rows
+
+    def add(self, row: InboxEvent) -> None:
+        """A row failed."""
+        self._rows.setdefault(item_of(row), set()).add(row.pk)
+
+    def remove(self, row: InboxEvent) -> bool:
+        """A row is through.
+
+        Returns:
+            Whether its item waited for that row, and waits for no other.
+        """
+        item = item_of(row)
+        waited_for = self._rows.get(item, set())
+        if row.pk not in waited_for:
+            return False
+        waited_for.discard(row.pk)
+        if not waited_for:
+            del self._rows[item]
+        return not waited_for
 
 
 def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[InboxEvent]:

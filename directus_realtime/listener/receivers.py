@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from directus_realtime.events import Event
-from directus_realtime.protocol.redaction import redact
+from directus_realtime.protocol.redaction import redact, storable
 from directus_realtime.signals import DirectusSignal, signals_for
 
 logger = logging.getLogger("directus_realtime.receivers")
 
 #: Seconds after which a receiver is named in the log as slow.
 SLOW = 1.0
-#: Characters of a traceback that are kept.
-_TRACEBACK_LENGTH = 8000
+#: Characters of an error and of its traceback that are kept.
+_ERROR_LENGTH, _TRACEBACK_LENGTH = 500, 8000
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One receiver to be called with one event.
+    """One receiver to be called.
 
     Attributes:
         name: Of the receiver; the same in every process.
+        signal: The signal it is connected to.
+        receiver: The receiver.
+        sender: A collection, or the alias of a connection.
+        arguments: What the signal carries.
+        is_async: Whether the receiver is to be awaited.
     """
 
     name: str
     signal: DirectusSignal
     receiver: Callable[..., Any]
-    event: Event
+    sender: str
+    arguments: dict[str, Any]
     is_async: bool
 
     def run(self) -> Failure | None:
@@ -41,7 +48,7 @@ class Call:
         started = monotonic()
         try:
             self._call()
-        except (Exception, SystemExit) as error:
+        except _FAILURES as error:
             return Failure.of(self, error)
         finally:
             self._report_slow(started)
@@ -57,25 +64,29 @@ class Call:
                 raise
             # The receiver's own: something it waited for was cancelled.
             return Failure.of(self, error)
-        except (Exception, SystemExit) as error:
+        except _FAILURES as error:
             return Failure.of(self, error)
         finally:
             self._report_slow(started)
         return None
 
     def _call(self) -> Any:
-        return self.receiver(signal=self.signal, sender=self.event.collection, event=self.event)
+        return self.receiver(signal=self.signal, sender=self.sender, **self.arguments)
 
     def _report_slow(self, started: float) -> None:
         seconds = monotonic() - started
         if seconds >= SLOW:
             logger.warning(
-                "The receiver %s took %.1f s for %s %s; hand long work to a task queue.",
+                "The receiver %s took %.1f s for %s; hand long work to a task queue.",
                 self.name,
                 seconds,
-                self.event.collection,
-                self.event.key,
+                self.sender,
             )
+
+
+# What a receiver may raise without ending the listener: exit() is for commands,
+# and a cancelled future that it waited for is its own affair.
+_FAILURES = (Exception, SystemExit, asyncio.CancelledError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +106,15 @@ class Failure:
     @classmethod
     def of(cls, call: Call, error: BaseException) -> Failure:
         """The failure of a call."""
-        text = "".join(traceback.format_exception(error))
+        line = f"{type(error).__name__}: {_message(error)}"
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # an exception's own text can fail, too
+            text = "".join(traceback.format_tb(error.__traceback__)) + line
         return cls(
             call.name,
-            _storable(f"{type(error).__name__}: {error}")[:500],
-            _storable(text)[-_TRACEBACK_LENGTH:],
+            storable(" ".join(redact(line).split()), _ERROR_LENGTH),
+            storable(redact(text))[-_TRACEBACK_LENGTH:],
         )
 
 
@@ -110,23 +125,27 @@ def calls_for(event: Event, only: set[str] | None = None) -> list[Call]:
         event: The event.
         only: Names of the receivers that are wanted; ``None`` for all.
     """
-    return [
-        call
-        for signal in signals_for(event.action)
-        for call in _calls(signal, event)
-        if only is None or call.name in only
-    ]
+    signals = signals_for(event.action)
+    calls = calls_of(signals, event.collection, {"event": event})
+    return [call for call in calls if only is None or call.name in only]
 
 
-def _calls(signal: DirectusSignal, event: Event) -> Iterator[Call]:
-    sync, asynchronous = signal.receivers_for(event.collection)
+def calls_of(
+    signals: Iterable[DirectusSignal], sender: str, arguments: dict[str, Any]
+) -> list[Call]:
+    """The calls that some signals ask for; receivers of one name are numbered."""
+    calls: list[Call] = []
     seen: dict[str, int] = {}
-    for receiver in [*sync, *asynchronous]:
-        name = receiver_name(receiver)
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            name = f"{name}#{seen[name]}"
-        yield Call(name, signal, receiver, event, receiver in asynchronous)
+    for signal in signals:
+        sync, asynchronous = signal.receivers_for(sender)
+        for receiver in [*sync, *asynchronous]:
+            name = receiver_name(receiver)
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                name = f"{name}#{seen[name]}"
+            is_async = receiver in asynchronous or _has_async_call(receiver)
+            calls.append(Call(name, signal, receiver, sender, arguments, is_async))
+    return calls
 
 
 def receiver_name(receiver: Callable[..., Any]) -> str:
@@ -135,7 +154,13 @@ def receiver_name(receiver: Callable[..., Any]) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _storable(text: str) -> str:
-    """A text without secrets, NUL characters and lone surrogates."""
-    text = redact(text).replace("\0", "\\0")
-    return text.encode("utf-8", "backslashreplace").decode()
+def _has_async_call(receiver: Callable[..., Any]) -> bool:
+    """Whether a receiver is an object with ``async def __call__``, which Django overlooks."""
+    return inspect.iscoroutinefunction(type(receiver).__call__)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be had)"

@@ -64,6 +64,8 @@ class GroupSender:
         if self._layer is None:
             return
         sends = [self._layer.group_send(group, message) for group, message in messages]
+        if not sends:
+            return
         try:
             async with asyncio.timeout(TIMEOUT):
                 results = await asyncio.gather(*sends, return_exceptions=True)

@@ -15,13 +15,15 @@ from directus_realtime.listener.connection import ListenedConnection
 from directus_realtime.listener.inbox import Inbox, Tally
 from directus_realtime.listener.wanted import write_states, write_tallies
 from directus_realtime.models import ConnectionStatus
+from directus_realtime.protocol.redaction import storable
 
 #: Seconds between two heartbeats.
 HEARTBEAT_INTERVAL = 2.0
 #: Seconds between a change and its writing.
 _SETTLE = 0.1
 
-States = Mapping[str, tuple[str, str]]
+#: State and error of each subscription, by uid and name.
+States = dict[tuple[str, str], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Snapshot:
 
     alias: str
     status: dict[str, object]
-    subscriptions: States
+    states: States
 
 
 class StatusWriter:
@@ -69,32 +71,36 @@ class StatusWriter:
 
     async def write(self) -> None:
         """Write down how things stand now."""
-        snapshots = [self._snapshot(connection) for connection in self._connections]
-        await self._database.run_surely(_write, snapshots, self._inbox.take_tallies())
-        for snapshot in snapshots:
-            self._written.setdefault(snapshot.alias, {})
-            self._written[snapshot.alias] = {
-                **self._written[snapshot.alias],
-                **snapshot.subscriptions,
-            }
+        snapshots = [_snapshot(connection) for connection in self._connections]
+        news = [self._news(snapshot) for snapshot in snapshots]
+        await self._database.run_surely(_write, snapshots, news, self._inbox.take_tallies())
+        self._written = {snapshot.alias: snapshot.states for snapshot in snapshots}
 
-    def _snapshot(self, connection: ListenedConnection) -> Snapshot:
-        client = connection.client
-        states = connection.subscription_states()
-        written = self._written.get(connection.alias, {})
-        return Snapshot(
-            alias=connection.alias,
-            status={
-                "state": client.state.value,
-                "reason": client.reason,
-                "changed_at": client.changed_at,
-                "url": client.url,
-                "version": client.server.version if client.server else "",
-                "identity": client.identity,
-                "errors": connection.errors,
-            },
-            subscriptions={n: state for n, state in states.items() if written.get(n) != state},
-        )
+    def _news(self, snapshot: Snapshot) -> dict[str, tuple[str, str]]:
+        """The states that are not written yet, by name."""
+        written = self._written.get(snapshot.alias, {})
+        return {
+            name: state
+            for (uid, name), state in snapshot.states.items()
+            if written.get((uid, name)) != state
+        }
+
+
+def _snapshot(connection: ListenedConnection) -> Snapshot:
+    client = connection.client
+    return Snapshot(
+        alias=connection.alias,
+        status={
+            "state": client.state.value,
+            "reason": storable(client.reason),
+            "changed_at": client.changed_at,
+            "url": storable(client.url, 500),
+            "version": storable(client.server.version if client.server else "", 40),
+            "identity": storable(client.identity, 255),
+            "errors": connection.errors,
+        },
+        states=connection.subscription_states(),
+    )
 
 
 def last_heartbeats() -> dict[str, datetime]:
@@ -102,12 +108,16 @@ def last_heartbeats() -> dict[str, datetime]:
     return dict(ConnectionStatus.objects.values_list("alias", "heartbeat_at"))
 
 
-def _write(snapshots: list[Snapshot], tallies: Mapping[str, Tally]) -> None:
+def _write(
+    snapshots: list[Snapshot],
+    news: list[dict[str, tuple[str, str]]],
+    tallies: Mapping[str, Tally],
+) -> None:
     now = timezone.now()
     with transaction.atomic():
-        for snapshot in snapshots:
+        for snapshot, states in zip(snapshots, news, strict=True):
             ConnectionStatus.objects.update_or_create(
                 alias=snapshot.alias, defaults={**snapshot.status, "heartbeat_at": now}
             )
-            write_states(snapshot.subscriptions, snapshot.alias)
+            write_states(states, snapshot.alias)
         write_tallies(tallies)

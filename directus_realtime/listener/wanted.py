@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
 from directus_realtime.listener.debounce import Debounce
 from directus_realtime.listener.inbox import Tally
-from directus_realtime.models import DirectusSubscription
+from directus_realtime.models import DirectusSubscription, SubscriptionState
 from directus_realtime.protocol.queries import Query
+from directus_realtime.protocol.redaction import storable
+
+logger = logging.getLogger("directus_realtime.listener")
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,23 @@ def _digest(text: str) -> str:
 def wanted_subscriptions(alias: str) -> dict[str, Wanted]:
     """The enabled subscriptions of a connection, by uid."""
     rows = DirectusSubscription.objects.filter(connection=alias, enabled=True)
-    wanted = [Wanted.of(row) for row in rows if row.actions]
+    wanted = [Wanted.of(row) for row in rows if _is_valid(row)]
     return {entry.uid: entry for entry in wanted}
+
+
+def _is_valid(row: DirectusSubscription) -> bool:
+    """Whether a row can be asked for; one that was never cleaned is refused with the reason."""
+    try:
+        row.clean()
+    except ValidationError as error:
+        reason = " ".join(error.messages)
+        if (row.state, row.last_error) != (SubscriptionState.REFUSED, reason):
+            DirectusSubscription.objects.filter(pk=row.pk).update(
+                state=SubscriptionState.REFUSED, last_error=reason
+            )
+            logger.error("%s  refused %s: %s", row.connection, row.name, reason)
+        return False
+    return True
 
 
 def write_states(states: Mapping[str, tuple[str, str]], alias: str) -> None:
@@ -65,7 +85,7 @@ def write_states(states: Mapping[str, tuple[str, str]], alias: str) -> None:
     rows = DirectusSubscription.objects.filter(connection=alias)
     with transaction.atomic():
         for name, (state, error) in states.items():
-            rows.filter(name=name).update(state=state, last_error=error)
+            rows.filter(name=name).update(state=state, last_error=storable(error))
 
 
 def write_tallies(tallies: Mapping[str, Tally]) -> None:

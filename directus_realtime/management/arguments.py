@@ -32,7 +32,7 @@ def chosen_connections(chosen: Sequence[str] | None) -> list[ConnectionSettings]
         CommandError: One is not configured, or none is.
     """
     try:
-        connections = [connection_settings(alias) for alias in chosen or aliases()]
+        connections = [connection_settings(alias) for alias in dict.fromkeys(chosen or aliases())]
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
     if not connections:

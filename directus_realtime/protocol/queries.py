@@ -146,6 +146,13 @@ def check_filter(condition: object, path: str = "The filter") -> None:
     """
     if not isinstance(condition, dict):
         raise ValueError(f'{path} must be an object such as {{"status": {{"_eq": "x"}}}}.')
+    try:
+        _check_conditions(condition)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep.") from None
+
+
+def _check_conditions(condition: dict[str, Any]) -> None:
     for name, value in condition.items():
         if name in LOGICAL_OPERATORS:
             _check_filter_list(name, value)

@@ -1,4 +1,4 @@
-"""Frames and texts made fit for a log: short, and without secrets."""
+"""Frames and texts made fit for a log and a database: short, and without secrets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,27 @@ import re
 #: Characters of a frame that are shown.
 EXCERPT_LENGTH = 200
 
-_SENSITIVE = r"access_token|refresh_token|token|password|secret|otp"
-_JSON_SECRET = re.compile(rf'("(?:{_SENSITIVE})"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
-_URL_SECRET = re.compile(rf"((?:{_SENSITIVE})=)[^&\s\"']+", re.IGNORECASE)
+_NAMES = r"access_token|refresh_token|token|password|secret|otp"
+# Each pattern's first group is kept, what follows it is the secret.
+_PATTERNS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(Bearer\s+)[^\s\"',}]+",
+        rf'("(?:{_NAMES})"\s*:\s*")(?:[^"\\]|\\.)*',  # JSON
+        rf'(\\+"(?:{_NAMES})\\+"\s*:\s*\\+")[^"\\]*',  # JSON inside of JSON
+        rf"('(?:{_NAMES})'\s*:\s*')(?:[^'\\]|\\.)*",  # the repr of a dict
+        rf"((?:{_NAMES})\s*=\s*')(?:[^'\\]|\\.)*",  # the repr of a call
+        rf'((?:{_NAMES})\s*=\s*")(?:[^"\\]|\\.)*',
+        rf"((?:{_NAMES})=)[^&\s\"'\\]+",  # a URL or a form
+    )
+]
 
 
 def redact(text: str) -> str:
-    """Replace the values of tokens and passwords in JSON or URL text by ``***``."""
-    return _URL_SECRET.sub(r"\1***", _JSON_SECRET.sub(r'\1"***"', text))
+    """Replace the values of tokens and passwords by ``***``, however they are written."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(r"\1***", text)
+    return text
 
 
 def excerpt(frame: str | bytes) -> str:
@@ -25,3 +38,14 @@ def excerpt(frame: str | bytes) -> str:
     text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     text = " ".join(redact(text).split())
     return text if len(text) <= EXCERPT_LENGTH else text[:EXCERPT_LENGTH] + "…"
+
+
+def storable(text: str, length: int | None = None) -> str:
+    """A text that every database takes: without NUL characters and lone surrogates.
+
+    Args:
+        text: Any text.
+        length: Characters that are kept.
+    """
+    text = text.replace("\0", "\\0")
+    return text.encode("utf-8", "backslashreplace").decode()[:length]

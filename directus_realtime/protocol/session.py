@@ -261,7 +261,8 @@ class Session:
         current = self._current
         if current is not None and current.subscription is not None and current.uid == uid:
             self._current = None
-            self.active.add(current.uid)
+            if not any(request.uid == uid for request in self._queue):
+                self.active.add(current.uid)  # else it is to be ended at once
             self._actions.append(Confirmed(current.uid))
 
     def _stopped(self, uid: str | None) -> None:

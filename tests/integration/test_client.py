@@ -541,10 +541,9 @@ async def test_a_token_that_is_refused_later_may_be_given_back(
 async def test_a_token_that_cannot_be_sent_is_impossible_and_not_shown(
     make_client: MakeClient, token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = make_client(token=token)
     with pytest.raises(ConnectionImpossible) as caught:
-        await within(client.connect())
-    assert "s3cret" not in str(caught.value) + client.reason + caplog.text
+        make_client(token=token)
+    assert "s3cret" not in str(caught.value) + caplog.text
 
 
 async def test_no_token_is_in_any_log(

@@ -92,7 +92,7 @@ def test_no_group_of_items_is_the_group_of_a_connection() -> None:
 
 
 def test_the_group_of_a_connection_is_legal() -> None:
-    assert connection_group_name() == "directus-connection.default"
+    assert connection_group_name() == "directus_connection.default"
     assert channels_takes(connection_group_name("a" * 40))
 
 

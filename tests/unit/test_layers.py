@@ -238,7 +238,7 @@ async def test_messages_within_the_process_still_work(browser: Browser) -> None:
 
 async def test_changes_of_the_connections_state_are_sent(layer: InboxChannelLayer) -> None:
     await awrite_status("connected")
-    browser = await Browser(layer, "browser").join("directus-connection.default")
+    browser = await Browser(layer, "browser").join("directus_connection.default")
     await awrite_status("reconnecting")
     assert await browser.receive() == {
         "type": "directus.connection",
@@ -253,7 +253,7 @@ async def test_changes_of_the_connections_state_are_sent(layer: InboxChannelLaye
 
 async def test_a_listener_that_is_gone_is_told(layer: InboxChannelLayer) -> None:
     await awrite_status("connected")
-    browser = await Browser(layer, "browser").join("directus-connection.default")
+    browser = await Browser(layer, "browser").join("directus_connection.default")
     await awrite_status("connected", age=60)
     message = await browser.receive()
     assert message["state"] == "disconnected"
@@ -263,8 +263,8 @@ async def test_a_listener_that_is_gone_is_told(layer: InboxChannelLayer) -> None
 async def test_states_of_other_connections_go_to_their_own_groups(
     layer: InboxChannelLayer,
 ) -> None:
-    blog = await Browser(layer, "blog").join("directus-connection.blog")
-    default = await Browser(layer, "default").join("directus-connection.default")
+    blog = await Browser(layer, "blog").join("directus_connection.blog")
+    default = await Browser(layer, "default").join("directus_connection.default")
     await awrite_status("connected", alias="default")
     await awrite_status("reconnecting", alias="blog")
     assert (await blog.receive())["connection"] == "blog"
@@ -315,7 +315,7 @@ async def test_without_members_nobody_asks_the_database(layer: InboxChannelLayer
 async def test_a_member_is_told_when_the_inbox_cannot_be_read(
     layer: InboxChannelLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def at_end() -> InboxCursor:
+    def at_end(aliases: list[str]) -> InboxCursor:
         raise ProgrammingError("relation does not exist")
 
     monkeypatch.setattr(InboxCursor, "at_end", at_end)

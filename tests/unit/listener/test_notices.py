@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.notices import Notices
 from directus_realtime.signals import DirectusSignal
 
-# Receivers run in the thread of Django's sync code, where nothing asks for the database.
+
+@pytest.fixture
+def database() -> Iterator[DatabaseThread]:
+    thread = DatabaseThread("notices")  # nothing in it asks for the database
+    yield thread
+    thread.close_soon()
 
 
 @pytest.fixture
@@ -20,8 +26,8 @@ def signal() -> DirectusSignal:
 
 
 @pytest.fixture
-async def notices() -> AsyncIterator[Notices]:
-    notices = Notices()
+async def notices(database: DatabaseThread) -> AsyncIterator[Notices]:
+    notices = Notices(database)
     task = asyncio.create_task(notices.run())
     yield notices
     assert not task.done(), "a receiver ended the notices"
@@ -58,7 +64,11 @@ async def test_signals_are_sent_in_order_to_both_kinds_of_receivers(
     "error", [ValueError("no"), SystemExit(1), asyncio.CancelledError()], ids=repr
 )
 def test_a_receiver_that_raises_disturbs_no_other(
-    signal: DirectusSignal, kind: str, error: BaseException, caplog: pytest.LogCaptureFixture
+    signal: DirectusSignal,
+    database: DatabaseThread,
+    kind: str,
+    error: BaseException,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     got: list[str] = []
 
@@ -72,7 +82,7 @@ def test_a_receiver_that_raises_disturbs_no_other(
         got.append(sender)
 
     async def main() -> None:
-        notices = Notices()
+        notices = Notices(database)
         task = asyncio.create_task(notices.run())
         notices.put(signal, "first")
         notices.put(signal, "second")
@@ -102,5 +112,5 @@ async def test_a_failing_partial_is_logged(
     assert "ValueError: partial" in caplog.text or "failed" in caplog.text
 
 
-async def test_nothing_to_send_is_drained_at_once() -> None:
-    await asyncio.wait_for(Notices().drain(), 1)
+async def test_nothing_to_send_is_drained_at_once(database: DatabaseThread) -> None:
+    await asyncio.wait_for(Notices(database).drain(), 1)

@@ -77,7 +77,7 @@ async def test_events_keep_their_order(layer: Layer) -> None:
 
 
 async def test_the_state_of_a_connection(layer: Layer) -> None:
-    await layer.received("directus-connection.default")
+    await layer.received("directus_connection.default")
     await GroupSender().send_state("default", "reconnecting", "why")
     assert await layer.messages() == [
         {

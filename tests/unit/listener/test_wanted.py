@@ -25,7 +25,8 @@ def names(alias: str = "default") -> list[str]:
     return sorted(wanted.name for wanted in wanted_subscriptions(alias).values())
 
 
-def test_enabled_rows_of_the_connection_are_wanted() -> None:
+def test_enabled_rows_of_the_connection_are_wanted(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {**settings.DIRECTUS_REALTIME, "blog": {}}
     create("a")
     create("paused", enabled=False)
     create("elsewhere", connection="blog")
