@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test lint format bench-latency bench-idle
+.PHONY: help demo demo-directus test test-contract lint format bench-latency bench-idle bench-sdk
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo-directus: $(STAMP)  ## Run the example site with a real Directus from npm
 
 test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some)
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 and the fake
+	@CONTRACT_VERSIONS=10.13.4,12.4.1 .venv/bin/python -m pytest tests/contract $(ARGS)
 
 lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
 	.venv/bin/ruff check .
@@ -31,6 +34,9 @@ format: $(TEST_STAMP)  ## Format the code
 
 bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal, on a real Directus
 	@.venv/bin/python -m tests.benchmarks.latency
+
+bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
+	@.venv/bin/python -m tests.benchmarks.sdk_peer
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)

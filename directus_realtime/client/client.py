@@ -19,8 +19,8 @@ from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.failures import explain
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.reading import Page, read_pages
 from directus_realtime.client.rest import PrimaryKey, ServerInfo
-from directus_realtime.client.snapshot import Page, read_pages
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,

@@ -215,7 +215,11 @@ class Connection:
     async def _handshake(
         self, path: str, *, query: dict[str, str] | None = None, cookie: str = ""
     ) -> ClientConnection:
-        headers = {**self._options.headers, **({"Cookie": cookie} if cookie else {})}
+        headers = dict(self._options.headers)
+        if cookie:
+            own = [value for name, value in headers.items() if name.lower() == "cookie"]
+            headers = {name: v for name, v in headers.items() if name.lower() != "cookie"}
+            headers["Cookie"] = "; ".join([*own, cookie])
         return await connect(
             websocket_url(self.url, path, query or {}),
             additional_headers=headers,

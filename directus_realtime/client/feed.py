@@ -53,6 +53,11 @@ class Feed:
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
         self.subscriptions: list[ClientSubscription] = []
+        #: Whether updates come without the query, and their items are read by key: a
+        #: server with a query limit cuts a batch of updates, except where there is no query.
+        self.reads_updates = False
+        #: Held while the items of one message are read, so that messages keep their order.
+        self.reading = asyncio.Lock()
         self._notes: dict[int, set[Key]] = {}
         self._unconfirmed: set[str] = set()
         self._settled = asyncio.Event()
@@ -62,7 +67,12 @@ class Feed:
         primary_key = self.primary_key or PrimaryKey()
         parameters = self.query.rest_parameters(primary_key.name)
         wires = [
-            WireSubscription(f"{self.uid}.{event}", self.query.collection, event, parameters)
+            WireSubscription(
+                f"{self.uid}.{event}",
+                self.query.collection,
+                event,
+                {} if event == "update" and self.reads_updates else parameters,
+            )
             for event in self.query.events
         ]
         self._unconfirmed = {wire.uid for wire in wires}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 
+from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.failures import explain
 from directus_realtime.client.feed import Feed, SubscriptionState
+from directus_realtime.client.reading import read_by_keys
+from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.system import known_gap
+from directus_realtime.events import Action
 from directus_realtime.exceptions import (
     ConnectionFailed,
     DirectusRealtimeError,
     EventFailed,
+    RequestRefused,
     SubscriptionRefused,
 )
 from directus_realtime.protocol import session as protocol
@@ -23,6 +30,9 @@ from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.session import SessionAction
 
 logger = logging.getLogger("directus_realtime.client")
+
+#: Checks over REST at a time.
+_CHECKS = 4
 
 
 class FeedKeeper:
@@ -40,6 +50,8 @@ class FeedKeeper:
         self._on_error = on_error
         self._by_query: dict[str, Feed] = {}
         self._by_uid: dict[str, Feed] = {}
+        self._primary_keys: dict[str, PrimaryKey] = {}
+        self._checks = asyncio.Semaphore(_CHECKS)
 
     def get(self, uid: str, query: Query) -> Feed:
         """The feed of a query; a new one, named after its first subscription, where none is.
@@ -70,6 +82,7 @@ class FeedKeeper:
         if feed.state is SubscriptionState.REFUSED:
             feed.wait_again()
             feed.primary_key = None
+            self._primary_keys.pop(feed.query.collection, None)
             if self._connection.is_authenticated:
                 self._activate(feed)
 
@@ -90,7 +103,7 @@ class FeedKeeper:
         match action:
             case protocol.ItemsChanged(uid, event, data):
                 if feed := self._owner(uid):
-                    feed.receive(event, data)
+                    self._items_changed(feed, event, data)
             case protocol.Confirmed(uid):
                 if feed := self._owner(uid):
                     feed.confirm(uid)
@@ -104,6 +117,30 @@ class FeedKeeper:
                 self._report(error, None)
             case _:
                 pass
+
+    def _items_changed(self, feed: Feed, action: Action, data: list[Any]) -> None:
+        if action == "update" and feed.reads_updates:
+            self._connection.do(self._read_updated(feed, data))
+        else:
+            feed.receive(action, data)
+
+    async def _read_updated(self, feed: Feed, data: list[Any]) -> None:
+        """Hand over the items of an update as the query sees them."""
+        primary_key = feed.primary_key or PrimaryKey()
+        keys = [row[primary_key.name] for row in data if primary_key.name in row]
+        async with feed.reading:
+            with feed.noting_changes() as changed:
+                try:
+                    async for rows in read_by_keys(
+                        self._connection.rest, feed.query, primary_key, keys
+                    ):
+                        # What changed while it was read has told its newer state already.
+                        current = [row for row in rows if row[primary_key.name] not in changed]
+                        feed.receive("update", current)
+                except RequestRefused as error:
+                    feed.report(EventFailed(error.code, error.message))
+                except httpx.HTTPError as error:
+                    feed.report(EventFailed("UNREACHABLE", str(error)))
 
     def _owner(self, wire_uid: str) -> Feed | None:
         return self._by_uid.get(wire_uid.rpartition(".")[0])
@@ -125,19 +162,35 @@ class FeedKeeper:
 
     async def _check_and_subscribe(self, feed: Feed) -> None:
         """Ask over REST what the socket would not tell, then subscribe."""
+        delays = full_jitter()
+        while True:
+            try:
+                async with self._checks:
+                    feed.primary_key = await self._check(feed.query)
+            except SubscriptionRefused as error:
+                feed.refuse(error)
+                return
+            except httpx.InvalidURL as error:
+                feed.refuse(SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?"))
+                return
+            except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
+                reason = explain(error, self._connection.url)
+                logger.warning("%s is asked for again: %s", feed.query.collection, reason)
+                await asyncio.sleep(next(delays))
+            else:
+                self._warn_of_gaps(feed.query.collection)
+                self._subscribe(feed)
+                return
+
+    async def _check(self, query: Query) -> PrimaryKey:
+        """Check a query, and give the primary key of its collection."""
         rest = self._connection.rest
-        try:
-            primary_key = await rest.primary_key(feed.query.collection)
-            await rest.check_query(feed.query, primary_key)
-        except SubscriptionRefused as error:
-            feed.refuse(error)
-        except (httpx.HTTPError, httpx.InvalidURL, ConnectionFailed) as error:
-            reason = str(explain(error, self._connection.url))
-            feed.refuse(SubscriptionRefused("UNREACHABLE", reason))
-        else:
-            feed.primary_key = primary_key
-            self._warn_of_gaps(feed.query.collection)
-            self._subscribe(feed)
+        primary_key = self._primary_keys.get(query.collection)
+        if primary_key is None:
+            primary_key = await rest.primary_key(query.collection)
+            self._primary_keys[query.collection] = primary_key
+        await rest.check_query(query, primary_key)
+        return primary_key
 
     def _warn_of_gaps(self, collection: str) -> None:
         server = self._connection.server
@@ -145,7 +198,8 @@ class FeedKeeper:
             logger.warning("%s: %s", collection, gap)
 
     def _subscribe(self, feed: Feed) -> None:
-        driver = self._connection.driver
+        driver, server = self._connection.driver, self._connection.server
+        feed.reads_updates = server is not None and server.query_limit > 0
         if driver is not None and self._by_uid.get(feed.uid) is feed:
             for wire in feed.wire_subscriptions():
                 driver.subscribe(wire)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import random
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.queries import Query
 
+#: How often a request is made again that the rate limiter refused.
+_RATE_LIMITED_TRIES = 5
 _SYSTEM_PREFIX = "directus_"
 _INTEGER_TYPES = frozenset({"integer", "bigInteger"})
 
@@ -119,6 +124,11 @@ class RestClient:
         response = await self._get(path, query)
         if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
             response = await self._get(path, query)
+        for _ in range(_RATE_LIMITED_TRIES):
+            if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            await asyncio.sleep(_retry_after(response))
+            response = await self._get(path, query)
         return data_of(response)
 
     async def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
@@ -168,10 +178,12 @@ class RestClient:
 
         Raises:
             SubscriptionRefused: The collection does not exist, or the token may not see it.
+            RequestRefused: The server is not ready to answer.
         """
         try:
             fields = await self.get(f"/fields/{collection}")
-        except RequestRefused:
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
             return await self._guess_primary_key(collection)
         for field in fields:
             if (field.get("schema") or {}).get("is_primary_key"):
@@ -183,6 +195,7 @@ class RestClient:
         try:
             rows = await self.get(items_path(collection), {"fields": ["id"], "limit": 1})
         except RequestRefused as error:
+            _raise_unless_refusal(error)
             message = error.message
             if '"id"' in message:
                 message += (
@@ -196,6 +209,7 @@ class RestClient:
 
         Raises:
             SubscriptionRefused: With the server's own sentence.
+            RequestRefused: The server is not ready to answer.
         """
         if query.events == ("delete",):
             return  # Deletes are sent without any filter, field or permission.
@@ -203,6 +217,7 @@ class RestClient:
         try:
             await self.get(items_path(query.collection), parameters)
         except RequestRefused as error:
+            _raise_unless_refusal(error)
             raise SubscriptionRefused(error.code, error.message) from None
 
     async def read_items(self, collection: str, **parameters: Any) -> Any:
@@ -239,6 +254,22 @@ class RestClient:
             httpx.TransportError: Directus could not be reached.
         """
         return await self.get(f"{items_path(collection)}/{quote(str(key), safe='')}", parameters)
+
+
+def _raise_unless_refusal(error: RequestRefused) -> None:
+    """A server that is busy or broken has not judged the question."""
+    if error.status in {408, 425, 429} or error.status >= 500:
+        raise error
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds the rate limiter wants us to wait, and a little more."""
+    named = response.headers.get("Retry-After", "")
+    if not named.isdigit():
+        found = re.search(r"retry after (\d+)\s*s", response.text, re.IGNORECASE)
+        named = found[1] if found else "1"
+    # Those who were refused together do not come back together.
+    return min(int(named), 60) + random.uniform(0.05, 0.5)
 
 
 def _server_info(info: dict[str, Any]) -> ServerInfo:

@@ -153,7 +153,9 @@ class Session:
         self._actions: list[SessionAction] = []
         self._queue: deque[_Request] = deque()
         self._current: _Request | None = None
+        self._credentials: dict[str, str] = {}
         self._auth_deadline: float | None = None
+        self._auth_again_at: float | None = None
         self._next_ping = now + ping_interval
         self._pong_deadline: float | None = None
         self._pings = 0
@@ -164,6 +166,8 @@ class Session:
 
     def authenticate(self, credentials: dict[str, str], now: float) -> None:
         """Send credentials: ``access_token``, or ``email`` and ``password``."""
+        self._credentials = credentials
+        self._auth_again_at = None
         self._send({"type": "auth", **credentials})
         self._auth_deadline = now + self._reply_timeout
 
@@ -199,6 +203,8 @@ class Session:
             self._auth_deadline = None
             message = f"Directus did not answer within {self._reply_timeout:g} s."
             self._actions.append(AuthenticationFailed("NO_REPLY", message))
+        if _is_past(self._auth_again_at, now):
+            self.authenticate(self._credentials, now)
         if self._pong_deadline is not None and now >= self._pong_deadline:
             self._pong_deadline = None
             self._actions.append(PeerSilent(self._pong_timeout))
@@ -210,7 +216,7 @@ class Session:
 
     def next_deadline(self) -> float:
         """When :meth:`tick` has something to do next."""
-        times = [self._next_ping, self._pong_deadline, self._auth_deadline]
+        times = [self._next_ping, self._pong_deadline, self._auth_deadline, self._auth_again_at]
         if self._current is not None:
             times.append(self._current.deadline)
         elif self._queue and self.authenticated:
@@ -236,7 +242,7 @@ class Session:
             case messages.Ping():
                 self._send({"type": "pong"})
             case messages.AuthOk():
-                self._auth_deadline = None
+                self._auth_deadline = self._auth_again_at = None
                 self.authenticated = True
                 self._actions.append(Authenticated())
             case messages.Started(uid):
@@ -272,7 +278,7 @@ class Session:
             self._actions.append(Removed(current.uid))
 
     def _auth_error(self, error: ErrorReply) -> None:
-        self._auth_deadline = None
+        self._auth_deadline = self._auth_again_at = None
         self.authenticated = False
         if error.code == messages.TOKEN_EXPIRED:
             self._actions.append(CredentialsExpired())
@@ -281,8 +287,8 @@ class Session:
 
     def _error(self, error: ErrorReply, now: float) -> None:
         current = self._current
-        if current is not None and error.code == messages.REQUESTS_EXCEEDED:
-            self._try_later(current, error, now)
+        if error.code == messages.REQUESTS_EXCEEDED:
+            self._try_later(_retry_after(error.message), now)
         elif current is not None and self._is_about(current, error):
             self._current = None
             self._actions.append(Refused(current.uid, error.code, error.message))
@@ -315,11 +321,20 @@ class Session:
         self._current.deadline = now + self._reply_timeout
         self._send(self._current.message())
 
-    def _try_later(self, current: _Request, error: ErrorReply, now: float) -> None:
-        current.not_before = now + _retry_after(error.message)
-        current.deadline = None
-        self._current = None
-        self._queue.appendleft(current)
+    def _try_later(self, seconds: float, now: float) -> None:
+        """Say again what the rate limiter dropped.
+
+        It does not tell which message that was, so whatever waits for an answer is said
+        again. A ping or a pong of which the answer is missing is not worth a word.
+        """
+        if self._auth_deadline is not None:
+            self._auth_deadline = None
+            self._auth_again_at = now + seconds
+        if (current := self._current) is not None:
+            current.not_before = now + seconds
+            current.deadline = None
+            self._current = None
+            self._queue.appendleft(current)
 
     def _give_up(self, current: _Request) -> None:
         self._current = None
@@ -352,5 +367,7 @@ def _is_past(deadline: float | None, now: float) -> bool:
 
 def _retry_after(message: str) -> float:
     """Seconds from ``Too many messages, retry after 1960ms.``; 1 where none are named."""
-    found = re.search(r"retry after (\d+)\s*ms", message)
-    return int(found[1]) / 1000 if found else 1.0
+    found = re.search(r"retry after (\d{1,9})\s*(ms|s)", message)
+    if found is None:
+        return 1.0
+    return int(found[1]) / (1000 if found[2] == "ms" else 1)

@@ -51,9 +51,7 @@ asyncio.run(main(*sys.argv[1:]))
 def start_bare(url: str, token: str, log: Path) -> subprocess.Popen[str]:
     """Start the script that only receives."""
     command = [sys.executable, "-c", BARE, url.replace("http", "ws") + "/websocket", str(log)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(token + "\n")

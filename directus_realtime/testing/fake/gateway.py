@@ -26,6 +26,8 @@ from directus_realtime.testing.fake.subscriptions import Subscriptions
 HANDSHAKE_FAILED = messages.error("auth", "AUTH_FAILED", "Authentication handshake failed.")
 UNPARSABLE = messages.error("server", "INVALID_PAYLOAD", "Unable to parse the incoming message.")
 
+SESSION_COOKIE = "directus_session_token"  # Directus's default name
+
 
 @dataclass(frozen=True)
 class GatewayOptions:
@@ -105,6 +107,8 @@ class Gateway:
     def _url_access(self, request: web.Request) -> Access | None:
         """Return who the address says it is, or None to refuse the upgrade."""
         token = request.query.get("access_token")
+        if token is None and self._options.auth_mode == "strict":
+            token = request.cookies.get(SESSION_COOKIE)
         if token is None:
             return None if self._options.auth_mode == "strict" else PUBLIC
         try:

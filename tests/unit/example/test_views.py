@@ -54,7 +54,8 @@ def test_data__settings_that_cannot_work(
     example: Any, client: Client, mistake: dict[str, str]
 ) -> None:
     example.DIRECTUS_REALTIME["default"].update(mistake)
-    assert client.get("/data/").json()["articles"]["error"] == UNREACHABLE
+    # A sentence, not a server error.
+    assert client.get("/data/").json()["articles"]["error"]
 
 
 def test_data__nothing_configured(example: Any, client: Client) -> None:

@@ -1,6 +1,7 @@
-"""The first load: all items that match a query, while their changes come in live.
+"""Items read over REST as a subscription sees them: by key, or all of them.
 
-The keys are read first and the items by key, so that an item deleted or added meanwhile
+For the first load, all items that match a query while their changes come in live:
+the keys are read first and the items by key, so that an item deleted or added meanwhile
 moves no other across a page's edge. Directus has no comparison for keys that are text,
 so pages go by number; several are read again until a pass finds nothing new.
 """
@@ -55,18 +56,37 @@ async def read_pages(
         httpx.TransportError: Directus could not be reached.
     """
     keys = await _read_keys(rest, query, primary_key)
-    parameters = query.rest_parameters(primary_key.name)
-    size = _capped(rest, _ITEMS_PAGE)
     done = 0
-    for chunk in _chunks(keys, size):
-        by_key = {primary_key.name: {"_in": chunk}}
-        own = [parameters["filter"]] if "filter" in parameters else []
-        condition = {"_and": [by_key, *own]}
-        rows = await rest.get(
-            items_path(query.collection), {**parameters, "filter": condition, "limit": size}
-        )
+    for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
+        rows = await _read_chunk(rest, query, primary_key, chunk)
         done += len(chunk)
         yield Page([(row[primary_key.name], row) for row in rows], done, len(keys))
+
+
+async def read_by_keys(
+    rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Sequence[Key]
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The items with these keys that match, as they are now, in the order of the keys.
+
+    Raises:
+        RequestRefused: Directus answered with an error.
+        httpx.TransportError: Directus could not be reached.
+    """
+    for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
+        rows = await _read_chunk(rest, query, primary_key, chunk)
+        found = {str(row[primary_key.name]): row for row in rows}
+        yield [found[str(key)] for key in chunk if str(key) in found]
+
+
+async def _read_chunk(
+    rest: RestClient, query: Query, primary_key: PrimaryKey, keys: list[Key]
+) -> list[dict[str, Any]]:
+    parameters = query.rest_parameters(primary_key.name)
+    by_key = {primary_key.name: {"_in": keys}}
+    own = [parameters["filter"]] if "filter" in parameters else []
+    asked = {**parameters, "filter": {"_and": [by_key, *own]}, "limit": len(keys)}
+    rows: list[dict[str, Any]] = await rest.get(items_path(query.collection), asked)
+    return rows
 
 
 async def _read_keys(rest: RestClient, query: Query, primary_key: PrimaryKey) -> list[Key]:
