@@ -89,9 +89,9 @@ def example(tmp_path: Path, fake: ThreadedFakeDirectus) -> Iterator[Example]:
         example.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """A headless Chromium; closed with its module, because Playwright occupies the thread's loop."""
     if not Path(CHROMIUM).exists():
         missing(f"Chromium at {CHROMIUM}; say where it is with CHROMIUM")
     with sync_playwright() as playwright:
