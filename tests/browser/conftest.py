@@ -91,7 +91,7 @@ def example(tmp_path: Path, fake: ThreadedFakeDirectus) -> Iterator[Example]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; closed with its module, because Playwright occupies the thread's loop."""
+    """A headless Chromium, for one module: Playwright occupies the loop of the thread."""
     if not Path(CHROMIUM).exists():
         missing(f"Chromium at {CHROMIUM}; say where it is with CHROMIUM")
     with sync_playwright() as playwright:
