@@ -13,6 +13,9 @@ from collections.abc import Iterator
 logger = logging.getLogger("directus_realtime.listener")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds in which a second signal is taken for the first: a terminal and a wrapper such as
+#: make or timeout each pass on the same Ctrl-C.
+SAME_SIGNAL = 0.5
 
 
 @contextlib.contextmanager
@@ -27,11 +30,17 @@ def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
         return
     loop = asyncio.get_running_loop()
 
+    first_at = 0.0
+
     def handle(number: signal.Signals) -> None:
+        nonlocal first_at
+        if stopping.is_set() and loop.time() - first_at < SAME_SIGNAL:
+            return
         if stopping.is_set():
             logger.warning("%s again: stopping at once.", number.name)
             os._exit(128 + number)
         logger.info("%s: finishing the delivery at hand.", number.name)
+        first_at = loop.time()
         stopping.set()
 
     for number in _SIGNALS:

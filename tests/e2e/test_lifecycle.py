@@ -76,8 +76,22 @@ def test_second_signal_forces(site: Site, directus: DirectusAdmin) -> None:
     site.wait_for_received(1)
     listener.send_signal(signal.SIGTERM)
     listener.wait_for_line("finishing the delivery at hand")
-    listener.send_signal(signal.SIGTERM)
-    assert listener.wait(5) == 128 + signal.SIGTERM
+
+    def is_gone() -> bool:
+        listener.send_signal(signal.SIGTERM)
+        return listener.has_ended
+
+    wait_for(is_gone, 5)
+    assert listener.wait() == 128 + signal.SIGTERM
+
+
+def test_one_ctrl_c_that_arrives_twice_is_one(site: Site, directus: DirectusAdmin) -> None:
+    site.subscribe()
+    listener = site.listen()
+    listener.send_signal(signal.SIGINT)
+    listener.send_signal(signal.SIGINT)
+    assert listener.wait() == 0
+    assert listener.lines[-1] == "Stopped."
 
 
 def test_a_receiver_that_hangs_does_not_keep_the_process_from_ending(

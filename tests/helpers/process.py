@@ -60,6 +60,10 @@ class Process:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output}") from None
 
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
     def send_signal(self, number: int) -> None:
         self._popen.send_signal(number)
 
