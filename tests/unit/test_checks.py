@@ -199,11 +199,13 @@ def test_w004_is_not_about_other_databases(database: dict[str, Any]) -> None:
     assert check_sqlite() == []
 
 
+@pytest.mark.django_db  # Django 6 looks at the database in a plain check
 def test_w004_is_seen_by_a_plain_check(database: dict[str, Any]) -> None:
     # Checks of the tag "database" run only with --database and in migrate.
     assert W004 in run_checks()
 
 
+@pytest.mark.django_db  # Django 6 looks at the database in a plain check
 def test_the_checks_are_registered(settings: Any) -> None:
     settings.DIRECTUS_REALTIME = None
     settings.CHANNEL_LAYERS = {}
