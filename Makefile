@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test test-contract lint format bench-latency bench-idle bench-sdk
+.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-sdk
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some)
 
 test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 and the fake
 	@CONTRACT_VERSIONS=10.13.4,12.4.1 .venv/bin/python -m pytest tests/contract $(ARGS)
+
+test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
+	@.venv/bin/python -m tests.fuzz.long --frames 1000000 --conversations 20000
 
 lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
 	.venv/bin/ruff check .

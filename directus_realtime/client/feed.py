@@ -158,7 +158,7 @@ class Feed:
     def _key(self, action: Action, entry: Any) -> Key:
         primary_key = self.primary_key or PrimaryKey()
         key = entry if action == "delete" else entry.get(primary_key.name)
-        if not isinstance(key, int | str):
+        if not isinstance(key, int | str) or isinstance(key, bool):
             problem = f"An item of {self.query.collection} has no {primary_key.name}"
             raise BadFrame(problem, excerpt(json.dumps(entry)))
         if action != "delete":

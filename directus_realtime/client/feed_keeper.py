@@ -95,7 +95,7 @@ class FeedKeeper:
     def wait_again(self) -> None:
         """Take note that the connection is gone, and every subscription with it."""
         for feed in self._by_uid.values():
-            if feed.state is SubscriptionState.SUBSCRIBED:
+            if feed.state is not SubscriptionState.WAITING:
                 feed.wait_again()
 
     def handle(self, action: SessionAction) -> None:

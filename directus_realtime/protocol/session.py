@@ -15,11 +15,14 @@ from directus_realtime.exceptions import BadFrame
 from directus_realtime.protocol import messages
 from directus_realtime.protocol.messages import Action, ErrorReply
 from directus_realtime.protocol.queries import WireSubscription
+from directus_realtime.protocol.redaction import excerpt
 
 #: Directus closes a socket that sent nothing for one to two of its 30 s ticks.
 PING_INTERVAL = 15.0
 #: How long a server may stay silent after our ping before it counts as dead, in seconds.
 PONG_TIMEOUT = 10.0
+#: The longest wait that the rate limiter is believed, in seconds.
+MAX_WAIT = 60.0
 #: Some bad requests are never answered; how long we wait, in seconds.
 REPLY_TIMEOUT = 10.0
 
@@ -119,6 +122,8 @@ class _Request:
     subscription: WireSubscription | None
     deadline: float | None = None
     not_before: float = 0.0
+    #: Unsubscribed while the subscribe was on its way: its answer counts no more.
+    is_ended: bool = False
 
     def message(self) -> dict[str, Any]:
         if self.subscription is None:
@@ -173,8 +178,9 @@ class Session:
 
     def subscribe(self, subscription: WireSubscription, now: float) -> None:
         """Ask for a subscription; answered by :class:`Confirmed` or :class:`Refused`."""
-        self._queue.append(_Request(subscription.uid, subscription))
-        self._advance(now)
+        if not self._is_asked(subscription):
+            self._queue.append(_Request(subscription.uid, subscription))
+            self._advance(now)
 
     def unsubscribe(self, uid: str, now: float) -> None:
         """End a subscription; from now on nothing of it is let through."""
@@ -182,6 +188,8 @@ class Session:
         waiting = [request for request in self._queue if request.uid == uid]
         for request in waiting:
             self._queue.remove(request)
+        if self._current is not None and self._current.uid == uid:
+            self._current.is_ended = True
         self._queue.append(_Request(uid, None))
         self._advance(now)
 
@@ -255,7 +263,7 @@ class Session:
                 self._error(message, now)
             case messages.Unknown(kind):
                 problem = "The message has a type that this client does not know"
-                self._actions.append(Ignored(BadFrame(problem, kind[:50])))
+                self._actions.append(Ignored(BadFrame(problem, excerpt(kind)[:50])))
 
     def _items_changed(self, message: messages.Changed) -> None:
         # Directus 11.17.4 serves a socket whose token ran out without any
@@ -267,9 +275,9 @@ class Session:
         current = self._current
         if current is not None and current.subscription is not None and current.uid == uid:
             self._current = None
-            if not any(request.uid == uid for request in self._queue):
-                self.active.add(current.uid)  # else it is to be ended at once
-            self._actions.append(Confirmed(current.uid))
+            if not current.is_ended:
+                self.active.add(current.uid)
+                self._actions.append(Confirmed(current.uid))
 
     def _stopped(self, uid: str | None) -> None:
         current = self._current
@@ -291,7 +299,8 @@ class Session:
             self._try_later(_retry_after(error.message), now)
         elif current is not None and self._is_about(current, error):
             self._current = None
-            self._actions.append(Refused(current.uid, error.code, error.message))
+            if not current.is_ended:
+                self._actions.append(Refused(current.uid, error.code, error.message))
         else:
             self._actions.append(SubscriptionError(error.uid, error.code, error.message))
 
@@ -308,6 +317,11 @@ class Session:
         if error.uid is None:
             return error.kind == "subscribe" and error.code == messages.INVALID_PAYLOAD
         return error.uid == current.uid
+
+    def _is_asked(self, subscription: WireSubscription) -> bool:
+        """Whether this very subscribe waits already, or is on its way."""
+        current = [self._current] if self._current and not self._current.is_ended else []
+        return any(request.subscription == subscription for request in [*current, *self._queue])
 
     # What we send
 
@@ -334,12 +348,17 @@ class Session:
             current.not_before = now + seconds
             current.deadline = None
             self._current = None
-            self._queue.appendleft(current)
+            if not current.is_ended:
+                self._queue.appendleft(current)
+            elif self._queue:
+                self._queue[0].not_before = current.not_before
 
     def _give_up(self, current: _Request) -> None:
         self._current = None
         if current.subscription is None:
             self._actions.append(Removed(current.uid))
+            return
+        if current.is_ended:
             return
         message = (
             f"Directus did not answer the subscription within {self._reply_timeout:g} s. "
@@ -370,4 +389,4 @@ def _retry_after(message: str) -> float:
     found = re.search(r"retry after (\d{1,9})\s*(ms|s)", message)
     if found is None:
         return 1.0
-    return int(found[1]) / (1000 if found[2] == "ms" else 1)
+    return min(int(found[1]) / (1000 if found[2] == "ms" else 1), MAX_WAIT)
