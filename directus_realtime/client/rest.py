@@ -257,8 +257,11 @@ class RestClient:
 
 
 def _raise_unless_refusal(error: RequestRefused) -> None:
-    """A server that is busy or broken has not judged the question."""
-    if error.status in {408, 425, 429} or error.status >= 500:
+    """A server that is busy, or away behind its proxy, has not judged the question.
+
+    A 500 is a judgement: Directus 10 answers an unknown ``sort`` with it, every time.
+    """
+    if error.status in {408, 425, 429, 502, 503, 504}:
         raise error
 
 
