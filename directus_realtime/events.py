@@ -36,6 +36,7 @@ class Event:
         origin: ``live``, ``catch-up``, ``snapshot`` or ``replay``.
         received_at: When it came in; aware.
         activity_id: Id of the row in Directus's activity log, where known.
+        left_filter: An update by which the item left the filter of its subscription.
     """
 
     connection: str
@@ -48,3 +49,4 @@ class Event:
     id: str = field(default_factory=_new_id)
     received_at: datetime = field(default_factory=_now)
     activity_id: int | None = None
+    left_filter: bool = False

@@ -73,6 +73,7 @@ def event_message(event: Event) -> dict[str, Any]:
         "key": event.key,
         "data": event.data,
         "origin": event.origin,
+        "left_filter": event.left_filter,
         "received_at": event.received_at.isoformat(),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -119,6 +120,12 @@ class DirectusSubscription(models.Model):
     snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
     snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
     snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
+    # Changes before this time (of the Directus server's clock) are none of its business;
+    # empty until it was subscribed for the first time.
+    listening_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # Which filter the matched items stand for, as a digest of the query; empty where they
+    # are not all known.
+    matched_of = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("subscription")
@@ -189,15 +196,42 @@ class DirectusSubscription(models.Model):
         )
 
 
+class MatchedItem(models.Model):
+    """An item that was in the filter of a subscription when it was last looked at.
+
+    Directus says nothing of an item that leaves the filter, and sends deletes of items that
+    never were in it; only who remembers can tell.
+    """
+
+    subscription = models.ForeignKey(
+        DirectusSubscription, on_delete=models.CASCADE, related_name="matched_items"
+    )
+    key = models.CharField(max_length=255)
+
+    class Meta:
+        verbose_name = _("matched item")
+        verbose_name_plural = _("matched items")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription", "key"], name="directus_matched_item_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class InboxState(models.TextChoices):
     """Where an event stands between the socket and its receivers."""
 
+    WAITING = "waiting", _("waiting for the catch-up")
     PENDING = "pending", _("pending")
     HELD = "held", _("held back")
+    DELIVERING = "delivering", _("with a worker")
     FAILED = "failed", _("waiting for the next try")
     DEAD = "dead", _("dead letter")
     DONE = "done", _("done")
-    MERGED = "merged", _("merged into a later one")
+    MERGED = "merged", _("merged into another")
 
 
 class InboxEvent(models.Model):
@@ -213,6 +247,7 @@ class InboxEvent(models.Model):
     # refuses (a NUL character on PostgreSQL, half a surrogate pair anywhere).
     key_json = models.TextField(_("key"))
     data_json = models.TextField(_("data"), blank=True)
+    left_filter = models.BooleanField(_("left the filter"), default=False)
     origin = models.CharField(_("origin"), max_length=10)
     received_at = models.DateTimeField(_("received"))
     activity_id = models.BigIntegerField(_("activity id"), null=True, blank=True)
@@ -223,6 +258,8 @@ class InboxEvent(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     failures = models.JSONField(_("failures"), default=dict, blank=True)
+    # Names of receivers that are through, while others are not.
+    delivered = models.JSONField(_("delivered to"), default=list, blank=True)
     sent_at = models.DateTimeField(_("sent to groups"), null=True, blank=True)
     done_at = models.DateTimeField(_("done"), null=True, blank=True)
 
@@ -237,6 +274,11 @@ class InboxEvent(models.Model):
             models.Index(fields=["connection", "id"], name="directus_inbox_follow"),
             # delivery: the failed events whose next try is due
             models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
+            # catch-up: what came live and has no row of the activity log yet; which rows
+            # of the log are in the inbox
+            models.Index(
+                fields=["connection", "activity_id", "received_at"], name="directus_inbox_activity"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -257,6 +299,7 @@ class InboxEvent(models.Model):
             origin=event.origin,
             received_at=event.received_at,
             activity_id=event.activity_id,
+            left_filter=event.left_filter,
         )
 
     def to_event(self) -> Event:
@@ -272,6 +315,7 @@ class InboxEvent(models.Model):
             origin=self.origin,  # type: ignore[arg-type]
             received_at=self.received_at,
             activity_id=self.activity_id,
+            left_filter=self.left_filter,
         )
 
 
@@ -315,3 +359,71 @@ class ConnectionStatus(models.Model):
         if self.has_listener:
             return self.reason
         return gettext("No listener is running. Start it: python manage.py directus_listen")
+
+
+class ActivityCursor(models.Model):
+    """How far the activity log of a connection is worked through, and what came of it."""
+
+    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
+    # Every row of the log up to this one is settled; null before the log was first read.
+    position = models.BigIntegerField(null=True, blank=True)
+    # Time of that row, of the Directus server's clock.
+    position_at = models.DateTimeField(null=True, blank=True)
+    problem = models.TextField(_("problem"), blank=True)
+    rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)
+    rows_total = models.PositiveBigIntegerField(_("rows to read"), default=0)
+    caught_up_at = models.DateTimeField(_("caught up"), null=True, blank=True)
+    gap_since = models.DateTimeField(_("last gap since"), null=True, blank=True)
+    gap_until = models.DateTimeField(_("last gap until"), null=True, blank=True)
+    gap_recovered = models.BooleanField(_("last gap recovered"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("catch-up")
+        verbose_name_plural = _("catch-ups")
+
+    def __str__(self) -> str:
+        return self.alias
+
+
+class ListenerLease(models.Model):
+    """Which listener has a connection. The fencing number grows with each change of hands."""
+
+    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
+    holder = models.UUIDField(_("holder"), null=True, blank=True)
+    token = models.PositiveBigIntegerField(_("fencing number"), default=0)
+    # Grows with each renewal: whoever sees it stand still for long enough may take over,
+    # whatever the clocks of the machines say.
+    beat = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
+
+    def __str__(self) -> str:
+        return self.alias
+
+
+class ListenerRole(models.TextChoices):
+    """What a listener does."""
+
+    ACTIVE = "active", _("active")
+    STANDBY = "standby", _("standing by")
+
+
+class ListenerProcess(models.Model):
+    """One process of ``directus_listen``, written by itself every two seconds."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process id"))
+    aliases = models.JSONField(_("connections"), default=list)
+    role = models.CharField(_("role"), max_length=10, choices=ListenerRole.choices)
+    started_at = models.DateTimeField(_("started"))
+    heartbeat_at = models.DateTimeField(_("heartbeat"))
+
+    class Meta:
+        verbose_name = _("listener")
+        verbose_name_plural = _("listeners")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
