@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import httpx
-
+from directus_realtime.client.activity import ActivityLog
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import make_credentials
 from directus_realtime.client.debounce import DebounceBy
-from directus_realtime.client.failures import explain
+from directus_realtime.client.failures import explained
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.reading import Page, read_pages
@@ -343,7 +341,7 @@ class DirectusClient(SystemCollections):
         feed = subscription.feed
         await feed.settled()
         primary_key = feed.primary_key or PrimaryKey()
-        with self._explained(), feed.noting_changes() as changed:
+        with explained(self.url), feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
                 for key, row in page.rows:
                     if key not in changed:
@@ -384,7 +382,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
+        with explained(self.url):
             return await self._connection.rest.read_items(collection, **parameters)
 
     async def read_item(self, collection: str, key: Key, **parameters: Any) -> Any:
@@ -395,7 +393,7 @@ class DirectusClient(SystemCollections):
                 is no such item.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
+        with explained(self.url):
             return await self._connection.rest.read_item(collection, key, **parameters)
 
     async def read_access(self, collection: str) -> str:
@@ -404,15 +402,17 @@ class DirectusClient(SystemCollections):
         Raises:
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
+        with explained(self.url):
             return await self._connection.rest.read_access(collection)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise explain(error, self.url) from None
+    @property
+    def activity(self) -> ActivityLog:
+        """Directus's activity log."""
+        return ActivityLog(self._connection.rest, self.url)
+
+    def server_time(self) -> datetime:
+        """The present time of the Directus server's clock, to the second; aware."""
+        return self._connection.rest.server_time()
 
     # What the connection says
 

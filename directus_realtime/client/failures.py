@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Iterator
 
 import httpx
 from websockets.exceptions import (
@@ -67,6 +69,18 @@ def explain(error: Exception, url: str) -> ConnectionFailed:
                 "Check that a proxy in between passes WebSocket upgrades."
             )
     return ConnectionFailed(f"Cannot reach {url} ({_cause(error)}).")
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Raise what goes wrong in a REST request as :class:`ConnectionFailed`.
+
+    An answer of Directus stays what it is, :class:`RequestRefused`.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise explain(error, url) from None
 
 
 def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:

@@ -10,6 +10,8 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -92,6 +94,7 @@ class RestClient:
 
     def __init__(self, url: str, credentials: Credentials, options: ClientOptions) -> None:
         self.info: ServerInfo | None = None
+        self._clock_offset = timedelta()
         self._credentials = credentials
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -134,7 +137,26 @@ class RestClient:
     async def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
         token = await self.access_token()
         headers = {"Authorization": f"Bearer {token.value}"}
-        return await self._http.get(path, params=query, headers=headers)
+        response = await self._http.get(path, params=query, headers=headers)
+        self._note_clock(response.headers.get("Date", ""))
+        return response
+
+    def server_time(self) -> datetime:
+        """The present time of the server's clock, as the last answer's ``Date`` tells it.
+
+        Right to the second; our own time where no answer has told yet.
+        """
+        return datetime.now(UTC) + self._clock_offset
+
+    def _note_clock(self, date: str) -> None:
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if told.tzinfo is None:
+            return
+        # The header names whole seconds.
+        self._clock_offset = told + timedelta(seconds=0.5) - datetime.now(UTC)
 
     def forget_token(self) -> None:
         """The server says that the access token has ended."""
