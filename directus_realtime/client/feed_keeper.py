@@ -131,12 +131,9 @@ class FeedKeeper:
         async with feed.reading:
             with feed.noting_changes() as changed:
                 try:
-                    async for rows in read_by_keys(
-                        self._connection.rest, feed.query, primary_key, keys
-                    ):
-                        # What changed while it was read has told its newer state already.
-                        current = [row for row in rows if row[primary_key.name] not in changed]
-                        feed.receive("update", current)
+                    rows = await read_by_keys(self._connection.rest, feed.query, primary_key, keys)
+                    # What changed while it was read has told its newer state already.
+                    feed.receive("update", [row for key, row in rows.items() if key not in changed])
                 except RequestRefused as error:
                     feed.report(EventFailed(error.code, error.message))
                 except httpx.HTTPError as error:

@@ -14,7 +14,6 @@ from django.db.models import QuerySet
 from directus_realtime.listener.incoming import Debounce, Incoming
 from directus_realtime.models import DebounceBy, InboxEvent, InboxState
 
-
 _Window = tuple[str, str, str, str]
 
 
