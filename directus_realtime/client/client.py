@@ -20,7 +20,7 @@ from directus_realtime.client.failures import explain
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.reading import Page, read_pages
-from directus_realtime.client.rest import PrimaryKey, ServerInfo
+from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -406,6 +406,20 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             return await self._connection.rest.read_access(collection)
+
+    async def accountability(self, collection: str) -> Accountability:
+        """What Directus logs of a collection's changes.
+
+        Returns:
+            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where
+            the token may not see it: it needs read on ``directus_collections``.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await self._connection.rest.accountability(collection)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
