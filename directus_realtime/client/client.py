@@ -25,7 +25,7 @@ from directus_realtime.client.reading import (
     read_keys,
     read_pages,
 )
-from directus_realtime.client.rest import PrimaryKey, ServerInfo
+from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -489,6 +489,20 @@ class DirectusClient(SystemCollections):
     def server_time(self) -> datetime:
         """The present time of the Directus server's clock, to the second; aware."""
         return self._connection.rest.server_time()
+
+    async def accountability(self, collection: str) -> Accountability:
+        """What Directus logs of a collection's changes.
+
+        Returns:
+            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where
+            the token may not see it: it needs read on ``directus_collections``.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with explained(self.url):
+            return await self._connection.rest.accountability(collection)
 
     # What the connection says
 
