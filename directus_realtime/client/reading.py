@@ -139,8 +139,8 @@ async def _read_chunk(
     by_key = {primary_key.name: {"_in": keys}}
     own = [parameters["filter"]] if "filter" in parameters else []
     asked = {**parameters, "filter": {"_and": [by_key, *own]}, "limit": len(keys)}
-    rows: list[dict[str, Any]] = await rest.get(items_path(query.collection), asked)
-    return rows
+    rows = await rest.get(items_path(query.collection), asked)
+    return rows if isinstance(rows, list) else [rows]  # a singleton is one object
 
 
 async def _key_pages(

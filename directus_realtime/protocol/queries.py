@@ -93,6 +93,12 @@ class Query:
         """The same of every item, in the filter or not; a single item stays the only one."""
         return replace(self, filter={}, search="")
 
+    def rest_key(self, primary_key: str) -> dict[str, Any]:
+        """Directus's ``query`` for the keys of all items, in the filter or not."""
+        return Query(self.collection, fields=(primary_key,), item=self.item).rest_parameters(
+            primary_key
+        )
+
     def fingerprint(self) -> str:
         """A text that two queries share exactly when they ask for the same."""
         content = {**vars(self), "fields": sorted(set(self.fields)), "events": sorted(self.events)}
