@@ -40,9 +40,17 @@ class Inbox:
     Args:
         database: The thread to write in.
         on_stored: Called after each write.
+        fence: Called in each transaction; raises where another listener is active now.
     """
 
-    def __init__(self, database: DatabaseThread, on_stored: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: DatabaseThread,
+        on_stored: Callable[[], None],
+        *,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._fence = fence
         self._database = database
         self._on_stored = on_stored
         self._waiting: deque[Incoming] = deque()
@@ -93,7 +101,7 @@ class Inbox:
         while self._waiting:
             size = min(BATCH_SIZE, len(self._waiting))
             batch = [self._waiting[index] for index in range(size)]
-            await self._database.run_surely(store, batch)
+            await self._database.run_surely(store, batch, self._fence)
             # Only now: a cancelled write must find them here again.
             for entry in batch:
                 self._waiting.popleft()
@@ -108,25 +116,26 @@ class Inbox:
         tally.last_event_at = row.received_at
 
 
-def store(incoming: list[Incoming]) -> None:
+def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) -> None:
     """Write rows; those that are stored already, by a write whose answer got lost, stay."""
     try:
-        _store(incoming)
+        _store(incoming, fence)
     except DataError:
         # One row that the database cannot hold must not take its neighbours along.
         for entry in incoming:
-            _store_alone(entry)
+            _store_alone(entry, fence)
 
 
-def _store(incoming: list[Incoming]) -> None:
+def _store(incoming: list[Incoming], fence: Callable[[], None]) -> None:
     with transaction.atomic():
+        fence()
         gather(incoming, timezone.now())
         InboxEvent.objects.bulk_create([e.row for e in incoming], ignore_conflicts=True)
 
 
-def _store_alone(entry: Incoming) -> None:
+def _store_alone(entry: Incoming, fence: Callable[[], None]) -> None:
     try:
-        _store([entry])
+        _store([entry], fence)
     except DataError as error:
         row = entry.row
         logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)
