@@ -43,9 +43,17 @@ class Inbox:
     Args:
         database: The thread to write in.
         on_stored: Called after each write.
+        fence: Called in each transaction; raises where another listener is active now.
     """
 
-    def __init__(self, database: DatabaseThread, on_stored: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: DatabaseThread,
+        on_stored: Callable[[], None],
+        *,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._fence = fence
         self._database = database
         self._on_stored = on_stored
         self._waiting: deque[Incoming | _Work] = deque()
@@ -135,7 +143,7 @@ class Inbox:
         """Store what has come in, up to the next work."""
         entries = itertools.takewhile(lambda entry: isinstance(entry, Incoming), self._waiting)
         batch = list(cast("Iterator[Incoming]", itertools.islice(entries, BATCH_SIZE)))
-        stored = await self._database.run_surely(store, batch)
+        stored = await self._database.run_surely(store, batch, self._fence)
         # Only now: a cancelled write must find them here again.
         for _ in batch:
             self._waiting.popleft()
@@ -144,7 +152,7 @@ class Inbox:
 
     async def _do(self, work: _Work) -> None:
         try:
-            result = await self._database.run_surely(work.function)
+            result = await self._database.run_surely(self._fenced, work.function)
         except Exception as error:
             if not work.done.done():
                 work.done.set_exception(error)
@@ -152,36 +160,41 @@ class Inbox:
             if not work.done.done():
                 work.done.set_result(result)
 
+    def _fenced(self, function: Callable[[], Any]) -> Any:
+        self._fence()
+        return function()
+
     def _count(self, row: InboxEvent) -> None:
         tally = self._tallies.setdefault(row.subscription, Tally())
         tally.events += 1
         tally.last_event_at = row.received_at
 
 
-def store(incoming: list[Incoming]) -> list[Incoming]:
+def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) -> list[Incoming]:
     """Write rows; those that are stored already, by a write whose answer got lost, stay.
 
     Returns:
         What was stored: without the events that are none for their subscription.
     """
     try:
-        return _store(incoming)
+        return _store(incoming, fence)
     except DataError:
         # One row that the database cannot hold must not take its neighbours along.
-        return [entry for one in incoming for entry in _store_alone(one)]
+        return [entry for one in incoming for entry in _store_alone(one, fence)]
 
 
-def _store(incoming: list[Incoming]) -> list[Incoming]:
+def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
     with transaction.atomic():
+        fence()
         wanted = judge(incoming)
         gather(wanted, timezone.now())
         InboxEvent.objects.bulk_create([e.row for e in wanted], ignore_conflicts=True)
     return wanted
 
 
-def _store_alone(entry: Incoming) -> list[Incoming]:
+def _store_alone(entry: Incoming, fence: Callable[[], None]) -> list[Incoming]:
     try:
-        return _store([entry])
+        return _store([entry], fence)
     except DataError as error:
         row = entry.row
         logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)

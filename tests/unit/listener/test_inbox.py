@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -30,11 +30,11 @@ class Stores:
         self.sizes: list[int] = []
         self.failures: list[Exception] = []
 
-    def __call__(self, rows: list[Incoming]) -> list[Incoming]:
+    def __call__(self, rows: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
-        return store(rows)
+        return store(rows, fence)
 
 
 @pytest.fixture
