@@ -17,6 +17,7 @@ from directus_realtime.testing import (
     ThreadedFakeDirectus,
     run_in_thread,
 )
+from tests.helpers.flows import create_by_flow
 
 FAKE = "fake"
 LIKE_FAKE = "11.17.4"  # the version that the fake imitates
@@ -219,37 +220,7 @@ class RealServer(Server):
         self.server.resume()
 
     def change_silently(self, title: str) -> None:
-        flow = self.admin.request(
-            "POST",
-            "/flows",
-            {
-                "name": title,
-                "trigger": "webhook",
-                "status": "active",
-                "accountability": "all",
-                "options": {"method": "POST", "return": "$trigger"},
-            },
-        )["id"]
-        operation = self.admin.request(
-            "POST",
-            "/operations",
-            {
-                "flow": flow,
-                "key": "make",
-                "name": "make",
-                "type": "item-create",
-                "position_x": 1,
-                "position_y": 1,
-                "options": {
-                    "collection": "articles",
-                    "payload": {"title": title},
-                    "permissions": "$full",
-                },
-            },
-        )["id"]
-        self.admin.request("PATCH", f"/flows/{flow}", {"operation": operation})
-        self.admin.request("POST", f"/flows/trigger/{flow}", {})
-        self.admin.request("DELETE", f"/flows/{flow}")
+        create_by_flow(self.admin, "articles", {"title": title})
 
 
 @contextlib.contextmanager
