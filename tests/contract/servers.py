@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -184,6 +185,19 @@ class FakeServer(Server):
 
     def change_silently(self, title: str) -> None:
         self.fake.call(lambda fake: fake.create("articles", {"title": title}, emit=False))
+
+    @contextlib.contextmanager
+    def holding_changes(self) -> Iterator[None]:
+        """Creates and updates are told when the block has ended; deletes at once (T5)."""
+        self.fake.call(lambda fake: fake.hold_changes())
+        try:
+            yield
+        finally:
+            self.fake.call(lambda fake: fake.release_changes())
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message to every socket."""
+        self.fake.call(lambda fake: fake.send_raw(json.dumps(message)))
 
 
 class RealServer(Server):
