@@ -31,8 +31,11 @@ COLLECTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "notes": ("uuid", {"title": "string"}),
     "labels": ("string", {"title": "string"}),
+    "nodes": ("integer", {"title": "string", "parent": "integer"}),
     "secrets": ("integer", {"title": "string"}),
 }
+#: Fields that name an item, and of which collection.
+RELATIONS: Mapping[str, str] = {"author": "authors", "parent": "nodes"}
 PUBLISHED = {"status": {"_eq": "published"}}
 PASSWORD = "contract-password"
 
@@ -306,8 +309,8 @@ def _fake_collections() -> list[FakeCollection]:
     made = []
     for name, (key_type, fields) in COLLECTIONS.items():
         described: dict[str, Any] = dict(fields)
-        if name == "articles":
-            described["author"] = ("m2o", "authors")
+        for field_name in RELATIONS.keys() & described.keys():
+            described[field_name] = ("m2o", RELATIONS[field_name])
         items = [{"name": "Annie"}] if name == "authors" else []
         made.append(FakeCollection(name, key_type=key_type, fields=described, items=items))
     return made
@@ -317,6 +320,7 @@ def _make_collections(admin: DirectusAdmin) -> None:
     for name, (key_type, fields) in COLLECTIONS.items():
         admin.create_collection(name, fields, key_type)
     admin.create_relation("articles", "author", "authors")
+    admin.create_relation("nodes", "parent", "nodes")
     admin.create_item("authors", {"name": "Annie"})
 
 
