@@ -388,6 +388,7 @@ class KeeperWorld:
             return
         assert session.server.subscriptions == self._wanted_messages()
         for feed in self._feeds():
+            self._read_on(feed)
             for wire_uid in feed.wire_uids():
                 before = self.events
                 self._change(wire_uid)
