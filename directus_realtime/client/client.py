@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import httpx
 
 from directus_realtime.client.connection import Connection
-from directus_realtime.client.credentials import make_credentials
+from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.debounce import DebounceBy
-from directus_realtime.client.failures import explain
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.reading import Page, read_pages
@@ -47,7 +46,8 @@ class DirectusClient(SystemCollections):
 
     Args:
         url: The server's URL, such as ``https://cms.example.com``.
-        token: A static token; or give ``email`` and ``password``.
+        token: A static token, or a callable without arguments that returns it and is asked
+            anew for each attempt to connect; or give ``email`` and ``password``.
         email: E-mail address of a Directus user.
         password: Password of that user.
         name: Alias in each event's ``connection``.
@@ -62,7 +62,7 @@ class DirectusClient(SystemCollections):
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: Token | None = None,
         email: str | None = None,
         password: str | None = None,
         name: str = "default",
@@ -426,7 +426,7 @@ class DirectusClient(SystemCollections):
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise explain(error, self.url) from None
+            raise self._connection.explain(error) from None
 
     # What the connection says
 

@@ -50,15 +50,22 @@ class RestApi:
         reader: What to read with; its store is what is changed.
         faults: The switches of the server.
         info: See :class:`ServerInfo`.
+        notice: Called with the method and path of every request.
     """
 
     def __init__(
-        self, accounts: Accounts, reader: Reader, faults: Faults, info: ServerInfo
+        self,
+        accounts: Accounts,
+        reader: Reader,
+        faults: Faults,
+        info: ServerInfo,
+        notice: Callable[[str], None],
     ) -> None:
         self._accounts = accounts
         self._reader = reader
         self._faults = faults
         self._info = info
+        self._notice = notice
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for an application."""
@@ -92,6 +99,7 @@ class RestApi:
             if request.match_info.http_exception is not None:
                 await asyncio.Event().wait()  # Directus never answers an unknown path here
             return await handler(request)
+        self._notice(f"{request.method} {request.path}")
         try:
             answer = await handler(request)
         except ApiError as refusal:
