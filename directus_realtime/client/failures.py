@@ -89,12 +89,13 @@ def _status_of_proxy(error: Exception) -> int:
 
 
 def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+    # 407 by the book; tinyproxy says 401 to a wrong password and 407 to none.
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
         return ConnectionImpossible(
-            f"The proxy {proxy} does not accept the user name and password (HTTP 407). "
+            f"The proxy {proxy} does not accept the user name and password (HTTP {status}). "
             "Put the right ones into PROXY, such as http://user:password@proxy.example.com:3128."
         )
-    if status in {403, 405}:
+    if status in {HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED}:
         return ConnectionImpossible(
             f"The proxy {proxy} does not allow connections to {url} (HTTP {status}). "
             "Let it allow CONNECT to that address, or name the server in NO_PROXY."
@@ -103,6 +104,11 @@ def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
 
 
 def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
+    if error.status in {401, 403} and not error.code:
+        return ConnectionImpossible(
+            f"{url} refuses us (HTTP {error.status}), and it is not Directus that does. "
+            "Check URL, and HEADERS where a proxy in between wants some."
+        )
     if error.status in {401, 403}:
         return CredentialsRefused(
             f"Directus at {url} refused the credentials ({error.message.rstrip('.')}). "

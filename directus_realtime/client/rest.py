@@ -116,7 +116,7 @@ class RestClient:
             headers=dict(options.headers),
             # The system's certificates, as for the socket; httpx has its own.
             verify=options.ssl or ssl.create_default_context(),
-            proxy=httpx.Proxy(proxy.url, ssl_context=options.ssl) if proxy else None,
+            proxy=_through(proxy, options.ssl) if proxy else None,
             trust_env=False,  # its proxies are looked up once, for the socket as well
         )
 
@@ -299,6 +299,11 @@ class RestClient:
             httpx.TransportError: Directus could not be reached.
         """
         return await self.get(f"{items_path(collection)}/{quote(str(key), safe='')}", parameters)
+
+
+def _through(proxy: Proxy, tls: ssl.SSLContext | None) -> httpx.Proxy:
+    context = (tls or ssl.create_default_context()) if proxy.is_encrypted else None
+    return httpx.Proxy(proxy.url, ssl_context=context)
 
 
 def _raise_unless_refusal(error: RequestRefused) -> None:

@@ -51,6 +51,8 @@ HEALS, IMPOSSIBLE, REFUSED = ConnectionFailed, ConnectionImpossible, Credentials
     [
         (RequestRefused(401, "INVALID_CREDENTIALS", "Invalid."), REFUSED, "Check TOKEN"),
         (RequestRefused(403, "FORBIDDEN", "No."), REFUSED, "(No). Check TOKEN"),
+        (RequestRefused(401, "", "x"), IMPOSSIBLE, "HTTP 401), and it is not Directus"),
+        (RequestRefused(403, "", "x"), IMPOSSIBLE, "HEADERS where a proxy in between"),
         (RequestRefused(404, "ROUTE_NOT_FOUND", "x"), IMPOSSIBLE, "HTTP 404 at /server/info"),
         (RequestRefused(200, "", "x"), IMPOSSIBLE, "Check URL"),
         (RequestRefused(408, "", "x"), HEALS, "is not ready (HTTP 408"),
@@ -124,6 +126,7 @@ def proxy_status(status: int) -> InvalidProxyStatus:
         (proxy_status(407), IMPOSSIBLE, "user name and password (HTTP 407)"),
         (RequestRefused(407, "", "x"), IMPOSSIBLE, "user name and password (HTTP 407)"),
         (httpx.ProxyError("403 Access violation"), IMPOSSIBLE, "does not allow connections to"),
+        (proxy_status(401), IMPOSSIBLE, "user name and password (HTTP 401)"),
         (proxy_status(403), IMPOSSIBLE, "does not allow connections to"),
         (httpx.ProxyError("502 Bad Gateway"), HEALS, "could not connect to"),
         (proxy_status(500), HEALS, "could not connect to"),
