@@ -120,9 +120,9 @@ class DirectusSubscription(models.Model):
     snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
     snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
     snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
-    # Changes before this time (of the Directus server's clock) are none of its business;
-    # empty until it was subscribed for the first time.
-    listening_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # Rows of the activity log up to this one are settled, or from before it was made; null
+    # until it was subscribed for the first time.
+    caught_up_to = models.BigIntegerField(null=True, blank=True, editable=False)
     # Which filter the matched items stand for, as a digest of the query; empty where they
     # are not all known.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
@@ -365,9 +365,9 @@ class ActivityCursor(models.Model):
     """How far the activity log of a connection is worked through, and what came of it."""
 
     alias = models.CharField(_("connection"), max_length=40, primary_key=True)
-    # Every row of the log up to this one is settled; null before the log was first read.
+    # The newest row of the log that is surely settled, and its time of the Directus server's
+    # clock; null before the log was first read.
     position = models.BigIntegerField(null=True, blank=True)
-    # Time of that row, of the Directus server's clock.
     position_at = models.DateTimeField(null=True, blank=True)
     problem = models.TextField(_("problem"), blank=True)
     rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
-from functools import cached_property
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -81,6 +80,7 @@ class Connection:
         self._on_action = on_action
         self._on_change = on_change
         self._rest: RestClient | None = None
+        self._proxy: Proxy | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
         self._connected_once = False
@@ -100,17 +100,18 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
+            self._proxy = find_proxy(self._options.proxy, self.url)
             self._rest = RestClient(self.url, self._credentials, self._options, self._proxy)
         return self._rest
 
-    @cached_property
-    def _proxy(self) -> Proxy | None:
-        return find_proxy(self._options.proxy, self.url)
+    @property
+    def proxy_address(self) -> str:
+        """Address of the proxy in between, for people; empty where there is none."""
+        return self._proxy.address if self._proxy else ""
 
     def explain(self, error: Exception) -> ConnectionFailed:
         """An error of REST or of the socket, as one of ours."""
-        proxy = self.__dict__.get("_proxy")  # not looked for yet where it could not be found
-        return explain(error, self.url, proxy.address if proxy else "")
+        return explain(error, self.url, self.proxy_address)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background for as long as the socket of now lives."""

@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Iterator
 from http import HTTPStatus
 
 import httpx
@@ -101,6 +103,18 @@ def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
             "Let it allow CONNECT to that address, or name the server in NO_PROXY."
         )
     return ConnectionFailed(f"The proxy {proxy} could not connect to {url} (HTTP {status}).")
+
+
+@contextlib.contextmanager
+def explained(url: str, proxy: str = "") -> Iterator[None]:
+    """Raise what goes wrong in a REST request as :class:`ConnectionFailed`.
+
+    An answer of Directus stays what it is, :class:`RequestRefused`.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise explain(error, url, proxy) from None
 
 
 def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:

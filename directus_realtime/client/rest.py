@@ -10,6 +10,8 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
@@ -109,6 +111,8 @@ class RestClient:
         proxy: Proxy | None = None,
     ) -> None:
         self.info: ServerInfo | None = None
+        self.proxy_address = proxy.address if proxy else ""
+        self._clock_offset = timedelta()
         self._credentials = credentials
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -156,7 +160,26 @@ class RestClient:
 
     async def _get(self, path: str, query: dict[str, str], token: AccessToken) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token.value}"}
-        return await self._http.get(path, params=query, headers=headers)
+        response = await self._http.get(path, params=query, headers=headers)
+        self._note_clock(response.headers.get("Date", ""))
+        return response
+
+    def server_time(self) -> datetime:
+        """The present time of the server's clock, as the last answer's ``Date`` tells it.
+
+        Right to the second; our own time where no answer has told yet.
+        """
+        return datetime.now(UTC) + self._clock_offset
+
+    def _note_clock(self, date: str) -> None:
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        if told.tzinfo is None:
+            return
+        # The header names whole seconds.
+        self._clock_offset = told + timedelta(seconds=0.5) - datetime.now(UTC)
 
     def forget_token(self) -> None:
         """The server says that the access token has ended."""
@@ -182,16 +205,21 @@ class RestClient:
 
         Directus 10 cannot be asked; there, one row is read, and ``full`` may be too much
         said: a user of the app sees only their own rows of the activity log.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            httpx.TransportError: Directus could not be reached.
         """
         try:
             permissions = await self.get("/permissions/me")
             access = permissions.get(collection, {}).get("read", {}).get("access", "none")
             return str(access)
-        except RequestRefused:
-            pass
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
         try:
             await self.get(items_path(collection), {"limit": 1})
-        except RequestRefused:
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
             return "none"
         return "full"
 

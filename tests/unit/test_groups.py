@@ -142,6 +142,7 @@ def test_the_message_of_an_event(event: Event) -> None:
         "key": 42,
         "data": {"id": 42, "title": "x"},
         "origin": "live",
+        "left_filter": False,
         "received_at": "2026-11-23T12:00:00+00:00",
     }
     assert json.loads(json.dumps(message)) == message
