@@ -76,6 +76,7 @@ class RestApi:
             web.get("/server/info", self._server_info),
             web.post("/auth/login", self._login),
             web.post("/auth/refresh", self._refresh),
+            web.get("/users", self._users),
             web.get("/users/me", self._me),
             web.get("/collections", self._collections),
             web.get("/collections/{collection}", self._collection),
@@ -193,6 +194,9 @@ class RestApi:
         if name not in collection.field_names:
             raise forbidden()
         return _data(schema.describe_field(collection, name))
+
+    async def _users(self, request: web.Request) -> web.Response:
+        return self._list(self._items(request, USERS), request)
 
     async def _activity(self, request: web.Request) -> web.Response:
         return self._list(self._items(request, ACTIVITY), request)
