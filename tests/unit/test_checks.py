@@ -9,7 +9,7 @@ from directus_realtime.checks import check_channel_layer, check_connections, che
 
 TOKEN = {"TOKEN": "s3cret"}
 KNOWN = (
-    "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, CONNECT_TIMEOUT, PING_INTERVAL, "
+    "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, PROXY, CONNECT_TIMEOUT, PING_INTERVAL, "
     "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_CEILING."
 )
 LAYER_HINT = (

@@ -56,6 +56,10 @@ class FakeDirectus:
         websocket_path: Directus's ``WEBSOCKETS_REST_PATH``.
         query_limit_max: Directus's ``QUERY_LIMIT_MAX``.
         version: What the server says it is; it behaves like 11.17.4 all the same.
+
+    Attributes:
+        received: The last messages that came in on any socket, secrets masked.
+        requests: The last REST requests, such as ``GET /server/info``.
     """
 
     def __init__(
@@ -76,16 +80,16 @@ class FakeDirectus:
     ) -> None:
         self.host = host
         self.port = port
-        self.token = token
         self.websocket_path = websocket_path
         self.received: deque[Any] = deque(maxlen=RECEIVED_LIMIT)
+        self.requests: deque[str] = deque(maxlen=RECEIVED_LIMIT)
         self.faults = Faults()
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._tick = asyncio.Event()
 
-        admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
-        self._accounts = Accounts([admin, *users], access_token_ttl)
+        self._admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
+        self._accounts = Accounts([self._admin, *users], access_token_ttl)
         schema = Schema(default_collections() if collections is None else collections)
         # The listener is looked up late: subscriptions need the reader, and that the store.
         self._store = Store(schema, lambda changes: self._subscriptions.dispatch(changes))
@@ -101,7 +105,7 @@ class FakeDirectus:
         info = ServerInfo(
             version, auth_mode, websocket_path, period or heartbeat_period, query_limit_max
         )
-        self._rest = RestApi(self._accounts, self._reader, self.faults, info)
+        self._rest = RestApi(self._accounts, self._reader, self.faults, info, self.requests.append)
 
     def __repr__(self) -> str:
         return f"<FakeDirectus {self.url}>"
@@ -119,6 +123,11 @@ class FakeDirectus:
         await self.stop()
 
     # Running
+
+    @property
+    def token(self) -> str:
+        """The static token of the administrator."""
+        return self._admin.token or ""
 
     @property
     def url(self) -> str:
@@ -256,6 +265,10 @@ class FakeDirectus:
     def refuse_tokens(self, refused: bool = True) -> None:
         """Refuse every token and password from now on; open sockets stay as they are."""
         self._accounts.refusing = refused
+
+    def change_token(self, token: str) -> None:
+        """Give the administrator another static token; open sockets stay as they are."""
+        self._admin.token = token
 
     async def expire_tokens(self) -> None:
         """End every access token now, and tell every socket that its token expired.
