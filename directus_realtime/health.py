@@ -222,12 +222,12 @@ def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
         yield f"The connection is {health.state}. {health.reason}".rstrip()
     if health.inbox.lag > limits.lag:
         yield (
-            f"The oldest pending event waits since {health.inbox.lag:.0f} s; "
+            f"The oldest pending event has waited for {health.inbox.lag:.0f} s; "
             f"{limits.lag:g} s are allowed."
         )
     dead = health.inbox.counts[InboxState.DEAD]
     if dead > limits.dead:
-        yield f"There are {dead} dead letters; {limits.dead} are allowed. See the admin."
+        yield f"Dead letters: {dead}; {limits.dead} are allowed. See the inbox in the admin."
     for name, error in health.refused.items():
         yield f"The subscription {name} is refused: {error}"
 
