@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.connection import ListenedConnection
-from directus_realtime.listener.inbox import Inbox, Tally
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.incoming import Tally
 from directus_realtime.listener.wanted import write_states, write_tallies
 from directus_realtime.models import ConnectionStatus
 from directus_realtime.protocol.redaction import storable
