@@ -392,7 +392,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
                 "fields": (
                     "alias",
                     "listed_state",
-                    "current_reason",
+                    "shown_reason",
                     "changed_at",
                     "url",
                     "version",
@@ -411,7 +411,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
     )
     readonly_fields = (
         "listed_state",
-        "current_reason",
+        "shown_reason",
         "shown_lag",
         "shown_counts",
         "shown_catch_up",
@@ -443,6 +443,11 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             row.current_reason,
             row.current_state,
         )
+
+    @admin.display(description=_("reason"))
+    def shown_reason(self, row: ConnectionStatus) -> str:
+        """Why it is so."""
+        return row.current_reason or "–"
 
     @admin.display(description=_("lag"))
     def shown_lag(self, row: Any) -> str:
