@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-sdk
+.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-sdk bench-takeover
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
+	@.venv/bin/python -m tests.benchmarks.takeover
 
 $(TEST_STAMP): $(STAMP)
 	@echo "Installing what the tests need"

@@ -40,6 +40,8 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "MAX_MESSAGE_SIZE": 4,
         "RETRY_ATTEMPTS": 5,
         "RETRY_CEILING": 6.0,
+        "CATCH_UP_INTERVAL": 8.0,
+        "RETENTION_DAYS": 7,
     }
     assert set(values) == set(KEYS)
     settings.DIRECTUS_REALTIME = {"default": values}
