@@ -5,6 +5,7 @@
     DirectusRealtimeError
     ├── BadFrame                    a frame that is not what Directus sends
     ├── EventFailed                 Directus could not send an event of a subscription
+    ├── LeaseLost                   another listener is active now
     ├── RequestRefused              Directus answered a REST request with an error
     ├── SubscriptionRefused         Directus, or a check before it, refused a subscription
     └── ConnectionFailed            an attempt to connect failed; it may heal by itself
@@ -14,6 +15,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = [
     "BadFrame",
     "ConnectionFailed",
@@ -21,6 +24,7 @@ __all__ = [
     "CredentialsRefused",
     "DirectusRealtimeError",
     "EventFailed",
+    "LeaseLost",
     "RequestRefused",
     "SubscriptionRefused",
 ]
@@ -56,6 +60,18 @@ class EventFailed(DirectusRealtimeError):
         self.code = code
         self.message = message
         super().__init__(f"Directus could not send an event ({code}: {message})")
+
+
+class LeaseLost(DirectusRealtimeError):
+    """Another listener has taken a connection over; this one must write nothing more.
+
+    Args:
+        aliases: Of the connections.
+    """
+
+    def __init__(self, aliases: Iterable[str]) -> None:
+        self.aliases = tuple(aliases)
+        super().__init__(f"Another listener has taken over: {', '.join(self.aliases)}.")
 
 
 class RequestRefused(DirectusRealtimeError):

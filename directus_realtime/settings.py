@@ -38,6 +38,7 @@ class ConnectionSettings:
         max_message_size: Bytes; a larger message is left out and reported.
         retry_attempts: How often a failing receiver is tried before the event is dead.
         retry_ceiling: Seconds; no delay between two tries is longer.
+        retention_days: Days after which events that are through are deleted; 0 keeps them.
     """
 
     alias: str
@@ -53,6 +54,7 @@ class ConnectionSettings:
     max_message_size: int = ClientOptions.max_message_size
     retry_attempts: int = 8
     retry_ceiling: float = 300.0
+    retention_days: float = 14
 
     def client_options(self) -> ClientOptions:
         """What the client takes of it.
@@ -165,6 +167,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
             )
         )
     problems += _number_problems(values)
+    problems += _retention_problems(values)
     for key in sorted(set(values) - set(KEYS)):
         problems.append(Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}."))
     return problems
@@ -213,6 +216,19 @@ def _number_problems(values: Mapping[str, Any]) -> list[Problem]:
         )
         for key in _NUMBERS
         if key in values and not _is_number(values[key])
+    ]
+
+
+def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
+    days = values.get("RETENTION_DAYS", 0)
+    if _is_number(days) or (days == 0 and isinstance(days, int | float) and days is not False):
+        return []
+    return [
+        Problem(
+            11,
+            f"RETENTION_DAYS is {days!r}, which is not a number of days.",
+            "Give a number such as 14, or 0 to keep every event.",
+        )
     ]
 
 

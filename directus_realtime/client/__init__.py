@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from directus_realtime.client.client import DirectusClient
 from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.reading import CurrentItems
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import ClientSubscription
 
@@ -19,6 +20,7 @@ __all__ = [
     "ClientOptions",
     "ClientSubscription",
     "ConnectionState",
+    "CurrentItems",
     "DirectusClient",
     "StateChange",
 ]

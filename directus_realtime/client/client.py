@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -17,8 +18,14 @@ from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.failures import explained
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.reading import Page, read_pages
-from directus_realtime.client.rest import PrimaryKey, ServerInfo
+from directus_realtime.client.reading import (
+    CurrentItems,
+    Page,
+    read_current,
+    read_keys,
+    read_pages,
+)
+from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -303,8 +310,27 @@ class DirectusClient(SystemCollections):
         on_state: StateCallback | None = None,
         debounce: float = 0,
         debounce_by: DebounceBy = "item",
+        remembers_items: bool = True,
     ) -> ClientSubscription:
-        """Like :meth:`subscribe`, without waiting: the subscription's state tells."""
+        """Like :meth:`subscribe`, without waiting: the subscription's state tells.
+
+        Args:
+            query: What to ask for.
+            name: In each event's ``subscription``.
+            uid: Of the subscription; made where none is given.
+            on_event: Called with each event; without it, iterate the subscription.
+            on_error: Called with each error of this subscription.
+            on_state: Called after each change of its state.
+            debounce: As in :meth:`subscribe`.
+            debounce_by: As in :meth:`subscribe`.
+            remembers_items: Whether to remember in memory which items were seen in the
+                filter. With ``False``, for a caller with a memory of its own, every delete
+                comes, and for every item that is found outside the filter after a change
+                an update with ``left_filter``.
+
+        Raises:
+            ValueError: The uid is taken.
+        """
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
             raise ValueError(f"The uid {uid!r} is taken by another subscription.")
@@ -318,6 +344,7 @@ class DirectusClient(SystemCollections):
             on_state=on_state,
             debounce=debounce,
             debounce_by=debounce_by,
+            remembers_items=remembers_items,
         )
         subscription.feed.subscriptions.append(subscription)
         self._subscriptions[uid] = subscription
@@ -341,12 +368,55 @@ class DirectusClient(SystemCollections):
         feed = subscription.feed
         await feed.settled()
         primary_key = feed.primary_key or PrimaryKey()
+        subscription.load_begins()
         with explained(self.url), feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
                 for key, row in page.rows:
                     if key not in changed:
                         subscription.receive("update", key, row, "snapshot")
                 yield page
+        subscription.load_ends()
+
+    async def load_keys(self, subscription: ClientSubscription) -> AsyncIterator[list[Key]]:
+        """The keys of all items that match now, each once; nothing is handed over.
+
+        Yields:
+            Some of the keys.
+
+        Raises:
+            SubscriptionRefused: The subscription is not to be had.
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        primary_key = await self._primary_key(subscription)
+        with explained(self.url):
+            async for keys in read_keys(self._connection.rest, subscription.query, primary_key):
+                yield keys
+
+    async def read_current(
+        self, subscription: ClientSubscription, keys: Sequence[Key]
+    ) -> CurrentItems:
+        """Read items by key as they are now, in the filter of a subscription or not.
+
+        Nothing is handed over. With :meth:`noting_changes` around it one knows which of
+        them changed meanwhile, so that what was read may be old.
+
+        Args:
+            subscription: Whose filter and fields to read with.
+            keys: With the type of the column; any number of them.
+
+        Raises:
+            SubscriptionRefused: The subscription is not to be had.
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        primary_key = await self._primary_key(subscription)
+        with explained(self.url):
+            return await read_current(self._connection.rest, subscription.query, primary_key, keys)
+
+    def noting_changes(self, subscription: ClientSubscription) -> AbstractContextManager[set[Key]]:
+        """The keys of the items of which live news came while the block runs."""
+        return subscription.feed.noting_changes()
 
     def retry(self, subscription: ClientSubscription) -> None:
         """Ask again for a subscription that was refused."""
@@ -405,6 +475,12 @@ class DirectusClient(SystemCollections):
         with explained(self.url):
             return await self._connection.rest.read_access(collection)
 
+    async def _primary_key(self, subscription: ClientSubscription) -> PrimaryKey:
+        feed = subscription.feed
+        if feed.primary_key is None:
+            await feed.settled()
+        return feed.primary_key or PrimaryKey()
+
     @property
     def activity(self) -> ActivityLog:
         """Directus's activity log."""
@@ -413,6 +489,20 @@ class DirectusClient(SystemCollections):
     def server_time(self) -> datetime:
         """The present time of the Directus server's clock, to the second; aware."""
         return self._connection.rest.server_time()
+
+    async def accountability(self, collection: str) -> Accountability:
+        """What Directus logs of a collection's changes.
+
+        Returns:
+            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where
+            the token may not see it: it needs read on ``directus_collections``.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with explained(self.url):
+            return await self._connection.rest.accountability(collection)
 
     # What the connection says
 

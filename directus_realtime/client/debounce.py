@@ -33,7 +33,7 @@ class Debouncer:
         window = event.key if self._by == "item" else None
         waiting = self._windows.setdefault(window, {})
         earlier = waiting.pop(event.key, None)
-        if earlier is not None and (earlier.action, event.action) == ("create", "update"):
+        if earlier is not None and earlier.action == "create" and _is_plain_update(event):
             event = replace(event, action="create")
         waiting[event.key] = event
         if window not in self._timers:
@@ -51,3 +51,8 @@ class Debouncer:
         del self._timers[window]
         for event in self._windows.pop(window).values():
             self._hand_on(event)
+
+
+def _is_plain_update(event: Event) -> bool:
+    """Whether an event after a create leaves the item a new one."""
+    return event.action == "update" and not event.left_filter

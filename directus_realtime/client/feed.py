@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import json
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from directus_realtime.client.leaving import Leaving
+from directus_realtime.client.noting import ChangeNotes
 from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.tombstones import Tombstones
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query, WireSubscription
@@ -18,6 +20,10 @@ from directus_realtime.protocol.redaction import excerpt
 
 if TYPE_CHECKING:
     from directus_realtime.client.subscription import ClientSubscription
+
+
+#: In the place of the action: the wire subscription that tells the keys of all updates.
+CHANGED = "changed"
 
 
 class SubscriptionState(StrEnum):
@@ -44,6 +50,16 @@ class Feed:
         error: Why it was refused, else ``None``.
         primary_key: Of the collection; ``None`` until the server was asked.
         subscriptions: Who listens.
+        reads_updates: Whether updates come without the query, and their items are read by
+            key: a server with a query limit cuts a batch of updates, except where there is
+            no query.
+        reading: Held while the items of one message are read, so that messages keep their
+            order.
+        news: Notes every item of which the server says anything.
+        told: Notes every item of which something was handed over.
+        leaving: Which items may have left the filter.
+        late: What has come of items that were gone already, to be checked by a read: the
+            action of each.
     """
 
     def __init__(self, uid: str, query: Query) -> None:
@@ -53,34 +69,39 @@ class Feed:
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
         self.subscriptions: list[ClientSubscription] = []
-        #: Whether updates come without the query, and their items are read by key: a
-        #: server with a query limit cuts a batch of updates, except where there is no query.
         self.reads_updates = False
-        #: Held while the items of one message are read, so that messages keep their order.
         self.reading = asyncio.Lock()
-        self._notes: dict[int, set[Key]] = {}
+        self.news = ChangeNotes()
+        self.told = ChangeNotes()
+        self.leaving = Leaving()
+        self.late: dict[Key, Action] = {}
+        self._deleted = Tombstones()
+        self._left = Tombstones()
         self._unconfirmed: set[str] = set()
         self._settled = asyncio.Event()
 
     def wire_subscriptions(self) -> list[WireSubscription]:
-        """One ``subscribe`` for each wanted action; each must be confirmed from now on."""
-        primary_key = self.primary_key or PrimaryKey()
-        parameters = self.query.rest_parameters(primary_key.name)
+        """One ``subscribe`` for each wanted action; each must be confirmed from now on.
+
+        Where items can leave the filter, one more for the keys of all updates.
+        """
+        primary_key = (self.primary_key or PrimaryKey()).name
+        parameters = self.query.rest_parameters(primary_key)
         wires = [
-            WireSubscription(
-                f"{self.uid}.{event}",
-                self.query.collection,
-                event,
-                {} if event == "update" and self.reads_updates else parameters,
-            )
+            self._wire(event, event, {} if event == "update" and self.reads_updates else parameters)
             for event in self.query.events
         ]
+        if self._hears_of_all_updates:
+            wires.append(self._wire(CHANGED, "update", self.query.rest_key(primary_key)))
         self._unconfirmed = {wire.uid for wire in wires}
         return wires
 
     def wire_uids(self) -> list[str]:
         """The uids under which the server knows this feed."""
-        return [f"{self.uid}.{event}" for event in self.query.events]
+        names: list[str] = [*self.query.events]
+        if self._hears_of_all_updates:
+            names.append(CHANGED)
+        return [f"{self.uid}.{name}" for name in names]
 
     async def settled(self) -> None:
         """Wait until the server has confirmed.
@@ -113,6 +134,9 @@ class Feed:
         self.state = SubscriptionState.WAITING
         self.error = None
         self._settled.clear()
+        self.leaving.gap()
+        for subscription in self.subscriptions:
+            subscription.gap()
 
     def report(self, error: DirectusRealtimeError) -> None:
         """Hand an error to every subscription."""
@@ -120,27 +144,80 @@ class Feed:
             subscription.report(error)
 
     def receive(self, action: Action, data: list[Any]) -> None:
-        """Hand a change message to every subscription, item by item."""
+        """Hand a change message to every subscription, item by item.
+
+        What is told of an item that is gone is kept in :attr:`late`: Directus reads the
+        row before it sends, so it can send a create or an update after the delete.
+        """
+        for key, entry in self.keyed(action, data):
+            if action == "delete":
+                self._delete(key)
+                continue
+            if action == "update":
+                self.leaving.reported(key)
+            if key in self.late or key in self._deleted or key in self._left:
+                self.late[key] = "create" if self.late.get(key) == "create" else action
+            else:
+                self._hand_over(action, key, entry)
+
+    def receive_changed(self, data: list[Any]) -> None:
+        """Take note of items that changed, in the filter or not."""
+        for key, _ in self.keyed("update", data):
+            self.leaving.changed(key)
+
+    def receive_current(self, action: Action, key: Key, row: dict[str, Any]) -> None:
+        """Hand over an item that was just read, so that it is there for sure."""
+        self.late.pop(key, None)
+        self._deleted.discard(key)
+        self._left.discard(key)
+        self._hand_over(action, key, row)
+
+    def receive_left(self, key: Key, row: dict[str, Any] | None) -> None:
+        """Hand over that an item is not in the filter, with its row where it can be read."""
+        if row is None:
+            if key in self._deleted:
+                return
+            row = {(self.primary_key or PrimaryKey()).name: key}
+        self._left.add(key)
+        self.told.add(key)
+        for subscription in self._listeners():
+            subscription.receive_left(key, copy.deepcopy(row))
+
+    def may_lose(self, key: Key) -> bool:
+        """Whether anybody would be told that this item is not in the filter."""
+        return any(subscription.may_lose(key) for subscription in self.subscriptions)
+
+    def keyed(self, action: Action, data: list[Any]) -> list[tuple[Key, Any]]:
+        """The entries of a message that are wanted, with their keys; each is noted as news."""
+        entries = []
         for entry in data:
             try:
                 key = self._key(action, entry)
             except BadFrame as error:
                 self.report(error)
                 continue
-            for notes in self._notes.values():
-                notes.add(key)
+            self.news.add(key)
             if self._is_wanted(key):
-                self._hand_over(action, key, None if action == "delete" else entry)
+                entries.append((key, entry))
+        return entries
 
-    @contextlib.contextmanager
-    def noting_changes(self) -> Iterator[set[Key]]:
-        """The keys that change live while the block runs."""
-        notes: set[Key] = set()
-        self._notes[id(notes)] = notes
-        try:
-            yield notes
-        finally:
-            del self._notes[id(notes)]
+    def noting_changes(self) -> AbstractContextManager[set[Key]]:
+        """The keys of the items of which news comes while the block runs."""
+        return self.news.taken()
+
+    @property
+    def _hears_of_all_updates(self) -> bool:
+        return self.query.tells_leaving and not self.reads_updates
+
+    def _wire(self, name: str, event: Action, query: dict[str, Any]) -> WireSubscription:
+        return WireSubscription(f"{self.uid}.{name}", self.query.collection, event, query)
+
+    def _delete(self, key: Key) -> None:
+        self._deleted.add(key)
+        self._left.discard(key)
+        self.late.pop(key, None)
+        self.leaving.deleted(key)
+        self._hand_over("delete", key, None)
 
     def _settle(self, state: SubscriptionState) -> None:
         self.state = state
@@ -149,11 +226,16 @@ class Feed:
             subscription.state_changed()
 
     def _hand_over(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
-        subscriptions = list(self.subscriptions)
+        self.told.add(key)
+        subscriptions = self._listeners()
         for subscription in subscriptions:
             # What one does to its data is no business of the others.
             is_last = subscription is subscriptions[-1]
             subscription.receive(action, key, data if is_last else copy.deepcopy(data))
+
+    def _listeners(self) -> list[ClientSubscription]:
+        """Who is to be told; nobody once the feed was refused, though a read may still end."""
+        return [] if self.state is SubscriptionState.REFUSED else list(self.subscriptions)
 
     def _key(self, action: Action, entry: Any) -> Key:
         primary_key = self.primary_key or PrimaryKey()

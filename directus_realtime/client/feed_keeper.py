@@ -6,18 +6,16 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpx
 
 from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.failures import explain
 from directus_realtime.client.feed import Feed, SubscriptionState
-from directus_realtime.client.reading import read_by_keys
 from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.system import known_gap
-from directus_realtime.events import Action
 from directus_realtime.exceptions import (
     ConnectionFailed,
     DirectusRealtimeError,
@@ -52,6 +50,7 @@ class FeedKeeper:
         self._by_uid: dict[str, Feed] = {}
         self._primary_keys: dict[str, PrimaryKey] = {}
         self._checks = asyncio.Semaphore(_CHECKS)
+        self._changes = ChangeReader(connection)
 
     def get(self, uid: str, query: Query) -> Feed:
         """The feed of a query; a new one, named after its first subscription, where none is.
@@ -103,10 +102,11 @@ class FeedKeeper:
         match action:
             case protocol.ItemsChanged(uid, event, data):
                 if feed := self._owner(uid):
-                    self._items_changed(feed, event, data)
+                    self._changes.take(feed, uid, event, data)
             case protocol.Confirmed(uid):
                 if feed := self._owner(uid):
                     feed.confirm(uid)
+                    self._changes.go_on(feed)
             case protocol.Refused(uid, code, message):
                 if feed := self._owner(uid):
                     self._unsubscribe(feed)  # it is had whole or not at all
@@ -117,30 +117,6 @@ class FeedKeeper:
                 self._report(error, None)
             case _:
                 pass
-
-    def _items_changed(self, feed: Feed, action: Action, data: list[Any]) -> None:
-        if action == "update" and feed.reads_updates:
-            self._connection.do(self._read_updated(feed, data))
-        else:
-            feed.receive(action, data)
-
-    async def _read_updated(self, feed: Feed, data: list[Any]) -> None:
-        """Hand over the items of an update as the query sees them."""
-        primary_key = feed.primary_key or PrimaryKey()
-        keys = [row[primary_key.name] for row in data if primary_key.name in row]
-        async with feed.reading:
-            with feed.noting_changes() as changed:
-                try:
-                    async for rows in read_by_keys(
-                        self._connection.rest, feed.query, primary_key, keys
-                    ):
-                        # What changed while it was read has told its newer state already.
-                        current = [row for row in rows if row[primary_key.name] not in changed]
-                        feed.receive("update", current)
-                except RequestRefused as error:
-                    feed.report(EventFailed(error.code, error.message))
-                except httpx.HTTPError as error:
-                    feed.report(EventFailed("UNREACHABLE", str(error)))
 
     def _owner(self, wire_uid: str) -> Feed | None:
         return self._by_uid.get(wire_uid.rpartition(".")[0])

@@ -41,6 +41,20 @@ class Page:
     total: int
 
 
+@dataclass(frozen=True)
+class CurrentItems:
+    """Some items as they are now; one that is in neither is gone or may not be read.
+
+    Attributes:
+        matching: Those in the filter of the subscription, by key.
+        others: Those that can be read but are not in the filter, by key; empty where there
+            is no filter and no search.
+    """
+
+    matching: dict[Key, dict[str, Any]]
+    others: dict[Key, dict[str, Any]]
+
+
 async def read_pages(
     rest: RestClient, query: Query, primary_key: PrimaryKey
 ) -> AsyncIterator[Page]:
@@ -55,7 +69,7 @@ async def read_pages(
         RequestRefused: Directus answered with an error.
         httpx.TransportError: Directus could not be reached.
     """
-    keys = await _read_keys(rest, query, primary_key)
+    keys = [key async for page in read_keys(rest, query, primary_key) for key in page]
     done = 0
     for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
         rows = await _read_chunk(rest, query, primary_key, chunk)
@@ -63,19 +77,59 @@ async def read_pages(
         yield Page([(row[primary_key.name], row) for row in rows], done, len(keys))
 
 
+async def read_current(
+    rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Sequence[Key]
+) -> CurrentItems:
+    """The items with these keys as they are now, in the filter or not.
+
+    Raises:
+        RequestRefused: Directus answered with an error.
+        httpx.TransportError: Directus could not be reached.
+    """
+    matching = await read_by_keys(rest, query, primary_key, keys)
+    others: dict[Key, dict[str, Any]] = {}
+    if query.has_condition and (outside := [key for key in keys if key not in matching]):
+        others = await read_by_keys(rest, query.without_condition(), primary_key, outside)
+    return CurrentItems(matching, others)
+
+
 async def read_by_keys(
     rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Sequence[Key]
-) -> AsyncIterator[list[dict[str, Any]]]:
+) -> dict[Key, dict[str, Any]]:
     """The items with these keys that match, as they are now, in the order of the keys.
 
     Raises:
         RequestRefused: Directus answered with an error.
         httpx.TransportError: Directus could not be reached.
     """
+    found: dict[Key, dict[str, Any]] = {}
     for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
         rows = await _read_chunk(rest, query, primary_key, chunk)
-        found = {str(row[primary_key.name]): row for row in rows}
-        yield [found[str(key)] for key in chunk if str(key) in found]
+        by_text = {str(row[primary_key.name]): row for row in rows}
+        found.update((key, by_text[str(key)]) for key in chunk if str(key) in by_text)
+    return found
+
+
+async def read_keys(
+    rest: RestClient, query: Query, primary_key: PrimaryKey
+) -> AsyncIterator[list[Key]]:
+    """The keys of every item that matches, each once.
+
+    Raises:
+        RequestRefused: Directus answered with an error.
+        httpx.TransportError: Directus could not be reached.
+    """
+    seen: set[Key] = set()
+    while True:
+        before, pages = len(seen), 0
+        async for page in _key_pages(rest, query, primary_key):
+            new = [key for key in page if key not in seen]
+            seen.update(new)
+            pages += 1
+            if new:
+                yield new
+        if pages <= 1 or len(seen) == before:
+            return
 
 
 async def _read_chunk(
@@ -85,20 +139,8 @@ async def _read_chunk(
     by_key = {primary_key.name: {"_in": keys}}
     own = [parameters["filter"]] if "filter" in parameters else []
     asked = {**parameters, "filter": {"_and": [by_key, *own]}, "limit": len(keys)}
-    rows: list[dict[str, Any]] = await rest.get(items_path(query.collection), asked)
-    return rows
-
-
-async def _read_keys(rest: RestClient, query: Query, primary_key: PrimaryKey) -> list[Key]:
-    keys: dict[Key, None] = {}
-    while True:
-        before = len(keys)
-        pages = 0
-        async for page in _key_pages(rest, query, primary_key):
-            keys.update(dict.fromkeys(page))
-            pages += 1
-        if pages <= 1 or len(keys) == before:
-            return list(keys)
+    rows = await rest.get(items_path(query.collection), asked)
+    return rows if isinstance(rows, list) else [rows]  # a singleton is one object
 
 
 async def _key_pages(

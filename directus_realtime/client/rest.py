@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
@@ -29,6 +29,15 @@ from directus_realtime.protocol.queries import Query
 _RATE_LIMITED_TRIES = 5
 _SYSTEM_PREFIX = "directus_"
 _INTEGER_TYPES = frozenset({"integer", "bigInteger"})
+
+#: What Directus logs of a collection's changes: activity and revisions, activity alone,
+#: nothing, or not known because the token may not see it.
+Accountability = Literal["all", "activity", "none", "unknown"]
+_ACCOUNTABILITY: Mapping[object, Accountability] = {
+    "all": "all",
+    "activity": "activity",
+    None: "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +203,29 @@ class RestClient:
         except RequestRefused:
             return "none"
         return "full"
+
+    async def accountability(self, collection: str) -> Accountability:
+        """What Directus logs of a collection's changes.
+
+        Returns:
+            ``unknown`` where the token may not see it: it needs read on
+            ``directus_collections``, and on the collection itself.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            httpx.TransportError: Directus could not be reached.
+        """
+        try:
+            found = await self.get(f"/collections/{quote(collection, safe='')}")
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
+            return "unknown"
+        # Left out where the field is hidden; the whole is null where the row is.
+        meta = found.get("meta") if isinstance(found, dict) else None
+        if not isinstance(meta, dict) or "accountability" not in meta:
+            return "unknown"
+        value = meta["accountability"]
+        return _ACCOUNTABILITY.get(value, "unknown") if isinstance(value, str | None) else "unknown"
 
     async def primary_key(self, collection: str) -> PrimaryKey:
         """Name and type of a collection's primary key.

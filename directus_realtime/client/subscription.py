@@ -9,6 +9,7 @@ from typing import Any
 
 from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
+from directus_realtime.client.seen import SeenItems
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
@@ -35,6 +36,9 @@ class ClientSubscription:
         debounce: Seconds; of the changes within them, only the last state of each item is
             handed over.
         debounce_by: ``item``, or ``subscription`` for one window for all of its items.
+        remembers_items: Whether to remember which items were seen in the filter, and to hand
+            over what concerns them; else every delete and every item that is found outside
+            the filter is handed over.
         on_error: Called with each error.
         on_state: Called after each change of state.
     """
@@ -51,6 +55,7 @@ class ClientSubscription:
         on_state: StateCallback | None = None,
         debounce: float = 0,
         debounce_by: DebounceBy = "item",
+        remembers_items: bool = True,
     ) -> None:
         self.uid = uid
         self.name = name
@@ -63,6 +68,7 @@ class ClientSubscription:
         )
         self._on_error = on_error
         self._on_state = on_state
+        self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
         return f"<ClientSubscription {self.name!r} of {self.query.collection}: {self.state}>"
@@ -92,19 +98,32 @@ class ClientSubscription:
         self, action: Action, key: Key, data: dict[str, Any] | None, origin: Origin = "live"
     ) -> None:
         """Take a change of one item."""
-        event = Event(
-            connection=self._connection,
-            subscription=self.name,
-            collection=self.query.collection,
-            action=action,
-            key=key,
-            data=data,
-            origin=origin,
-        )
-        if self._debouncer is not None:
-            self._debouncer.put(event)
-        else:
-            self._hand_over(event)
+        if self._seen is None or self._seen.takes(action, key):
+            self._put(action, key, data, origin)
+
+    def receive_left(self, key: Key, data: dict[str, Any]) -> None:
+        """Take note that an item is not in the filter, and hand over that it left."""
+        if self._seen is None or self._seen.removes(key):
+            self._put("update", key, data, left_filter=True)
+
+    def may_lose(self, key: Key) -> bool:
+        """Whether it would be told that this item is not in the filter."""
+        return self._seen is None or key in self._seen
+
+    def gap(self) -> None:
+        """Changes may be missed from now on."""
+        if self._seen is not None:
+            self._seen.gap()
+
+    def load_begins(self) -> None:
+        """All items that match are about to come."""
+        if self._seen is not None:
+            self._seen.load_begins()
+
+    def load_ends(self) -> None:
+        """All items that match were handed over."""
+        if self._seen is not None:
+            self._seen.load_ends()
 
     def refused(self, error: SubscriptionRefused) -> None:
         """Tell ``on_error``; where there is none, whoever waits is told."""
@@ -131,6 +150,30 @@ class ClientSubscription:
         if self._debouncer is not None:
             self._debouncer.close()
         self._queue.put_nowait(None)
+
+    def _put(
+        self,
+        action: Action,
+        key: Key,
+        data: dict[str, Any] | None,
+        origin: Origin = "live",
+        *,
+        left_filter: bool = False,
+    ) -> None:
+        event = Event(
+            connection=self._connection,
+            subscription=self.name,
+            collection=self.query.collection,
+            action=action,
+            key=key,
+            data=data,
+            origin=origin,
+            left_filter=left_filter,
+        )
+        if self._debouncer is not None:
+            self._debouncer.put(event)
+        else:
+            self._hand_over(event)
 
     def _hand_over(self, event: Event) -> None:
         try:

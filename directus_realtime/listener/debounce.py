@@ -7,34 +7,12 @@ ends, and one that a later change overtakes is marked as merged into that one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
+from directus_realtime.listener.incoming import Debounce, Incoming
 from directus_realtime.models import DebounceBy, InboxEvent, InboxState
-
-
-@dataclass(frozen=True)
-class Debounce:
-    """How the changes of a subscription are gathered.
-
-    Attributes:
-        seconds: Length of a window; it begins with the first change in it.
-        by: Whether each item has windows of its own, or the subscription as a whole.
-    """
-
-    seconds: float
-    by: str = DebounceBy.ITEM
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A row on its way into the inbox, and how it is debounced."""
-
-    row: InboxEvent
-    debounce: Debounce | None = None
-
 
 _Window = tuple[str, str, str, str]
 

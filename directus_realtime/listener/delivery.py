@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
@@ -82,11 +82,18 @@ class Delivery:
         database: The thread in which ``def`` receivers run.
         policies: For each connection that is delivered, how failures are retried.
         sender: Sends to groups.
+        fence: To be called in each transaction that writes; raises where the lease is lost.
     """
 
     def __init__(
-        self, database: DatabaseThread, policies: dict[str, RetryPolicy], sender: GroupSender
+        self,
+        database: DatabaseThread,
+        policies: dict[str, RetryPolicy],
+        sender: GroupSender,
+        *,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
+        self._fence = fence
         self._database = database
         self._policies = policies
         self._sender = sender

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any, TypeVar, cast
 
 from django.db import DataError, transaction
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.listener.debounce import Debounce, Incoming, gather
-from directus_realtime.models import InboxEvent
+from directus_realtime.listener.debounce import gather
+from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
+from directus_realtime.listener.matching import judge
+from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
+
+T = TypeVar("T")
 
 #: Events of one write.
 BATCH_SIZE = 500
 
 
-@dataclass
-class Tally:
-    """What came in for one subscription since it was last written down."""
-
-    events: int = 0
-    last_event_at: datetime | None = None
+@dataclass(frozen=True)
+class _Work:
+    function: Callable[[], Any]
+    done: asyncio.Future[Any]
 
 
 class Inbox:
@@ -40,12 +43,20 @@ class Inbox:
     Args:
         database: The thread to write in.
         on_stored: Called after each write.
+        fence: Called in each transaction; raises where another listener is active now.
     """
 
-    def __init__(self, database: DatabaseThread, on_stored: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: DatabaseThread,
+        on_stored: Callable[[], None],
+        *,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._fence = fence
         self._database = database
         self._on_stored = on_stored
-        self._waiting: deque[Incoming] = deque()
+        self._waiting: deque[Incoming | _Work] = deque()
         self._arrived = asyncio.Event()
         self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
@@ -56,16 +67,44 @@ class Inbox:
         """Events that are received and not stored yet."""
         return len(self._waiting)
 
-    def put(self, event: Event, group: str = "", debounce: Debounce | None = None) -> None:
+    def put(
+        self,
+        event: Event,
+        group: str = "",
+        debounce: Debounce | None = None,
+        memory: Memory | None = None,
+        *,
+        is_held: bool = False,
+    ) -> None:
         """Take an event; never blocks.
 
         Args:
             event: The event.
             group: Own group of its subscription, or ``""``.
             debounce: How the changes of its subscription are gathered.
+            memory: Of a subscription with a filter.
+            is_held: Store it, but let it wait for the catch-up, which releases it.
         """
-        self._waiting.append(Incoming(InboxEvent.from_event(event, group), debounce))
+        row = InboxEvent.from_event(event, group)
+        if is_held:
+            row.state = InboxState.WAITING
+            entry = Incoming(row)  # gathered and judged when it is released
+        else:
+            entry = Incoming(row, debounce, memory)
+        self._waiting.append(entry)
         self._arrived.set()
+
+    async def run_in_order(self, function: Callable[[], T]) -> T:
+        """Run something in the database thread: after all that was put before has been stored,
+        and before anything that is put from now on.
+
+        Args:
+            function: May be called again where the database was away.
+        """
+        work = _Work(function, asyncio.get_running_loop().create_future())
+        self._waiting.append(work)
+        self._arrived.set()
+        return cast("T", await work.done)
 
     async def drained_to(self, limit: int) -> None:
         """Wait until no more than so many events are received and not stored."""
@@ -91,16 +130,39 @@ class Inbox:
     async def _flush(self) -> None:
         self._arrived.clear()
         while self._waiting:
-            size = min(BATCH_SIZE, len(self._waiting))
-            batch = [self._waiting[index] for index in range(size)]
-            await self._database.run_surely(store, batch)
-            # Only now: a cancelled write must find them here again.
-            for entry in batch:
+            if isinstance(work := self._waiting[0], _Work):
+                await self._do(work)
                 self._waiting.popleft()
-                self._count(entry.row)
+            else:
+                await self._store_batch()
             self._on_stored()
             async with self._shrunk:
                 self._shrunk.notify_all()
+
+    async def _store_batch(self) -> None:
+        """Store what has come in, up to the next work."""
+        entries = itertools.takewhile(lambda entry: isinstance(entry, Incoming), self._waiting)
+        batch = list(cast("Iterator[Incoming]", itertools.islice(entries, BATCH_SIZE)))
+        stored = await self._database.run_surely(store, batch, self._fence)
+        # Only now: a cancelled write must find them here again.
+        for _ in batch:
+            self._waiting.popleft()
+        for entry in stored:
+            self._count(entry.row)
+
+    async def _do(self, work: _Work) -> None:
+        try:
+            result = await self._database.run_surely(self._fenced, work.function)
+        except Exception as error:
+            if not work.done.done():
+                work.done.set_exception(error)
+        else:
+            if not work.done.done():
+                work.done.set_result(result)
+
+    def _fenced(self, function: Callable[[], Any]) -> Any:
+        self._fence()
+        return function()
 
     def _count(self, row: InboxEvent) -> None:
         tally = self._tallies.setdefault(row.subscription, Tally())
@@ -108,25 +170,32 @@ class Inbox:
         tally.last_event_at = row.received_at
 
 
-def store(incoming: list[Incoming]) -> None:
-    """Write rows; those that are stored already, by a write whose answer got lost, stay."""
+def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) -> list[Incoming]:
+    """Write rows; those that are stored already, by a write whose answer got lost, stay.
+
+    Returns:
+        What was stored: without the events that are none for their subscription.
+    """
     try:
-        _store(incoming)
+        return _store(incoming, fence)
     except DataError:
         # One row that the database cannot hold must not take its neighbours along.
-        for entry in incoming:
-            _store_alone(entry)
+        return [entry for one in incoming for entry in _store_alone(one, fence)]
 
 
-def _store(incoming: list[Incoming]) -> None:
+def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
     with transaction.atomic():
-        gather(incoming, timezone.now())
-        InboxEvent.objects.bulk_create([e.row for e in incoming], ignore_conflicts=True)
+        fence()
+        wanted = judge(incoming)
+        gather(wanted, timezone.now())
+        InboxEvent.objects.bulk_create([e.row for e in wanted], ignore_conflicts=True)
+    return wanted
 
 
-def _store_alone(entry: Incoming) -> None:
+def _store_alone(entry: Incoming, fence: Callable[[], None]) -> list[Incoming]:
     try:
-        _store([entry])
+        return _store([entry], fence)
     except DataError as error:
         row = entry.row
         logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)
+        return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.connection import ListenedConnection
-from directus_realtime.listener.inbox import Inbox, Tally
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.incoming import Tally
 from directus_realtime.listener.wanted import write_states, write_tallies
 from directus_realtime.models import ConnectionStatus
 from directus_realtime.protocol.redaction import storable
@@ -42,11 +43,17 @@ class StatusWriter:
         database: The thread to write in.
         inbox: Counts the events.
         connections: What to write about.
+        fence: Called in each transaction; raises where another listener is active now.
     """
 
     def __init__(
-        self, database: DatabaseThread, inbox: Inbox, connections: Iterable[ListenedConnection]
+        self,
+        database: DatabaseThread,
+        inbox: Inbox,
+        connections: Iterable[ListenedConnection],
+        fence: Callable[[], None],
     ) -> None:
+        self._fence = fence
         self._database = database
         self._inbox = inbox
         self._connections = list(connections)
@@ -73,7 +80,9 @@ class StatusWriter:
         """Write down how things stand now."""
         snapshots = [_snapshot(connection) for connection in self._connections]
         news = [self._news(snapshot) for snapshot in snapshots]
-        await self._database.run_surely(_write, snapshots, news, self._inbox.take_tallies())
+        await self._database.run_surely(
+            _write, snapshots, news, self._inbox.take_tallies(), self._fence
+        )
         self._written = {snapshot.alias: snapshot.states for snapshot in snapshots}
 
     def _news(self, snapshot: Snapshot) -> dict[str, tuple[str, str]]:
@@ -112,9 +121,11 @@ def _write(
     snapshots: list[Snapshot],
     news: list[dict[str, tuple[str, str]]],
     tallies: Mapping[str, Tally],
+    fence: Callable[[], None],
 ) -> None:
     now = timezone.now()
     with transaction.atomic():
+        fence()
         for snapshot, states in zip(snapshots, news, strict=True):
             ConnectionStatus.objects.update_or_create(
                 alias=snapshot.alias, defaults={**snapshot.status, "heartbeat_at": now}

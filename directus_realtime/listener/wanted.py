@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from directus_realtime.listener.debounce import Debounce
-from directus_realtime.listener.inbox import Tally
+from directus_realtime.listener.incoming import Debounce, Memory, Tally
 from directus_realtime.models import DirectusSubscription, SubscriptionState
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.redaction import storable
@@ -34,6 +34,12 @@ class Wanted:
         debounce: How changes are gathered; ``None`` for not at all.
         snapshot_of: Names the first load that is wanted; empty where none is, or where it
             is through.
+        subscription_id: Primary key of the row.
+        memory: Where the items in the filter are remembered; ``None`` without a filter.
+        matched_of: Names the filter whose items are to be remembered; empty where there is
+            none, or where all of them are.
+        caught_up_to: Id of the last row of the activity log that is settled; ``None`` for a
+            subscription that was never active.
     """
 
     uid: str
@@ -42,6 +48,10 @@ class Wanted:
     group: str
     debounce: Debounce | None = None
     snapshot_of: str = field(default="", compare=False)
+    subscription_id: int = 0
+    memory: Memory | None = field(default=None, compare=False)
+    matched_of: str = field(default="", compare=False)
+    caught_up_to: int | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, row: DirectusSubscription) -> Wanted:
@@ -51,7 +61,31 @@ class Wanted:
         asked = _digest(query.fingerprint())
         snapshot_of = asked if row.snapshot and row.snapshot_of != asked else ""
         digest = _digest(repr((row.pk, row.name, asked, row.group, debounce)))[:12]
-        return cls(f"{row.pk}-{digest}", row.name, query, row.group, debounce, snapshot_of)
+        memory, matched_of = _memory_of(row, query)
+        return cls(
+            f"{row.pk}-{digest}",
+            row.name,
+            query,
+            row.group,
+            debounce,
+            snapshot_of,
+            row.pk,
+            memory,
+            matched_of,
+            row.caught_up_to,
+        )
+
+
+def _memory_of(row: DirectusSubscription, query: Query) -> tuple[Memory | None, str]:
+    """How a filter is remembered, and the name of the filter where that has to begin anew.
+
+    Only who hears of every new and every changed item can know what is in the filter.
+    """
+    if not query.filter or not {"create", "update"} <= set(query.events):
+        return None, ""
+    asked = _digest(json.dumps([query.collection, query.filter, query.item], sort_keys=True))
+    is_complete = row.matched_of == asked
+    return Memory(row.pk, is_complete), "" if is_complete else asked
 
 
 def _digest(text: str) -> str:
@@ -111,3 +145,15 @@ def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
     DirectusSubscription.objects.filter(name=name).update(
         snapshot_done=done, snapshot_total=total, snapshot_of=snapshot_of
     )
+
+
+def write_caught_up(subscription_ids: Collection[int], position: int) -> None:
+    """Write down up to which row of the activity log subscriptions are settled."""
+    rows = DirectusSubscription.objects.filter(pk__in=subscription_ids)
+    rows.exclude(caught_up_to__gte=position).update(caught_up_to=position)
+
+
+def forget_disabled(alias: str) -> None:
+    """What happens while a subscription is disabled is none of its business."""
+    rows = DirectusSubscription.objects.filter(connection=alias, enabled=False)
+    rows.exclude(caught_up_to=None).update(caught_up_to=None)

@@ -9,8 +9,8 @@ each single event and so drops changes).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from directus_realtime.protocol.messages import ACTIONS, Action
 
@@ -78,6 +78,26 @@ class Query:
             if value := getattr(self, name):
                 query[name] = value
         return query
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether an item can be outside: there is a filter or a search."""
+        return bool(self.filter or self.search)
+
+    @property
+    def tells_leaving(self) -> bool:
+        """Whether items that leave the filter are told: who follows a set wants to know."""
+        return self.has_condition and {"create", "update"} <= set(self.events)
+
+    def without_condition(self) -> Self:
+        """The same of every item, in the filter or not; a single item stays the only one."""
+        return replace(self, filter={}, search="")
+
+    def rest_key(self, primary_key: str) -> dict[str, Any]:
+        """Directus's ``query`` for the keys of all items, in the filter or not."""
+        return Query(self.collection, fields=(primary_key,), item=self.item).rest_parameters(
+            primary_key
+        )
 
     def fingerprint(self) -> str:
         """A text that two queries share exactly when they ask for the same."""

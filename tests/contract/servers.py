@@ -7,7 +7,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from directus_realtime.testing import (
     DirectusAdmin,
@@ -32,6 +32,8 @@ COLLECTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "labels": ("string", {"title": "string"}),
     "secrets": ("integer", {"title": "string"}),
 }
+#: What the activity log has of their changes, where it is not all.
+ACCOUNTABILITY: Mapping[str, Literal["activity"] | None] = {"labels": "activity", "secrets": None}
 PUBLISHED = {"status": {"_eq": "published"}}
 PASSWORD = "contract-password"
 
@@ -295,13 +297,24 @@ def _fake_collections() -> list[FakeCollection]:
         if name == "articles":
             described["author"] = ("m2o", "authors")
         items = [{"name": "Annie"}] if name == "authors" else []
-        made.append(FakeCollection(name, key_type=key_type, fields=described, items=items))
+        made.append(
+            FakeCollection(
+                name,
+                key_type=key_type,
+                fields=described,
+                items=items,
+                accountability=ACCOUNTABILITY.get(name, "all"),
+            )
+        )
     return made
 
 
 def _make_collections(admin: DirectusAdmin) -> None:
     for name, (key_type, fields) in COLLECTIONS.items():
         admin.create_collection(name, fields, key_type)
+        if name in ACCOUNTABILITY:
+            meta = {"accountability": ACCOUNTABILITY[name]}
+            admin.request("PATCH", f"/collections/{name}", {"meta": meta})
     admin.create_relation("articles", "author", "authors")
     admin.create_item("authors", {"name": "Annie"})
 

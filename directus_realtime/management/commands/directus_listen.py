@@ -25,17 +25,24 @@ class Command(BaseCommand):
 
     help = (
         "Listen to Directus and turn every item change into Django signals and Channels "
-        "group messages. Stop it with SIGTERM or Ctrl-C."
+        "group messages. Of several listeners, one is active and the others stand by. "
+        "Stop it with SIGTERM or Ctrl-C."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_connection_argument(parser, "Listen to")
+        parser.add_argument(
+            "--standby-only",
+            action="store_true",
+            help="Never be the first: wait for another listener, and take over from it.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
+        listener = Listener(connections, standby_only=options["standby_only"])
         with print_logs(self.stdout, self.style, options["verbosity"]):
             try:
-                asyncio.run(_listen(Listener(connections)))
+                asyncio.run(_listen(listener))
             except (ConnectionImpossible, ImproperlyConfigured) as error:
                 raise CommandError(str(error)) from None
             except TimeoutError:

@@ -44,6 +44,8 @@ class FakeCollection:
         fields: The other fields: name to Directus type, ``"date-created"``, ``"date-updated"``
             or ``("m2o", "other_collection")``.
         items: Items that are there from the start.
+        accountability: What the activity log has of its changes: ``"all"`` and
+            ``"activity"`` a row each, ``None`` nothing.
     """
 
     name: str
@@ -51,6 +53,7 @@ class FakeCollection:
     key_type: KeyType = "integer"
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     items: Sequence[Item] = ()
+    accountability: Literal["all", "activity"] | None = "all"
 
     @property
     def field_names(self) -> list[str]:
@@ -114,7 +117,7 @@ class Schema:
             "collection": collection.name,
             "singleton": False,
             "sort_field": None,
-            "accountability": "all",
+            "accountability": collection.accountability,
             "hidden": False,
         }
         return {

@@ -149,6 +149,7 @@ class Store:
         logged = [
             self._log(change, key, origin)
             for change in changes
+            if self.schema[change.collection].accountability is not None
             for key in change.keys
             if change.action == "delete" or self.row(change.collection, key) is not None
         ]

@@ -223,6 +223,36 @@ async def test_deletes_alone_need_no_right_to_read(rest: RestClient, server: Ser
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"meta": {"accountability": "all"}}, "all"),
+        ({"meta": {"accountability": "activity"}}, "activity"),
+        ({"meta": {"accountability": None}}, "none"),
+        ({"meta": {"accountability": "new-in-13"}}, "unknown"),
+        ({"meta": {"accountability": []}}, "unknown"),
+        ({"meta": {}}, "unknown"),
+        ({"meta": None}, "unknown"),
+        ([], "unknown"),
+        (httpx.Response(403, json=REFUSAL), "unknown"),
+    ],
+    ids=str,
+)
+async def test_the_accountability_of_a_collection(
+    rest: RestClient, server: Server, answer: Any, expected: str
+) -> None:
+    server.answers["/sub/collections/articles"] = answer
+    assert await rest.accountability("articles") == expected
+
+
+async def test_a_server_that_is_not_ready_says_nothing_of_the_accountability(
+    rest: RestClient, server: Server
+) -> None:
+    server.answers["/sub/collections/articles"] = httpx.Response(503, json=REFUSAL)
+    with pytest.raises(RequestRefused):
+        await rest.accountability("articles")
+
+
 # Credentials
 
 

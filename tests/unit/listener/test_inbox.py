@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -10,8 +10,8 @@ from django.db import DataError, OperationalError
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener.debounce import Incoming
 from directus_realtime.listener.inbox import Inbox, store
+from directus_realtime.listener.incoming import Incoming
 from directus_realtime.models import InboxEvent
 from tests.helpers.waiting import await_for
 from tests.unit.listener.conftest import make_event
@@ -30,11 +30,11 @@ class Stores:
         self.sizes: list[int] = []
         self.failures: list[Exception] = []
 
-    def __call__(self, rows: list[Incoming]) -> None:
+    def __call__(self, rows: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
-        store(rows)
+        return store(rows, fence)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.listener.inbox import Tally
+from directus_realtime.listener.incoming import Tally
 from directus_realtime.listener.wanted import (
     Wanted,
     wanted_subscriptions,

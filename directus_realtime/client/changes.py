@@ -1,0 +1,178 @@
+"""Change messages: handed over, or read over REST where they do not tell enough."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, TypeVar
+
+import httpx
+
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.connection import Connection
+from directus_realtime.client.feed import CHANGED, Feed
+from directus_realtime.client.reading import read_by_keys, read_current
+from directus_realtime.client.rest import PrimaryKey, RestClient
+from directus_realtime.events import Action, Key
+from directus_realtime.exceptions import ConnectionFailed, EventFailed, RequestRefused
+from directus_realtime.protocol.queries import Query
+
+logger = logging.getLogger("directus_realtime.client")
+
+#: How long changed keys are gathered before one read of those that may have left, in seconds.
+WINDOW = 0.2
+#: Items read at a time, so that few rows are in memory.
+_AT_A_TIME = 1000
+#: How often an item that goes on changing is read anew before the row counts all the same.
+_READS = 3
+
+T = TypeVar("T")
+Follow = Callable[[Feed], Coroutine[Any, Any, None]]
+Reading = Callable[[RestClient, Query, PrimaryKey, Sequence[Key]], Awaitable[T]]
+
+
+class ChangeReader:
+    """Takes the change messages of feeds.
+
+    Reads run in the background while other messages flow on. Each read notes what changes
+    meanwhile: what it found of those items may be old, and is not used.
+
+    Args:
+        connection: To read with.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._busy: set[tuple[Follow, Feed]] = set()
+
+    def take(self, feed: Feed, wire_uid: str, action: Action, data: list[Any]) -> None:
+        """Take a message of one of the feed's wire subscriptions."""
+        if wire_uid == f"{feed.uid}.{CHANGED}":
+            feed.receive_changed(data)
+        elif action == "update" and feed.reads_updates:
+            keys = [key for key, _ in feed.keyed(action, data)]
+            self._connection.do(self._read_updated(feed, keys))
+        else:
+            feed.receive(action, data)
+        self.go_on(feed)
+
+    def go_on(self, feed: Feed) -> None:
+        """Read what has to be read, also what a lost connection has interrupted."""
+        if feed.late:
+            self._follow(self._check_late, feed)
+        if feed.query.tells_leaving and not feed.leaving.is_idle:
+            self._follow(self._find_left, feed)
+
+    def _follow(self, work: Follow, feed: Feed) -> None:
+        if (work, feed) not in self._busy:
+            self._connection.do(self._once(work, feed))
+
+    async def _once(self, work: Follow, feed: Feed) -> None:
+        """Do some work on a feed unless the same is being done."""
+        if (work, feed) in self._busy:
+            return
+        self._busy.add((work, feed))
+        try:
+            await work(feed)
+        finally:
+            self._busy.discard((work, feed))
+
+    # Late messages
+
+    async def _check_late(self, feed: Feed) -> None:
+        """Hand over what came late of an item that is there, and drop what came of others."""
+        reads: Counter[Key] = Counter()
+        while feed.subscriptions and (keys := list(islice(feed.late, _AT_A_TIME))):
+            with feed.news.taken() as changed:
+                rows = await self._read(feed, read_by_keys, keys)
+            reads.update(keys)
+            for key in keys:
+                row = rows.get(key) if rows else None
+                # Of an item that goes on changing, news comes after this row.
+                if key not in changed or rows is None or (row and reads[key] >= _READS):
+                    _settle_late(feed, key, row)
+
+    # Items that leave the filter
+
+    async def _find_left(self, feed: Feed) -> None:
+        """Tell of items that changed and are not in the filter any more."""
+        while feed.subscriptions and not feed.leaving.is_idle:
+            await asyncio.sleep(WINDOW)
+            feed.leaving.end_window()
+            suspects = feed.leaving.suspects
+            suspects.intersection_update([key for key in suspects if feed.may_lose(key)])
+            if keys := list(islice(suspects, _AT_A_TIME)):
+                await self._read_suspects(feed, keys)
+
+    async def _read_suspects(self, feed: Feed, keys: list[Key]) -> None:
+        with feed.news.taken() as changed:
+            items = await self._read(feed, read_current, keys)
+        for key in keys:
+            # What changed meanwhile is read again in the next window.
+            if key not in feed.leaving.suspects or (items and key in changed):
+                continue
+            feed.leaving.suspects.discard(key)
+            if items and key not in items.matching:
+                feed.receive_left(key, items.others.get(key))
+
+    # Updates that come without the query
+
+    async def _read_updated(self, feed: Feed, keys: list[Key]) -> None:
+        """Hand over the items of an update as the query sees them."""
+        async with feed.reading:
+            for start in range(0, len(keys), _AT_A_TIME):
+                await self._hand_over_updated(feed, keys[start : start + _AT_A_TIME])
+
+    async def _hand_over_updated(self, feed: Feed, keys: list[Key]) -> None:
+        # What was handed over while it was read has told its newer state already.
+        with feed.told.taken() as told:
+            rows = await self._read(feed, read_by_keys, keys)
+        for key, row in (rows or {}).items():
+            if key not in told:
+                feed.receive_current("update", key, row)
+        if rows is not None and feed.query.tells_leaving:
+            outside = [key for key in keys if key not in rows and feed.may_lose(key)]
+            await self._tell_outside(feed, outside)
+
+    async def _tell_outside(self, feed: Feed, keys: list[Key]) -> None:
+        with feed.told.taken() as told:
+            others = await self._read(feed, _read_unfiltered, keys)
+        for key in keys:
+            if others is not None and key not in told:
+                feed.receive_left(key, others.get(key))
+
+    async def _read(self, feed: Feed, read: Reading[T], keys: list[Key]) -> T | None:
+        """Read items; ``None`` where Directus refuses, a server that is away is waited for."""
+        delays = full_jitter()
+        while True:
+            try:
+                return await read(
+                    self._connection.rest, feed.query, feed.primary_key or PrimaryKey(), keys
+                )
+            except RequestRefused as error:
+                feed.report(EventFailed(error.code, error.message))
+                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return None
+            except (httpx.HTTPError, ConnectionFailed) as error:
+                feed.report(EventFailed("UNREACHABLE", str(error)))
+            await asyncio.sleep(next(delays))
+
+
+def _settle_late(feed: Feed, key: Key, row: dict[str, Any] | None) -> None:
+    action = feed.late.pop(key, None)
+    if action is None:
+        return  # deleted while it was read
+    if row is not None:
+        feed.receive_current(action, key, row)
+    else:
+        logger.debug("A late %s of %s %s is left out.", action, feed.query.collection, key)
+
+
+async def _read_unfiltered(
+    rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Sequence[Key]
+) -> dict[Key, dict[str, Any]]:
+    return await read_by_keys(rest, query.without_condition(), primary_key, keys)

@@ -1,0 +1,205 @@
+"""The active listener: client → inbox → delivery, for one or more connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, NoReturn
+
+from directus_realtime.client.states import StateChange
+from directus_realtime.database import DatabaseThread
+from directus_realtime.declared import sync_declared
+from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
+from directus_realtime.listener.connection import ListenedConnection
+from directus_realtime.listener.delivery import Delivery
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.notices import Notices
+from directus_realtime.listener.outcomes import RetryPolicy
+from directus_realtime.listener.retention import DailyPrune
+from directus_realtime.listener.sending import GroupSender
+from directus_realtime.listener.status import StatusWriter, last_heartbeats
+from directus_realtime.settings import ConnectionSettings
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds that stopping may take, all in all.
+STOP_TIMEOUT = 8.0
+
+
+class ActiveListener:
+    """Runs the connections until told to stop, or until the lease is lost.
+
+    Reading, storing and delivering are tasks of their own: none waits for another.
+    Storing has a database thread to itself, so that a slow receiver cannot keep an event
+    in memory that should be in the inbox.
+
+    Args:
+        connections: The settings of the connections to listen to.
+        fence: Called in each transaction that writes; raises where the lease is lost.
+    """
+
+    def __init__(
+        self, connections: Iterable[ConnectionSettings], fence: Callable[[], None]
+    ) -> None:
+        self._settings = list(connections)
+        self._fence = fence
+        self._inbox_database = DatabaseThread("inbox")
+        delivery_database = DatabaseThread("delivery")
+        notices_database = DatabaseThread("notices")
+        retention_database = DatabaseThread("retention")
+        self._databases = [
+            self._inbox_database,
+            delivery_database,
+            notices_database,
+            retention_database,
+        ]
+        self._sender = GroupSender()
+        self._notices = Notices(notices_database)
+        policies = {
+            settings.alias: RetryPolicy(settings.retry_attempts, settings.retry_ceiling)
+            for settings in self._settings
+        }
+        self._delivery = Delivery(delivery_database, policies, self._sender, fence=fence)
+        self._inbox = Inbox(self._inbox_database, self._delivery.wake, fence=fence)
+        self._retention = DailyPrune(retention_database, self._settings, fence)
+        self._status: StatusWriter | None = None
+        self._is_lost = False
+        self._state_sends: set[asyncio.Task[None]] = set()
+
+    async def run(self, stopping: asyncio.Event, holding: Coroutine[Any, Any, NoReturn]) -> None:
+        """Listen until ``stopping`` is set, then finish the delivery at hand.
+
+        Args:
+            stopping: Asks to stop.
+            holding: Keeps the lease, until everything else has ended.
+
+        Raises:
+            ConnectionImpossible: No connection is left that could be had.
+            LeaseLost: Another listener is active now; nothing is finished then.
+            TimeoutError: A receiver hangs and cannot be waited for.
+        """
+        hold = asyncio.create_task(holding, name="lease")
+        try:
+            await self._run(stopping, hold)
+        except LeaseLost:
+            # Without waiting: a thread may be busy with a receiver for long.
+            for database in self._databases:
+                database.close_soon()
+            raise
+        finally:
+            await _end([hold])
+            await self._sender.aclose()
+
+    async def _run(self, stopping: asyncio.Event, hold: asyncio.Task[NoReturn]) -> None:
+        connections = await self._make_connections()
+        self._status = StatusWriter(self._inbox_database, self._inbox, connections, self._fence)
+        delivering = asyncio.Event()
+        services = [
+            asyncio.create_task(self._inbox.run(), name="inbox"),
+            asyncio.create_task(self._notices.run(), name="notices"),
+            asyncio.create_task(self._status.run(), name="status"),
+            asyncio.create_task(self._retention.run(), name="retention"),
+        ]
+        delivery = asyncio.create_task(self._delivery.run(delivering), name="delivery")
+        try:
+            await self._listen(connections, [*services, delivery, hold], stopping)
+        finally:
+            if not self._is_lost:
+                delivering.set()
+                self._delivery.wake()
+                await self._finish(delivery, services)
+
+    async def _make_connections(self) -> list[ListenedConnection]:
+        await self._inbox_database.run_surely(sync_declared)
+        heartbeats = await self._inbox_database.run_surely(last_heartbeats)
+        return [
+            ListenedConnection(
+                settings,
+                self._inbox_database,
+                self._inbox,
+                self._notices,
+                self._state_changed,
+                heartbeats.get(settings.alias),
+            )
+            for settings in self._settings
+        ]
+
+    async def _listen(
+        self,
+        connections: list[ListenedConnection],
+        services: Sequence[asyncio.Task[Any]],
+        stopping: asyncio.Event,
+    ) -> None:
+        """Run the connections until stopped, or until none is left."""
+        stop = asyncio.create_task(stopping.wait(), name="stop")
+        alive = {asyncio.create_task(c.run(), name=f"connection-{c.alias}") for c in connections}
+        try:
+            await _watch(alive, {stop, *services}, stop)
+        except LeaseLost:
+            # First of all: what the connections say while they end is not ours to tell.
+            self._is_lost = True
+            await _end(services)
+            raise
+        finally:
+            await _end([stop, *alive])
+
+    async def _finish(
+        self, delivery: asyncio.Task[None], services: list[asyncio.Task[None]]
+    ) -> None:
+        """Store what is in memory, finish the delivery at hand, say that we are gone."""
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._inbox.flush()
+                await delivery
+                await self._notices.drain()
+                if self._status is not None:
+                    await self._status.write()
+        except TimeoutError:
+            logger.error(
+                "Stopping took longer than %g s; what a receiver is busy with will be "
+                "delivered again.",
+                STOP_TIMEOUT,
+            )
+            raise
+        finally:
+            await _end([delivery, *services])
+        for database in self._databases:
+            await database.aclose()
+
+    def _state_changed(self, alias: str, change: StateChange) -> None:
+        if self._is_lost:
+            return
+        if self._status is not None:
+            self._status.wake()
+        send = self._sender.send_state(alias, change.state.value, change.reason)
+        task = asyncio.create_task(send)
+        self._state_sends.add(task)
+        task.add_done_callback(self._state_sends.discard)
+
+
+async def _watch(
+    alive: set[asyncio.Task[None]], running: set[asyncio.Task[Any]], stop: asyncio.Task[Any]
+) -> None:
+    """Return when ``stop`` is done; raise what ends any other, or the last that is alive."""
+    while True:
+        done, _ = await asyncio.wait(alive | running, return_when=asyncio.FIRST_COMPLETED)
+        if stop in done:
+            return
+        for task in done & running:
+            task.result()
+            raise RuntimeError(f"The task {task.get_name()} ended by itself.")
+        failures = [task.exception() for task in done & alive]
+        alive -= done
+        if unexpected := [e for e in failures if not isinstance(e, ConnectionImpossible)]:
+            raise unexpected[0] or RuntimeError("A connection ended by itself.")
+        if not alive:
+            raise failures[0] or RuntimeError("A connection ended by itself.")
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,135 @@
+"""This process among the listeners: it stands by, becomes active, and may lose it again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from time import monotonic
+from typing import NoReturn
+from uuid import UUID
+
+from directus_realtime.database import DATABASE_IS_AWAY, DatabaseThread, check_tables
+from directus_realtime.listener.lease import (
+    POLL_INTERVAL,
+    RENEW_INTERVAL,
+    Fence,
+    Watch,
+    look,
+    release,
+    take,
+)
+from directus_realtime.listener.presence import Presence, dead_processes, name_of
+from directus_realtime.models import ListenerRole
+
+logger = logging.getLogger("directus_realtime.listener")
+
+
+class Candidate:
+    """Takes the leases of some connections, holds them and gives them up.
+
+    All of it is done in a database thread of its own, so that no slow store and no slow
+    receiver keeps the lease from being renewed.
+
+    Args:
+        aliases: Of the connections.
+        standby_only: Never take what no other listener has had before.
+    """
+
+    def __init__(self, aliases: Collection[str], *, standby_only: bool = False) -> None:
+        self._aliases = sorted(aliases)
+        self._standby_only = standby_only
+        self._database = DatabaseThread("lease")
+        self._presence = Presence(self._aliases)
+        self._presence_due = 0.0
+
+    async def check_tables(self) -> None:
+        """Make sure that the app was migrated.
+
+        Raises:
+            ImproperlyConfigured: It was not.
+        """
+        await self._database.run_surely(check_tables)
+
+    async def stand_by(self) -> Fence:
+        """Wait until this process is the active one."""
+        watch = Watch(self._presence.id, may_be_first=not self._standby_only)
+        self._presence_due = 0.0
+        said: UUID | None = self._presence.id  # nobody yet, which is not the same as None
+        while True:
+            fence, holder = await self._database.run_surely(self._try, watch)
+            if fence is not None:
+                break
+            if holder != said:
+                name = await self._database.run_surely(name_of, holder)
+                logger.info("standing by; %s is active", name)
+                said = holder
+            await asyncio.sleep(POLL_INTERVAL)
+        logger.info("active, with the fencing number %s", fence)
+        self._standby_only = False  # it is one of those now who were active
+        return fence
+
+    def _try(self, watch: Watch) -> tuple[Fence | None, UUID | None]:
+        """Take the leases if they are to be had; otherwise tell who has one."""
+        me = self._presence.id
+        if monotonic() >= self._presence_due:
+            # Before anything is taken: whoever comes after us looks there whether we live.
+            self._presence.write(ListenerRole.STANDBY)
+            self._presence_due = monotonic() + RENEW_INTERVAL
+        leases = look(self._aliases)
+        holders = [lease.holder for lease in leases]
+        if watch.may_take(leases, dead_processes(holders, me)) and (fence := take(leases, me)):
+            return fence, me
+        return None, next((id_ for id_ in holders if id_ and id_ != me), None)
+
+    async def hold(self, fence: Fence) -> NoReturn:
+        """Renew the leases until cancelled.
+
+        Raises:
+            LeaseLost: Another listener has taken one.
+        """
+        while True:
+            try:
+                await self._database.run(self._renew, fence)
+            except DATABASE_IS_AWAY:
+                # That alone is no loss: where nobody can take the lease, it is still ours.
+                await asyncio.sleep(POLL_INTERVAL)
+            else:
+                await asyncio.sleep(RENEW_INTERVAL)
+
+    def _renew(self, fence: Fence) -> None:
+        fence.renew()
+        self._presence.write(ListenerRole.ACTIVE)
+
+    async def tell_loss(self) -> None:
+        """Say who is active now, and give up what is left."""
+        name = await self._database.run_surely(self._lose)
+        logger.warning("The lease is lost: %s is active now. Nothing more is delivered here.", name)
+
+    def _lose(self) -> str:
+        release(self._aliases, self._presence.id)
+        holders = [lease.holder for lease in look(self._aliases) if lease.holder]
+        return name_of(holders[0] if holders else None)
+
+    async def leave(self, timeout: float) -> None:
+        """Give up the leases and say that this process is gone.
+
+        A database that is away is not waited for.
+
+        Args:
+            timeout: Seconds that it may take.
+
+        Raises:
+            TimeoutError: The database does not answer.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._database.run(self._leave)
+        except DATABASE_IS_AWAY as error:
+            logger.warning("The lease could not be given up: %s", error)
+        finally:
+            self._database.close_soon()
+
+    def _leave(self) -> None:
+        release(self._aliases, self._presence.id)
+        self._presence.remove()

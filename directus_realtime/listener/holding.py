@@ -1,0 +1,146 @@
+"""Live events that wait for the catch-up: stored at once, let go when it is through."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from django.db import transaction
+from django.utils import timezone
+
+from directus_realtime.listener.inbox import store
+from directus_realtime.listener.incoming import Debounce, Incoming, Memory
+from directus_realtime.models import InboxEvent, InboxState
+
+#: Seconds after a caught-up event in which a live one may still come in for the same change.
+DOUBT = 120.0
+#: Rows of one transaction.
+_CHUNK = 500
+
+#: Subscription, and key as JSON.
+Change = tuple[str, str]
+
+
+class Doubts:
+    """Items of which a live event may be about a change that was caught up already."""
+
+    def __init__(self) -> None:
+        self._until: dict[Change, float] = {}
+
+    def __contains__(self, change: Change) -> bool:
+        until = self._until.get(change)
+        return until is not None and monotonic() < until
+
+    def add(self, change: Change) -> None:
+        """A change of an item was caught up."""
+        # Last in the order, which is the order of the ends.
+        self._until.pop(change, None)
+        self._until[change] = monotonic() + DOUBT
+
+    def current(self) -> frozenset[Change]:
+        """Those that have not ended; the others are forgotten."""
+        now = monotonic()
+        while self._until and next(iter(self._until.values())) <= now:
+            del self._until[next(iter(self._until))]
+        return frozenset(self._until)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """How a subscription's events are stored, once they are let go."""
+
+    debounce: Debounce | None
+    memory: Memory | None
+
+
+class Verdict(enum.Enum):
+    """What becomes of an event that waits."""
+
+    GO = enum.auto()
+    STAY = enum.auto()
+    DUPLICATE = enum.auto()
+
+
+def let_go(
+    alias: str,
+    subscriptions: Mapping[str, Delivered],
+    doubts: frozenset[Change],
+    looked_at: datetime,
+) -> int:
+    """Let go what waits, behind everything that is in the inbox by now.
+
+    Where a change was caught up before its live event came in, that event belongs to no
+    row of the log and is marked as merged. One that came in after the log was looked at
+    stays until the next look.
+
+    Args:
+        alias: Of the connection.
+        subscriptions: Those that are caught up, by name.
+        doubts: See :class:`Doubts`.
+        looked_at: When the log was looked at, at the latest.
+
+    Returns:
+        How many events stay.
+    """
+
+    def judge(row: InboxEvent) -> Verdict:
+        if row.activity_id is not None or (row.subscription, row.key_json) not in doubts:
+            return Verdict.GO
+        return Verdict.DUPLICATE if row.received_at < looked_at else Verdict.STAY
+
+    waiting = InboxEvent.objects.filter(
+        connection=alias, state=InboxState.WAITING, subscription__in=list(subscriptions)
+    )
+    staying: set[Change] = set()
+    last, stayed = 0, 0
+    while rows := list(waiting.filter(id__gt=last).order_by("id")[:_CHUNK]):
+        last = rows[-1].pk
+        stayed += _let_go(rows, subscriptions, judge, staying)
+    return stayed
+
+
+def _let_go(
+    rows: Iterable[InboxEvent],
+    subscriptions: Mapping[str, Delivered],
+    judge: Callable[[InboxEvent], Verdict],
+    staying: set[Change],
+) -> int:
+    going: list[InboxEvent] = []
+    duplicates: list[int] = []
+    stayed = 0
+    for row in rows:
+        change = row.subscription, row.key_json
+        verdict = Verdict.STAY if change in staying else judge(row)
+        if verdict is Verdict.GO:
+            going.append(row)
+        elif verdict is Verdict.DUPLICATE:
+            duplicates.append(row.pk)
+        else:
+            staying.add(change)  # and with it all later ones of the item
+            stayed += 1
+    with transaction.atomic():
+        InboxEvent.objects.filter(pk__in=duplicates).update(
+            state=InboxState.MERGED, done_at=timezone.now()
+        )
+        InboxEvent.objects.filter(pk__in=[row.pk for row in going]).delete()
+        store([_again(row, subscriptions[row.subscription]) for row in going])
+    return stayed
+
+
+def _again(row: InboxEvent, delivered: Delivered) -> Incoming:
+    """The same event as a new row, behind those that were caught up."""
+    row.pk = None
+    row._state.adding = True
+    row.state = InboxState.PENDING
+    return Incoming(row, delivered.debounce, delivered.memory)
+
+
+def recent_changes(alias: str, since: datetime) -> list[Change]:
+    """The changes that were caught up lately, by a listener before this one."""
+    rows = InboxEvent.objects.filter(
+        connection=alias, origin="catch-up", received_at__gte=since, activity_id__isnull=False
+    )
+    return list(rows.values_list("subscription", "key_json"))

@@ -1,0 +1,123 @@
+"""Which items are in the filter of a subscription, remembered from event to event.
+
+Directus sends the deletes of all items, whatever the filter says, and says nothing of an
+item that leaves the filter. The client finds out which items are not in the filter now;
+whether they were before, and whether a deleted one was, is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from directus_realtime.events import Key
+from directus_realtime.listener.incoming import Incoming, Memory
+from directus_realtime.models import DirectusSubscription, InboxEvent, MatchedItem
+from directus_realtime.protocol.redaction import storable
+
+_KEY_LENGTH = 255
+#: Rows of one statement.
+_CHUNK = 500
+
+_Remembered = tuple[int, str]
+
+
+def judge(incoming: Iterable[Incoming]) -> list[Incoming]:
+    """Leave out deletes and leavings of items that were not in the filter, and remember.
+
+    Call it in the transaction that stores what is left. It may run twice for the same
+    rows: what is left out the second time was stored the first time.
+    """
+    entries = list(incoming)
+    judged = [entry for entry in entries if entry.memory is not None]
+    if not judged:
+        return entries
+    before = _remembered(judged)
+    now = set(before)
+    kept = [entry for entry in entries if _is_for_its_subscription(entry, now)]
+    _forget(before - now)
+    _remember(now - before)
+    return kept
+
+
+def _is_for_its_subscription(entry: Incoming, inside: set[_Remembered]) -> bool:
+    """Whether an event is to be delivered; what it says of its item is noted."""
+    row, memory = entry.row, entry.memory
+    if memory is None:
+        return True
+    item = memory.subscription_id, _key(row)
+    if row.action != "delete" and not row.left_filter:
+        inside.add(item)
+        return True
+    if item in inside:
+        inside.discard(item)
+        return True
+    return row.action == "delete" and not memory.is_complete
+
+
+def _key(row: InboxEvent) -> str:
+    return as_text(row.to_event().key)
+
+
+def as_text(key: Key) -> str:
+    """A key as it is remembered."""
+    return storable(str(key), _KEY_LENGTH)
+
+
+def _remembered(entries: Iterable[Incoming]) -> set[_Remembered]:
+    by_subscription: dict[int, list[str]] = {}
+    for entry in entries:
+        if entry.memory is not None:
+            keys = by_subscription.setdefault(entry.memory.subscription_id, [])
+            keys.append(_key(entry.row))
+    found: set[_Remembered] = set()
+    for subscription_id, keys in by_subscription.items():
+        rows = MatchedItem.objects.filter(subscription_id=subscription_id, key__in=keys)
+        found.update(rows.values_list("subscription_id", "key"))
+    return found
+
+
+def _remember(items: Iterable[_Remembered]) -> None:
+    rows = [MatchedItem(subscription_id=number, key=key) for number, key in items]
+    MatchedItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=_CHUNK)
+
+
+def _forget(items: Iterable[_Remembered]) -> None:
+    by_subscription: dict[int, list[str]] = {}
+    for number, key in items:
+        by_subscription.setdefault(number, []).append(key)
+    for number, keys in by_subscription.items():
+        MatchedItem.objects.filter(subscription_id=number, key__in=keys).delete()
+
+
+# The first look at all items that match
+
+
+def begin(memory: Memory) -> None:
+    """Forget what was remembered of another filter."""
+    with transaction.atomic():
+        MatchedItem.objects.filter(subscription_id=memory.subscription_id).delete()
+        _rows(memory).update(matched_of="")
+
+
+def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
+    """Remember some items that match."""
+    with transaction.atomic():
+        if _rows(memory).exists():
+            _remember((memory.subscription_id, as_text(key)) for key in keys)
+
+
+def complete(memory: Memory, matched_of: str) -> None:
+    """Say that all items that match are remembered.
+
+    Args:
+        memory: Of the subscription.
+        matched_of: Names the filter that they match.
+    """
+    _rows(memory).update(matched_of=matched_of)
+
+
+def _rows(memory: Memory) -> QuerySet[DirectusSubscription]:
+    return DirectusSubscription.objects.filter(pk=memory.subscription_id)

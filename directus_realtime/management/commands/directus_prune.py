@@ -1,0 +1,80 @@
+"""``python manage.py directus_prune``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from directus_realtime.database import check_tables
+from directus_realtime.listener.retention import Retention, prune_span
+from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+
+
+class Command(BaseCommand):
+    """Deletes old events; what is not through is never touched."""
+
+    help = (
+        "Delete events of the inbox that are through (done, or merged into a later one) and "
+        "older than some days, and dead letters where --dead-days is given. The active "
+        "listener does the former by itself, once a day."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_connection_argument(parser, "Prune")
+        parser.add_argument(
+            "--days",
+            type=valid_days,
+            metavar="N",
+            help="Delete what has been through for so many days (default: RETENTION_DAYS of "
+            "the connection; 0 keeps it).",
+        )
+        parser.add_argument(
+            "--dead-days",
+            type=valid_days,
+            default=0,
+            metavar="N",
+            help="Delete dead letters, too, that came in so many days ago (default: keep them).",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Only say how many there are.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connections = chosen_connections(options["connection"])
+        try:
+            check_tables()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        verb = "would be deleted" if options["dry_run"] else "deleted"
+        for settings in connections:
+            days = settings.retention_days if options["days"] is None else options["days"]
+            retention = Retention.of_days(settings.alias, days, options["dead_days"])
+            count = self._prune(retention, dry_run=options["dry_run"])
+            age = f"older than {days:g} days" if days else "kept for ever"
+            dead = f", dead letters older than {d:g} days" if (d := options["dead_days"]) else ""
+            self.stdout.write(f"{settings.alias}: {count} {verb} ({age}{dead})")
+
+    def _prune(self, retention: Retention, *, dry_run: bool) -> int:
+        total = 0
+        position: int | None = 0
+        while position is not None:
+            count, position = prune_span(retention, position, dry_run=dry_run)
+            total += count
+            if position is not None and self.stdout.isatty():
+                self.stdout.write(f"\r{retention.alias}: {total} …", ending="")
+                self.stdout.flush()
+        if total and self.stdout.isatty():
+            self.stdout.write("\r", ending="")
+        return total
+
+
+def valid_days(text: str) -> float:
+    """A number of days from the command line."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not 0 <= days < 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days.")
+    return days
