@@ -201,5 +201,3 @@ def make_flow(admin: DirectusAdmin, operation: str, is_loud: bool) -> str:
     )["id"]
     admin.request("PATCH", f"/flows/{flow}", {"operation": made})
     return str(flow)
-
-

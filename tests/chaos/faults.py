@@ -12,6 +12,7 @@ from directus_realtime.models import InboxEvent
 from tests.chaos.app.models import Effect
 from tests.chaos.databases import full_disk, terminate_connections
 from tests.chaos.world import World
+from tests.helpers.waiting import wait_for
 
 #: Waits for some seconds in the middle of a fault.
 Wait = Callable[[float], None]
@@ -19,22 +20,42 @@ Act = Callable[[World, random.Random, Wait], None]
 
 
 def kill_listener(world: World, chance: random.Random, wait: Wait) -> None:
-    world.listeners.kill(chance.choice(world.listeners.pids))
+    world.listeners.kill(world.active_listener())
     wait(chance.uniform(0, 3))
     world.listeners.start()
 
 
 def terminate_listener(world: World, chance: random.Random, wait: Wait) -> None:
-    world.listeners.terminate(chance.choice(world.listeners.pids))
+    world.listeners.terminate(world.active_listener())
     wait(chance.uniform(0, 3))
     world.listeners.start()
 
 
 def pause_listener(world: World, chance: random.Random, wait: Wait) -> None:
-    pid = chance.choice(world.listeners.pids)
+    pid = world.active_listener()
     world.listeners.pause(pid)
     time.sleep(chance.uniform(4, 12))
     world.listeners.resume(pid)
+
+
+def swap_listeners(world: World, chance: random.Random, wait: Wait) -> None:
+    """A second listener comes up, and the first one goes, one way or another."""
+    old = world.active_listener()
+    with world.listeners.one_more() as new:
+        wait_for(lambda: world.stands_by(new), 30, "the second listener to stand by")
+        way = chance.choice(["SIGTERM", "SIGKILL", "SIGSTOP"])
+        if way == "SIGTERM":
+            world.listeners.terminate(old)
+        elif way == "SIGKILL":
+            world.listeners.kill(old)
+        else:
+            world.listeners.pause(old)
+        wait_for(lambda: world.active_listener() == new, 30, "the second listener to take over")
+        time.sleep(chance.uniform(1, 4))
+        if way == "SIGSTOP":
+            world.listeners.resume(old)
+            wait_for(lambda: world.stands_by(old), 30, "the first listener to stand by")
+            world.listeners.terminate(old)
 
 
 def kill_directus(world: World, chance: random.Random, wait: Wait) -> None:
@@ -103,6 +124,7 @@ FAULTS: dict[str, tuple[Act, str]] = {
     "SIGKILL of the listener": (kill_listener, "sqlite postgres"),
     "SIGTERM of the listener": (terminate_listener, "sqlite postgres"),
     "SIGSTOP of the listener": (pause_listener, "sqlite postgres"),
+    "two listeners swap": (swap_listeners, "sqlite postgres"),
     "SIGKILL of Directus": (kill_directus, "sqlite postgres"),
     "SIGTERM of Directus": (terminate_directus, "sqlite postgres"),
     "SIGSTOP of Directus": (pause_directus, "sqlite postgres"),
@@ -113,7 +135,12 @@ FAULTS: dict[str, tuple[Act, str]] = {
     "disk full under the site": (fill_disk, "sqlite postgres"),
 }
 #: Faults that leave the listener alone, so that it may be killed in the middle of them.
-_ALONE = {"SIGKILL of the listener", "SIGTERM of the listener", "SIGSTOP of the listener"}
+_ALONE = {
+    "SIGKILL of the listener",
+    "SIGTERM of the listener",
+    "SIGSTOP of the listener",
+    "two listeners swap",
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.helpers.process import ROOT
@@ -56,6 +56,16 @@ class Listeners:
             with (self._folder / "listeners.txt").open("a") as names:
                 names.write(f"{log.name} pid {process.pid}\n")
             self._running.append(process)
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[int]:
+        """Run one listener more; at the end there are as many as before, whichever they are."""
+        self._count += 1
+        try:
+            self.start()
+            yield self._running[-1].pid
+        finally:
+            self._count -= 1
 
     def watch(self) -> None:
         """Restart those that ended by themselves, and remember that they did."""

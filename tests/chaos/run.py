@@ -83,9 +83,7 @@ class ChaosRun:
         writers.allow(self._changes)
         self._wait_for_changes(world, writers, self._changes, until)
 
-    def _wait_for_changes(
-        self, world: World, writers: Writers, changes: int, until: float
-    ) -> None:
+    def _wait_for_changes(self, world: World, writers: Writers, changes: int, until: float) -> None:
         while writers.ledger.changes < changes and not writers.is_done:
             if time.monotonic() > until:
                 world.troubles.append(f"{writers.ledger.changes} of {changes} changes in time")

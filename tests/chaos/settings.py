@@ -12,5 +12,6 @@ DIRECTUS_REALTIME = {
         **tests.settings.DIRECTUS_REALTIME["default"],
         # A receiver that fails at random, and databases that go away, must kill no letter.
         "RETRY_ATTEMPTS": 60,
+        "CATCH_UP_INTERVAL": 5.0,
     }
 }

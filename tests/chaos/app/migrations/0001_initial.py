@@ -6,41 +6,53 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Effect',
+            name="Effect",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('event_id', models.CharField(db_index=True, max_length=36)),
-                ('subscription', models.CharField(max_length=100)),
-                ('collection', models.CharField(max_length=100)),
-                ('key', models.CharField(max_length=100)),
-                ('action', models.CharField(max_length=10)),
-                ('version', models.IntegerField(null=True)),
-                ('status', models.CharField(blank=True, max_length=20)),
-                ('title', models.CharField(blank=True, max_length=100)),
-                ('left_filter', models.BooleanField()),
-                ('origin', models.CharField(max_length=10)),
-                ('activity_id', models.BigIntegerField(null=True)),
-                ('pid', models.IntegerField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("event_id", models.CharField(db_index=True, max_length=36)),
+                ("subscription", models.CharField(max_length=100)),
+                ("collection", models.CharField(max_length=100)),
+                ("key", models.CharField(max_length=100)),
+                ("action", models.CharField(max_length=10)),
+                ("version", models.IntegerField(null=True)),
+                ("status", models.CharField(blank=True, max_length=20)),
+                ("title", models.CharField(blank=True, max_length=100)),
+                ("left_filter", models.BooleanField()),
+                ("origin", models.CharField(max_length=10)),
+                ("activity_id", models.BigIntegerField(null=True)),
+                ("pid", models.IntegerField()),
             ],
         ),
         migrations.CreateModel(
-            name='ItemTally',
+            name="ItemTally",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('subscription', models.CharField(max_length=100)),
-                ('key', models.CharField(max_length=100)),
-                ('count', models.IntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("subscription", models.CharField(max_length=100)),
+                ("key", models.CharField(max_length=100)),
+                ("count", models.IntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('subscription', 'key'), name='chaos_item_tally_once')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("subscription", "key"), name="chaos_item_tally_once"
+                    )
+                ],
             },
         ),
     ]
