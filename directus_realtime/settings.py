@@ -38,6 +38,7 @@ class ConnectionSettings:
         max_message_size: Bytes; a larger message is left out and reported.
         retry_attempts: How often a failing receiver is tried before the event is dead.
         retry_ceiling: Seconds; no delay between two tries is longer.
+        catch_up_interval: Seconds between two looks into the activity log while connected.
         retention_days: Days after which events that are through are deleted; 0 keeps them.
     """
 
@@ -54,6 +55,7 @@ class ConnectionSettings:
     max_message_size: int = ClientOptions.max_message_size
     retry_attempts: int = 8
     retry_ceiling: float = 300.0
+    catch_up_interval: float = 30.0
     retention_days: float = 14
 
     def client_options(self) -> ClientOptions:
@@ -108,6 +110,7 @@ _NUMBERS = (
     "MAX_MESSAGE_SIZE",
     "RETRY_ATTEMPTS",
     "RETRY_CEILING",
+    "CATCH_UP_INTERVAL",
 )
 
 

@@ -470,6 +470,7 @@ class DirectusClient(SystemCollections):
         """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
 
         Raises:
+            RequestRefused: The server is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
         with explained(self.url):

@@ -191,16 +191,21 @@ class RestClient:
 
         Directus 10 cannot be asked; there, one row is read, and ``full`` may be too much
         said: a user of the app sees only their own rows of the activity log.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            httpx.TransportError: Directus could not be reached.
         """
         try:
             permissions = await self.get("/permissions/me")
             access = permissions.get(collection, {}).get("read", {}).get("access", "none")
             return str(access)
-        except RequestRefused:
-            pass
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
         try:
             await self.get(items_path(collection), {"limit": 1})
-        except RequestRefused:
+        except RequestRefused as error:
+            _raise_unless_refusal(error)
             return "none"
         return "full"
 

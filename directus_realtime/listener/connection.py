@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from time import monotonic
 
-from django.utils import timezone
-
 from directus_realtime.client import ConnectionState
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.feed import SubscriptionState
@@ -18,17 +16,15 @@ from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.listener.catchup import CatchUp
+from directus_realtime.listener.gaps import GapKeeper
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
 from directus_realtime.settings import ConnectionSettings
-from directus_realtime.signals import (
-    directus_connection_changed,
-    directus_gap_detected,
-    directus_subscription_failed,
-)
+from directus_realtime.signals import directus_connection_changed, directus_subscription_failed
 
 logger = logging.getLogger("directus_realtime.listener")
 event_logger = logging.getLogger("directus_realtime.listener.events")
@@ -66,12 +62,15 @@ class ListenedConnection:
         self._inbox = inbox
         self._notices = notices
         self._loader = Loader(self.client, database, inbox)
+        self._gaps = GapKeeper(self.alias, inbox, notices, last_alive)
+        self._catch_up = CatchUp(
+            self.alias, self.client, inbox, self._gaps, settings.catch_up_interval
+        )
         self._on_state = on_state
         self._active: dict[str, tuple[Wanted, ClientSubscription]] = {}
         self._reported: dict[str, SubscriptionState] = {}
         self._refusals: dict[str, str] = {}
         self._retries: dict[str, tuple[float, Iterator[float]]] = {}
-        self._gap_since = last_alive
         self._changed = asyncio.Event()
         self._repetitions = Repetitions()
         self.errors = 0
@@ -84,17 +83,19 @@ class ListenedConnection:
         """
         watching = asyncio.create_task(self._watch_states())
         reconciling = asyncio.create_task(self._reconcile_for_ever())
-        tasks = {self.client.start(), watching, reconciling}
+        catching_up = asyncio.create_task(self._catch_up.run())
+        tasks = {self.client.start(), watching, reconciling, catching_up}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             reconciling.cancel()
+            catching_up.cancel()
             await self._loader.aclose()
             await self.client.disconnect()
             # The last change is published by disconnect(); the stream ends by itself.
-            await asyncio.gather(watching, reconciling, return_exceptions=True)
+            await asyncio.gather(watching, reconciling, catching_up, return_exceptions=True)
 
     def subscription_states(self) -> dict[tuple[str, str], tuple[str, str]]:
         """State and error of each active subscription, by uid and name."""
@@ -111,7 +112,7 @@ class ListenedConnection:
             self._reconcile(wanted)
             self._report_subscriptions()
             self._retry_refused()
-            self._announce_gap()
+            self._catch_up.look()
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
@@ -127,14 +128,17 @@ class ListenedConnection:
         # The new ones first: where only the group or the debounce changed, the feed goes on.
         for uid in sorted(wanted.keys() - self._active.keys()):
             self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
+            self._catch_up.follow(*self._active[uid])
         for uid in self._active.keys() & wanted.keys():
             _, subscription = self._active[uid]
             self._active[uid] = wanted[uid], subscription
+            self._catch_up.update(wanted[uid])
             if subscription.state is SubscriptionState.SUBSCRIBED:
                 self._loader.start(wanted[uid], subscription)
         for uid in self._active.keys() - wanted.keys():
             old, subscription = self._active.pop(uid)
             self._loader.stop(uid)
+            self._catch_up.unfollow(old)
             self.client.unsubscribe(subscription)
             self._reported.pop(uid, None)
             self._retries.pop(uid, None)
@@ -151,8 +155,8 @@ class ListenedConnection:
                 event.key,
                 event.subscription,
             )
-            debounce = wanted.debounce if event.origin == "live" else None
-            self._inbox.put(event, wanted.group, debounce)
+            current, _ = self._active.get(wanted.uid, (wanted, None))
+            self._take(current, event)
 
         def on_error(error: DirectusRealtimeError) -> None:
             if not isinstance(error, SubscriptionRefused):  # that one is its state
@@ -165,7 +169,15 @@ class ListenedConnection:
             on_event=on_event,
             on_error=on_error,
             on_state=self._changed.set,
+            remembers_items=wanted.memory is None,
         )
+
+    def _take(self, wanted: Wanted, event: Event) -> None:
+        if event.origin == "live":
+            is_held = self._catch_up.holds(wanted, event)
+            self._inbox.put(event, wanted.group, wanted.debounce, wanted.memory, is_held=is_held)
+        else:
+            self._inbox.put(event, wanted.group, None, wanted.memory)
 
     def _count_error(self, error: object) -> None:
         """Count something that came to grief; the same is said once a minute, not each time."""
@@ -237,8 +249,12 @@ class ListenedConnection:
             logger.warning("%s  reconnecting: %s", self.alias, change.reason)
         elif change.reason:
             logger.error("%s  disconnected: %s", self.alias, change.reason)
-        if change.state is not ConnectionState.CONNECTED:
-            self._gap_since = self._gap_since or self.client.last_heard_at
+        if change.state is ConnectionState.CONNECTED:
+            self._gaps.connected()
+            self._catch_up.connected()
+        else:
+            self._gaps.begin(self.client.last_heard_at)
+            self._catch_up.lost_connection()
         self._notices.put(
             directus_connection_changed,
             self.alias,
@@ -247,30 +263,3 @@ class ListenedConnection:
             reason=change.reason,
         )
         self._on_state(self.alias, change)
-
-    def _announce_gap(self) -> None:
-        """Say from when to when events may have been missed, once all is subscribed again."""
-        states = [subscription.state for _, subscription in self._active.values()]
-        if (
-            self._gap_since is None
-            or not self.client.is_connected
-            or SubscriptionState.WAITING in states
-        ):
-            return
-        since, self._gap_since = self._gap_since, None
-        if SubscriptionState.SUBSCRIBED not in states:
-            return
-        until = timezone.now()
-        logger.warning(
-            "%s  events of the last %.1f s may have been missed",
-            self.alias,
-            (until - since).total_seconds(),
-        )
-        self._notices.put(
-            directus_gap_detected,
-            self.alias,
-            connection=self.alias,
-            since=since,
-            until=until,
-            recovered=False,
-        )

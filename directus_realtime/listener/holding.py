@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -19,6 +19,8 @@ from directus_realtime.models import InboxEvent, InboxState
 DOUBT = 120.0
 #: Rows of one transaction.
 _CHUNK = 500
+#: Activity id of a duplicate, which belongs to no row of the log.
+_NO_ROW = 0
 
 #: Subscription, and key as JSON.
 Change = tuple[str, str]
@@ -67,6 +69,7 @@ class Verdict(enum.Enum):
 def let_go(
     alias: str,
     subscriptions: Mapping[str, Delivered],
+    behind: Collection[str],
     doubts: frozenset[Change],
     looked_at: datetime,
 ) -> int:
@@ -79,6 +82,7 @@ def let_go(
     Args:
         alias: Of the connection.
         subscriptions: Those that are caught up, by name.
+        behind: Names of those that are not.
         doubts: See :class:`Doubts`.
         looked_at: When the log was looked at, at the latest.
 
@@ -91,9 +95,8 @@ def let_go(
             return Verdict.GO
         return Verdict.DUPLICATE if row.received_at < looked_at else Verdict.STAY
 
-    waiting = InboxEvent.objects.filter(
-        connection=alias, state=InboxState.WAITING, subscription__in=list(subscriptions)
-    )
+    waiting = InboxEvent.objects.filter(connection=alias, state=InboxState.WAITING)
+    waiting = waiting.exclude(subscription__in=list(behind))
     staying: set[Change] = set()
     last, stayed = 0, 0
     while rows := list(waiting.filter(id__gt=last).order_by("id")[:_CHUNK]):
@@ -123,24 +126,29 @@ def _let_go(
             stayed += 1
     with transaction.atomic():
         InboxEvent.objects.filter(pk__in=duplicates).update(
-            state=InboxState.MERGED, done_at=timezone.now()
+            state=InboxState.MERGED, done_at=timezone.now(), activity_id=_NO_ROW
         )
         InboxEvent.objects.filter(pk__in=[row.pk for row in going]).delete()
-        store([_again(row, subscriptions[row.subscription]) for row in going])
+        store([_again(row, subscriptions.get(row.subscription)) for row in going])
     return stayed
 
 
-def _again(row: InboxEvent, delivered: Delivered) -> Incoming:
-    """The same event as a new row, behind those that were caught up."""
+def _again(row: InboxEvent, delivered: Delivered | None) -> Incoming:
+    """The same event as a new row, behind those that were caught up.
+
+    One of a subscription that is gone by now goes as it is.
+    """
     row.pk = None
     row._state.adding = True
     row.state = InboxState.PENDING
+    if delivered is None:
+        return Incoming(row)
     return Incoming(row, delivered.debounce, delivered.memory)
 
 
 def recent_changes(alias: str, since: datetime) -> list[Change]:
     """The changes that were caught up lately, by a listener before this one."""
     rows = InboxEvent.objects.filter(
-        connection=alias, origin="catch-up", received_at__gte=since, activity_id__isnull=False
+        connection=alias, origin="catch-up", activity_id__gt=_NO_ROW, received_at__gte=since
     )
     return list(rows.values_list("subscription", "key_json"))

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
+from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
 from directus_realtime.listener.matching import judge
@@ -153,6 +154,9 @@ class Inbox:
     async def _do(self, work: _Work) -> None:
         try:
             result = await self._database.run_surely(self._fenced, work.function)
+        except LeaseLost:
+            work.done.cancel()
+            raise
         except Exception as error:
             if not work.done.done():
                 work.done.set_exception(error)

@@ -1,9 +1,14 @@
-"""First loads: all items of a subscription, once, beside its live events."""
+"""First loads: all items of a subscription, once, beside its live events.
+
+Where there is a filter, what is in it is remembered; without a first load, only the keys
+are read for that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import monotonic
 
 from directus_realtime.client import DirectusClient
@@ -11,7 +16,9 @@ from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener import matching
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.incoming import Memory
 from directus_realtime.listener.wanted import Wanted, write_load
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -39,7 +46,7 @@ class Loader:
 
     def start(self, wanted: Wanted, subscription: ClientSubscription) -> None:
         """Begin a load that is wanted and not under way."""
-        if not wanted.snapshot_of:
+        if not wanted.snapshot_of and not wanted.matched_of:
             self._tasks.pop(wanted.uid, None)  # through, and written down
         elif wanted.uid not in self._tasks:
             self._tasks[wanted.uid] = asyncio.create_task(self._load(wanted, subscription))
@@ -68,6 +75,17 @@ class Loader:
                 return
 
     async def _load_once(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        memory = wanted.memory if wanted.matched_of else None
+        if memory is not None:
+            await self._inbox.run_in_order(partial(matching.begin, memory))
+        if wanted.snapshot_of:
+            await self._load_items(wanted, subscription)
+        elif memory is not None:
+            await self._load_keys(memory, subscription)
+        if memory is not None:
+            await self._inbox.run_in_order(partial(matching.complete, memory, wanted.matched_of))
+
+    async def _load_items(self, wanted: Wanted, subscription: ClientSubscription) -> None:
         done = total = 0
         reported = monotonic()
         async for page in self._client.load(subscription):
@@ -78,8 +96,15 @@ class Loader:
                 logger.info("The first load of %s: %d of %d items", wanted.name, done, total)
                 await self._database.run_surely(write_load, wanted.name, done, total)
         # Through only when nothing of it is in memory alone.
-        await self._inbox.drained_to(0)
-        await self._database.run_surely(
-            write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of
+        await self._inbox.run_in_order(
+            partial(write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of)
         )
         logger.info("The first load of %s is through: %d items", wanted.name, total)
+
+    async def _load_keys(self, memory: Memory, subscription: ClientSubscription) -> None:
+        """Learn which items are in the filter, without handing them over."""
+        with self._client.noting_changes(subscription) as changed:
+            async for keys in self._client.load_keys(subscription):
+                # What changed meanwhile has told by itself where it is.
+                still = [key for key in keys if key not in changed]
+                await self._inbox.run_in_order(partial(matching.remember_page, memory, still))

@@ -1,0 +1,348 @@
+"""Catch-up: the changes that the socket did not bring, read from Directus's activity log.
+
+After every gap, and on a slow beat, the log is read and held against the inbox; a change
+that has no event gets one. Ids of the log are not in the order of commits, so the last
+:data:`OVERLAP` seconds are read again each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+
+from django.utils import timezone
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.activity import ActivityRow, Span
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.subscription import ClientSubscription
+from directus_realtime.events import Event
+from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener import cursors
+from directus_realtime.listener.caught import make_events
+from directus_realtime.listener.cursors import Progress
+from directus_realtime.listener.followers import Follower
+from directus_realtime.listener.gaps import GapKeeper
+from directus_realtime.listener.holding import (
+    DOUBT,
+    Change,
+    Delivered,
+    Doubts,
+    let_go,
+    recent_changes,
+)
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.pairing import pair
+from directus_realtime.listener.wanted import Wanted
+from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Rows younger than this are read again: a transaction that began before them may still
+#: commit rows with lower ids.
+OVERLAP = timedelta(seconds=120)
+#: How old a row must be on the beat until its live event counts as lost: a busy Directus
+#: sends events many seconds late.
+SETTLE = timedelta(seconds=15)
+#: Live events of changes older than this do not come any more.
+_STRAGGLERS = timedelta(seconds=300)
+#: Seconds that a catch-up waits for subscriptions that are not confirmed yet.
+_PATIENCE = 30.0
+#: Seconds between two looks where nobody says that something is due.
+_IDLE = 1.0
+#: Events that may wait to be stored before more of the log is read.
+_WAITING_LIMIT = 2000
+
+
+class CatchUp:
+    """Follows the activity log of one connection.
+
+    Live events of a subscription that is not current are held (see :meth:`holds`) until the
+    log has been read, so that what was missed comes first.
+
+    Args:
+        alias: Of the connection.
+        client: To read with.
+        inbox: Takes the events.
+        gaps: Knows when the connection was down, and tells what became of it.
+        interval: Seconds of the beat.
+    """
+
+    def __init__(
+        self, alias: str, client: DirectusClient, inbox: Inbox, gaps: GapKeeper, interval: float
+    ) -> None:
+        self._alias = alias
+        self._client = client
+        self._inbox = inbox
+        self._gaps = gaps
+        self._interval = interval
+        self._followers: dict[str, Follower] = {}
+        self._seen: set[int] = set()
+        self._doubts = Doubts()
+        self._marks: deque[tuple[int, datetime]] = deque()
+        self._look = asyncio.Event()
+        self._next_beat = 0.0
+        self._connected_at = 0.0
+        self._has_stayed = False
+        self._is_first = True
+        self._losses = 0
+
+    # What the connection says
+
+    def follow(self, wanted: Wanted, subscription: ClientSubscription) -> None:
+        """Take a subscription up. One that was changed begins at the end of the log."""
+        is_changed = wanted.subscription_id in self._seen
+        self._seen.add(wanted.subscription_id)
+        position = None if is_changed else wanted.caught_up_to
+        self._followers[wanted.uid] = Follower(wanted, subscription, position)
+
+    def update(self, wanted: Wanted) -> None:
+        """Take note of what became of a subscription in the database."""
+        self._followers[wanted.uid].wanted = wanted
+
+    def unfollow(self, wanted: Wanted) -> None:
+        """Leave a subscription."""
+        self._followers.pop(wanted.uid, None)
+
+    def lost_connection(self) -> None:
+        """The socket is gone, or what it brings does not count."""
+        self._losses += 1
+        for follower in self._followers.values():
+            follower.is_current = False
+
+    def connected(self) -> None:
+        """The socket is back."""
+        self._connected_at = monotonic()
+        self.look()
+
+    def look(self) -> None:
+        """Say that something may be due."""
+        self._look.set()
+
+    def holds(self, wanted: Wanted, event: Event) -> bool:
+        """Whether a live event must wait for the log."""
+        follower = self._followers.get(wanted.uid)
+        if follower is None or not follower.is_current:
+            return True
+        if _change_of(event) in self._doubts:
+            self._has_stayed = True
+            self.look()
+            return True
+        return False
+
+    # The work
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        delays = full_jitter()
+        while True:
+            await self._wait()
+            if not self._is_due():
+                continue
+            try:
+                await self._pass()
+            except DirectusRealtimeError as error:
+                logger.warning("%s  the activity log is read again: %s", self._alias, error)
+                await asyncio.sleep(next(delays))
+            else:
+                delays = full_jitter()
+
+    async def _wait(self) -> None:
+        until_beat = self._next_beat - monotonic()
+        try:
+            async with asyncio.timeout(until_beat if until_beat > 0 else _IDLE):
+                await self._look.wait()
+        except TimeoutError:
+            pass
+        self._look.clear()
+
+    def _is_due(self) -> bool:
+        followers = list(self._followers.values())
+        if not self._client.is_connected or not followers:
+            return False
+        is_waiting = any(f.subscription.state is SubscriptionState.WAITING for f in followers)
+        if is_waiting and monotonic() - self._connected_at < _PATIENCE:
+            return False
+        subscribed = [follower for follower in followers if follower.is_subscribed]
+        is_behind = any(not follower.is_current for follower in subscribed)
+        return is_behind or self._has_stayed or monotonic() >= self._next_beat
+
+    async def _pass(self) -> None:
+        """Read what is new in the log, and let go what waits for it."""
+        followers = [f for f in self._followers.values() if f.is_subscribed]
+        gap, losses = self._gaps.take(), self._losses
+        looked_at, self._has_stayed = timezone.now(), False
+        try:
+            problem = await self._gaps.problem_of_the_log(self._client)
+            if not problem:
+                await self._recall_doubts()
+                gap = gap and await self._gaps.look_for_pruning(self._client, gap)
+                await self._read_log(followers, is_gap=gap is not None)
+        except BaseException:
+            self._gaps.give_back(gap)
+            raise
+        if losses != self._losses:  # lost again meanwhile; the next pass goes on from here
+            self._gaps.give_back(gap)
+            return
+        await self._release(followers, looked_at)
+        self._next_beat = monotonic() + self._interval
+        if gap is not None and followers:
+            collections = {follower.wanted.query.collection for follower in followers}
+            await self._gaps.announce(self._client, gap, problem, collections)
+
+    async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
+        """Settle every row of the log up to now."""
+        newest = await self._client.activity.newest()
+        server_time = self._client.server_time()
+        edge = newest.id if newest else 0
+        is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
+        self._begin(followers, edge)
+        after = min((f.position or 0 for f in followers), default=edge)
+        if after < edge:
+            collections = tuple(sorted({f.wanted.query.collection for f in followers}))
+            progress = Progress(self._alias) if is_gap or is_behind else None
+            await self._work(Span(collections, after, edge), followers, progress)
+        if newest is not None:
+            self._marks.append((newest.id, newest.timestamp))
+        await self._advance(followers, self._horizon(), looked_at=server_time)
+
+    def _begin(self, followers: list[Follower], edge: int) -> None:
+        """Put new subscriptions at the end of the log, and all of a log that began anew."""
+        for follower in followers:
+            if follower.position is None or follower.position > edge:
+                follower.position = edge
+
+    async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> None:
+        """Settle a part of the log; where it is a gap, with the progress told."""
+        if progress is not None:
+            progress.total = await self._client.activity.count(span)
+        async for page in self._client.activity.pages(span):
+            events = await self._settle_page(page, followers)
+            if progress is not None:
+                progress.add(len(page), events)
+                await self._page_done(page, followers, progress)
+        if progress is not None:
+            progress.report_end()
+
+    async def _page_done(
+        self, page: Sequence[ActivityRow], followers: list[Follower], progress: Progress
+    ) -> None:
+        """Write the place and the progress down, and do not run ahead of the inbox."""
+        horizon = self._client.server_time() - OVERLAP
+        old = [row for row in page if row.timestamp <= horizon]
+        place = (old[-1].id, old[-1].timestamp) if old else None
+        await self._advance(followers, place, progress=progress)
+        await self._inbox.drained_to(_WAITING_LIMIT)
+        progress.report()
+
+    async def _settle_page(self, page: Sequence[ActivityRow], followers: list[Follower]) -> int:
+        """Give each row of a page its events.
+
+        Returns:
+            How many events were made.
+        """
+        fresh = [row for row in page if any(f.is_open(row) for f in followers)]
+        if not fresh:
+            return 0
+        interests = [follower.interest() for follower in followers]
+        clock_ahead = self._client.server_time() - timezone.now()
+        missing = await self._inbox.run_in_order(
+            partial(pair, self._alias, fresh, interests, clock_ahead)
+        )
+        by_name: dict[str, list[ActivityRow]] = {}
+        for owed in missing:
+            by_name.setdefault(owed.subscription, []).append(owed.row)
+        made = 0
+        for follower in followers:
+            rows = by_name.get(follower.wanted.name, [])
+            made += await self._settle_rows(follower, fresh, rows)
+        return made
+
+    async def _settle_rows(
+        self, follower: Follower, page: Sequence[ActivityRow], missing: list[ActivityRow]
+    ) -> int:
+        missing = [row for row in missing if row.id not in follower.settled]
+        young = set() if not follower.is_current else self._young(missing)
+        ripe = [row for row in missing if row.id not in young]
+        events = []
+        if ripe:
+            events = await make_events(self._client, follower.subscription, ripe, "catch-up")
+        self._put(follower, events, {row.id: row for row in ripe})
+        follower.settle(row.id for row in page if row.id not in young)
+        return len(events)
+
+    def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
+        """The rows whose live event may be on its way."""
+        horizon = self._client.server_time() - SETTLE
+        return {row.id for row in rows if row.timestamp > horizon}
+
+    def _put(self, follower: Follower, events: list[Event], rows: dict[int, ActivityRow]) -> None:
+        stragglers = self._client.server_time() - _STRAGGLERS
+        for event in events:
+            self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
+            if rows[event.activity_id or 0].timestamp > stragglers:
+                self._doubts.add(_change_of(event))
+
+    def _horizon(self) -> tuple[int, datetime] | None:
+        """The newest row that was seen so long ago that none before it can appear now."""
+        limit = self._client.server_time() - OVERLAP
+        old = None
+        while self._marks and self._marks[0][1] <= limit:
+            old = self._marks.popleft()
+        if old is not None:
+            self._marks.appendleft(old)
+        return old
+
+    async def _advance(
+        self,
+        followers: list[Follower],
+        place: tuple[int, datetime] | None,
+        *,
+        looked_at: datetime | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Move on, and write it down behind the events of the rows before."""
+        if place is not None:
+            for follower in followers:
+                follower.advance(place[0])
+        positions = {f.wanted.subscription_id: f.position or 0 for f in followers}
+        await self._inbox.run_in_order(
+            partial(cursors.write, self._alias, positions, place, looked_at, progress)
+        )
+
+    async def _release(self, followers: list[Follower], looked_at: datetime) -> None:
+        """Let go what waits; from here on live events go their way at once."""
+        for follower in followers:
+            follower.is_current = follower.is_subscribed
+        delivered = {
+            f.wanted.name: Delivered(f.wanted.debounce, f.wanted.memory) for f in followers
+        }
+        behind = [f.wanted.name for f in self._followers.values() if not f.is_current]
+        stayed = await self._inbox.run_in_order(
+            partial(let_go, self._alias, delivered, behind, self._doubts.current(), looked_at)
+        )
+        if stayed:
+            self._has_stayed = True
+            self.look()
+
+    async def _recall_doubts(self) -> None:
+        """What a listener before this one caught up may still come in live."""
+        if not self._is_first:
+            return
+        since = timezone.now() - timedelta(seconds=DOUBT)
+        changes: list[Change] = await self._inbox.run_in_order(
+            partial(recent_changes, self._alias, since)
+        )
+        for change in changes:
+            self._doubts.add(change)
+        self._is_first = False
+
+
+def _change_of(event: Event) -> Change:
+    return event.subscription, InboxEvent.from_event(event).key_json

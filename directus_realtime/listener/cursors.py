@@ -1,0 +1,108 @@
+"""How far the activity log is worked through: written down, and told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from django.db import transaction
+
+from directus_realtime.listener.wanted import forget_disabled, write_caught_up
+from directus_realtime.models import ActivityCursor
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds between two lines about the progress.
+REPORT_INTERVAL = 5.0
+
+
+class Progress:
+    """Of one catch-up through a gap.
+
+    Args:
+        alias: Of the connection.
+
+    Attributes:
+        done: Rows that are through.
+        total: Rows to read.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self.total = 0
+        self.done = 0
+        self._events = 0
+        self._reported = monotonic()
+
+    def add(self, rows: int, events: int) -> None:
+        """So many rows are through, and so many events were made of them."""
+        self.done += rows
+        self._events += events
+
+    def report(self) -> None:
+        """Say how far it is, now and then."""
+        if monotonic() - self._reported >= REPORT_INTERVAL:
+            self._reported = monotonic()
+            logger.info(
+                "%s  catching up: %d of %d changes in the activity log",
+                self._alias,
+                self.done,
+                max(self.total, self.done),
+            )
+
+    def report_end(self) -> None:
+        """Say what came of it, where there was something to do."""
+        if self.done:
+            logger.info(
+                "%s  caught up: %d changes in the activity log, %d of them missed",
+                self._alias,
+                self.done,
+                self._events,
+            )
+
+
+def read(alias: str) -> ActivityCursor:
+    """How far the log of a connection was worked through; not saved where it never was."""
+    return ActivityCursor.objects.filter(alias=alias).first() or ActivityCursor(alias=alias)
+
+
+def write(
+    alias: str,
+    positions: Mapping[int, int],
+    place: tuple[int, datetime] | None,
+    looked_at: datetime | None,
+    progress: Progress | None,
+) -> None:
+    """Write down how far it is.
+
+    Args:
+        alias: Of the connection.
+        positions: The last settled row of each subscription, by primary key.
+        place: Id and time of the newest row that is settled for all, where one is.
+        looked_at: When everything was settled that was visible then, of the server's clock.
+        progress: Of a gap that is being caught up.
+    """
+    values: dict[str, Any] = {}
+    if place is not None:
+        values |= {"position": place[0], "position_at": place[1]}
+    if looked_at is not None:
+        values |= {"caught_up_at": looked_at, "rows_done": 0, "rows_total": 0}
+    if progress is not None:
+        values |= {"rows_done": progress.done, "rows_total": max(progress.total, progress.done)}
+    by_position: dict[int, list[int]] = {}
+    for subscription_id, position in positions.items():
+        by_position.setdefault(position, []).append(subscription_id)
+    with transaction.atomic():
+        for position, subscription_ids in by_position.items():
+            write_caught_up(subscription_ids, position)
+        forget_disabled(alias)
+        note(alias, **values)
+
+
+def note(alias: str, **values: Any) -> None:
+    """Write some columns of the cursor down."""
+    if values:
+        ActivityCursor.objects.update_or_create(alias=alias, defaults=values)

@@ -1,0 +1,53 @@
+"""A subscription on its way through the activity log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from directus_realtime.client.activity import ActivityRow
+from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.subscription import ClientSubscription
+from directus_realtime.listener.pairing import Interest
+from directus_realtime.listener.wanted import Wanted
+
+
+@dataclass
+class Follower:
+    """A subscription on its way through the log.
+
+    Attributes:
+        wanted: What it asks for.
+        subscription: As the client has it.
+        position: Rows up to this one are settled, or are none of its business.
+        settled: Rows behind the position that are settled, too.
+        is_current: Whether nothing is missing since it was last confirmed.
+    """
+
+    wanted: Wanted
+    subscription: ClientSubscription
+    position: int | None
+    settled: set[int] = field(default_factory=set)
+    is_current: bool = False
+
+    @property
+    def is_subscribed(self) -> bool:
+        return self.subscription.state is SubscriptionState.SUBSCRIBED
+
+    def interest(self) -> Interest:
+        """What it wants of the log."""
+        return Interest(self.wanted.name, self.wanted.query, self.position or 0)
+
+    def settle(self, rows: Iterable[int]) -> None:
+        """Rows need not be looked at again."""
+        self.settled.update(rows)
+
+    def advance(self, position: int) -> None:
+        """Every row up to this one is settled."""
+        if self.position is None or position > self.position:
+            self.position = position
+            self.settled = {row for row in self.settled if row > position}
+
+    def is_open(self, row: ActivityRow) -> bool:
+        """Whether a row was not looked at yet."""
+        return row.id > (self.position or 0) and row.id not in self.settled

@@ -1,0 +1,180 @@
+"""Gaps: spans of time in which the socket may have missed events, and what became of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from django.utils import timezone
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.listener import cursors
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.notices import Notices
+from directus_realtime.protocol.redaction import storable
+from directus_realtime.signals import directus_gap_detected
+
+logger = logging.getLogger("directus_realtime.listener")
+
+_NO_LOG = {
+    "none": "The token may not read directus_activity",
+    "partial": "The token may read only a part of directus_activity",
+}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A span of time in which events may have been missed.
+
+    Attributes:
+        since: When the server was last heard.
+        is_pruned: Whether the log no longer has all of it.
+    """
+
+    since: datetime
+    is_pruned: bool = False
+
+
+class GapKeeper:
+    """Knows the gap of one connection, and whether the activity log can close it.
+
+    Args:
+        alias: Of the connection.
+        inbox: To write in order with the events.
+        notices: Sends the signal.
+        last_alive: When a listener last had this connection; ``None`` for never.
+    """
+
+    def __init__(
+        self, alias: str, inbox: Inbox, notices: Notices, last_alive: datetime | None
+    ) -> None:
+        self._alias = alias
+        self._inbox = inbox
+        self._notices = notices
+        self._gap = Gap(last_alive) if last_alive else None
+        self._problem: str | None = None
+        self._said: set[str] = set()
+        self._silent: dict[str, str] = {}
+
+    def begin(self, since: datetime | None) -> None:
+        """The socket is gone, or what it brings does not count."""
+        if self._gap is None and since is not None:
+            self._gap = Gap(since)
+
+    def connected(self) -> None:
+        """The rights of the token may be others than before."""
+        self._problem = None
+        self._silent = {}
+
+    def take(self) -> Gap | None:
+        """The gap, which is about to be caught up."""
+        gap, self._gap = self._gap, None
+        return gap
+
+    def give_back(self, gap: Gap | None) -> None:
+        """The catch-up did not come through."""
+        if gap is not None:
+            self._gap = gap
+
+    # What the log can tell
+
+    async def problem_of_the_log(self, client: DirectusClient) -> str:
+        """Why the log cannot be used, as a sentence without a full stop; empty where it can."""
+        if self._problem is None:
+            access = await client.read_access("directus_activity")
+            self._problem = "" if access == "full" else _NO_LOG.get(access, _NO_LOG["none"])
+            await self._inbox.run_in_order(
+                partial(cursors.note, self._alias, problem=storable(self._problem))
+            )
+            if self._problem:
+                self._say_once(
+                    f"{self._problem}: what changes while the listener is away is not found "
+                    "again. Allow the token to read directus_activity."
+                )
+        return self._problem
+
+    async def silent_collections(
+        self, client: DirectusClient, collections: Iterable[str]
+    ) -> list[str]:
+        """The collections whose changes Directus does not log, as far as the token may see."""
+        for collection in sorted(set(collections) - set(self._silent)):
+            logged = await client.accountability(collection)
+            self._silent[collection] = logged
+            if logged == "none":
+                self._say_once(
+                    f"Directus does not log the changes of {collection} (its accountability is "
+                    "off): what changes while the listener is away is not found again."
+                )
+            elif logged == "unknown":
+                self._say_once(
+                    f"Whether Directus logs the changes of {collection} is not known: allow the "
+                    "token to read directus_collections."
+                )
+        return sorted(c for c in collections if self._silent[c] in {"none", "unknown"})
+
+    async def look_for_pruning(self, client: DirectusClient, gap: Gap) -> Gap:
+        """Say of a gap whether the log still reaches back to it.
+
+        Rows that were not seen yet and are gone can only be younger than the last look.
+        """
+        cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
+        if cursor.caught_up_at is None:
+            return replace(gap, is_pruned=True)
+        oldest = await client.activity.oldest()
+        if oldest is None:
+            return replace(gap, is_pruned=bool(cursor.position))
+        return replace(gap, is_pruned=oldest.timestamp > cursor.caught_up_at)
+
+    # What is told
+
+    async def announce(
+        self, client: DirectusClient, gap: Gap, problem: str, collections: Iterable[str]
+    ) -> None:
+        """Tell from when to when events may have been missed, and whether all were found."""
+        collections = sorted(collections)
+        if problem or gap.is_pruned:
+            missing = collections
+        else:
+            missing = await self.silent_collections(client, collections)
+        until = timezone.now()
+        self._log(gap, until, problem, missing)
+        await self._inbox.run_in_order(
+            partial(
+                cursors.note,
+                self._alias,
+                gap_since=gap.since,
+                gap_until=until,
+                gap_recovered=not missing,
+            )
+        )
+        self._notices.put(
+            directus_gap_detected,
+            self._alias,
+            connection=self._alias,
+            since=gap.since,
+            until=until,
+            recovered=not missing,
+            collections=missing,
+        )
+
+    def _log(self, gap: Gap, until: datetime, problem: str, missing: list[str]) -> None:
+        seconds = (until - gap.since).total_seconds()
+        if not missing:
+            logger.info("%s  nothing of the last %.1f s is missing", self._alias, seconds)
+            return
+        reason = problem or (
+            "The activity log does not reach back that far"
+            if gap.is_pruned
+            else f"Directus is not known to log {', '.join(missing)}"
+        )
+        logger.warning(
+            "%s  events of the last %.1f s may have been missed: %s.", self._alias, seconds, reason
+        )
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            logger.warning("%s  %s", self._alias, sentence)
