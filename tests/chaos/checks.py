@@ -78,7 +78,9 @@ class Run:
         logged = self.logged[row]
         if status is None:
             owed = Counter(each.action for each in logged if each.action == "delete")
-            return owed + Counter(each.action for each in _after_last_delete(logged))
+            # An update of an item that is just being deleted is logged behind the delete.
+            is_there = row in self.evidence.rows
+            return owed + Counter(e.action for e in _after_last_delete(logged) if is_there)
         if row not in self.evidence.rows:
             return Counter()
         stayed: Counter[str] = Counter()

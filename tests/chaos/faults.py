@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from django.db import connections
+
 from directus_realtime.models import InboxEvent
 from tests.chaos.app.models import Effect
 from tests.chaos.databases import full_disk, terminate_connections
 from tests.chaos.world import World
+from tests.helpers.site import ALIAS
 from tests.helpers.waiting import wait_for
 
 #: Waits for some seconds in the middle of a fault.
@@ -91,6 +94,7 @@ def restart_redis(world: World, chance: random.Random, wait: Wait) -> None:
 def end_connections_of_site(world: World, chance: random.Random, wait: Wait) -> None:
     for _ in range(chance.randint(1, 3)):
         terminate_connections(world.site_database_url)
+        connections[ALIAS].close()  # ours went with them
         wait(chance.uniform(0.1, 1))
 
 
@@ -151,11 +155,13 @@ class Fault:
         name: Of the fault.
         seed: Of its times.
         kills_listener: Whether the listener is killed in the middle of it.
+        when_calm: Whether the listener first gets over the fault before.
     """
 
     name: str
     seed: int
     kills_listener: bool
+    when_calm: bool
 
     def __str__(self) -> str:
         return self.name + (", and SIGKILL of the listener" if self.kills_listener else "")
@@ -182,6 +188,11 @@ def plan(seed: int, count: int, database: str) -> list[Fault]:
         kinds = [name for name, (_, where) in FAULTS.items() if database in where.split()]
         names += chance.sample(kinds, len(kinds))
     return [
-        Fault(name, chance.getrandbits(32), name not in _ALONE and chance.random() < 0.25)
+        Fault(
+            name,
+            seed=chance.getrandbits(32),
+            kills_listener=name not in _ALONE and chance.random() < 0.25,
+            when_calm=chance.random() < 0.6,
+        )
         for name in names[:count]
     ]

@@ -30,6 +30,7 @@ class Listeners:
         self._folder = folder
         self._env = {**os.environ, **env, "PYTHONUNBUFFERED": "1"}
         self._running: list[subprocess.Popen[bytes]] = []
+        self._logs: dict[int, Path] = {}
         self._count = count
         self._started = 0
 
@@ -56,6 +57,7 @@ class Listeners:
             with (self._folder / "listeners.txt").open("a") as names:
                 names.write(f"{log.name} pid {process.pid}\n")
             self._running.append(process)
+            self._logs[process.pid] = log
 
     @contextlib.contextmanager
     def one_more(self) -> Iterator[int]:
@@ -94,12 +96,18 @@ class Listeners:
             process.send_signal(signal.SIGCONT)
             process.terminate()
         try:
-            if status := process.wait(STOP_TIMEOUT):
+            status = process.wait(STOP_TIMEOUT)
+            if status not in (0, self._status_of_unready(pid)):
                 self.troubles.append(f"listener {pid} ended with status {status} on SIGTERM")
         except subprocess.TimeoutExpired:
             self.troubles.append(f"listener {pid} did not end within {STOP_TIMEOUT} s of SIGTERM")
             process.kill()
             process.wait(STOP_TIMEOUT)
+
+    def _status_of_unready(self, pid: int) -> int:
+        """The exit status on SIGTERM of a process that is still starting; else 0."""
+        has_spoken = self._logs[pid].stat().st_size > 0
+        return 0 if has_spoken else -signal.SIGTERM
 
     def pause(self, pid: int) -> None:
         """Freeze a process, as a paused machine does."""

@@ -17,6 +17,8 @@ SETTLE_TIMEOUT = 240.0
 SECONDS_PER_CHANGE = 0.12
 #: Seconds on top of that for each fault.
 SECONDS_PER_FAULT = 25.0
+#: Seconds for a listener to get over a fault.
+CALM_TIMEOUT = 30.0
 
 
 class ChaosRun:
@@ -76,8 +78,11 @@ class ChaosRun:
             + SECONDS_PER_FAULT * len(self._plan)
         )
         for number, fault in enumerate(self._plan, 1):
-            writers.allow(step * (number + 1))
+            if fault.when_calm and not world.wait_until_live(CALM_TIMEOUT):
+                self._say(f"the listener is not live again within {CALM_TIMEOUT:g} s")
+            writers.allow(step * number)
             self._wait_for_changes(world, writers, step * number, until)
+            writers.allow(step * (number + 1))
             self._say(f"{writers.ledger.changes:6} changes  fault {number:2}: {fault}")
             fault.happen(world)
         writers.allow(self._changes)

@@ -7,10 +7,10 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from directus_realtime.listener.catchup import SETTLE
 from django.db import connections
 from django.utils import timezone
 
+from directus_realtime.listener.catchup import SETTLE
 from directus_realtime.models import (
     ActivityCursor,
     InboxState,
@@ -113,6 +113,19 @@ class World:
         """Whether the server has confirmed every subscription."""
         states = {row.state for row in self.site.subscriptions.all()}
         return states == {SubscriptionState.SUBSCRIBED}
+
+    def wait_until_live(self, timeout: float) -> bool:
+        """Wait until live events go their way, or for so many seconds."""
+        since, until = timezone.now(), time.monotonic() + timeout
+        while time.monotonic() < until:
+            self.watch()
+            status = self.site.statuses.first()
+            is_connected = status and status.state == "connected" and status.heartbeat_at > since
+            is_held = self.site.inbox.filter(state=InboxState.WAITING).exists()
+            if is_connected and self.is_subscribed() and not is_held:
+                return True
+            time.sleep(0.1)
+        return False
 
     def active_listener(self) -> int:
         """The process id of the active listener; of any, while there is none."""
