@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from django.db import connections
 from django.utils import timezone
@@ -42,15 +44,23 @@ class World:
         folder: For logs and databases.
         database: ``sqlite`` or ``postgres``, for the site.
         listeners: How many run at the same time.
+        env: More environment of the listeners.
     """
 
-    def __init__(self, folder: Path, database: str, listeners: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        listeners: int = 1,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.database = database
         self.disk_full = folder / "disk-is-full"
         self.troubles: list[str] = []
         self.site_database_url = f"sqlite:///{folder}/site.sqlite3"
         self._listener_count = listeners
+        self._env = dict(env)
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> World:
@@ -100,6 +110,7 @@ class World:
             "CHAOS_FOLDER": str(self.folder),
             "CHAOS_DISK_FULL": str(self.disk_full),
             "PYTHONDEVMODE": "",
+            **self._env,
         }
 
     # The listener
