@@ -23,6 +23,7 @@ class Proxy:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
+        self._is_refusing = False
         self._streams: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -49,6 +50,15 @@ class Proxy:
         if close:
             self._call(self._abort_all)
         self._call(self._open.set)
+
+    def refuse(self) -> None:
+        """Reset all connections, and new ones as soon as they come."""
+        self._is_refusing = True
+        self._call(self._abort_all)
+
+    def accept(self) -> None:
+        """Take connections again."""
+        self._is_refusing = False
 
     def close(self) -> None:
         """End it."""
@@ -81,6 +91,9 @@ class Proxy:
             stream.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_refusing:
+            writer.transport.abort()
+            return
         streams = {writer}
         self._streams.add(writer)
         try:
