@@ -128,7 +128,8 @@ class CatchUp:
     def holds(self, wanted: Wanted, event: Event) -> bool:
         """Whether a live event must wait for the log."""
         follower = self._followers.get(wanted.uid)
-        if follower is None or not follower.is_current:
+        # A new subscription has missed nothing.
+        if follower is None or (not follower.is_current and follower.position is not None):
             return True
         if _change_of(event) in self._doubts:
             self._has_stayed = True

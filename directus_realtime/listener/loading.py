@@ -29,6 +29,10 @@ REPORT_INTERVAL = 5.0
 _WAITING_LIMIT = 2000
 
 
+#: Uid, and the names of the first load and of the filter that are wanted.
+_Load = tuple[str, str, str]
+
+
 class Loader:
     """Runs the first loads of a connection, each until it is through.
 
@@ -42,19 +46,23 @@ class Loader:
         self._client = client
         self._database = database
         self._inbox = inbox
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[_Load, asyncio.Task[None]] = {}
 
     def start(self, wanted: Wanted, subscription: ClientSubscription) -> None:
         """Begin a load that is wanted and not under way."""
-        if not wanted.snapshot_of and not wanted.matched_of:
-            self._tasks.pop(wanted.uid, None)  # through, and written down
-        elif wanted.uid not in self._tasks:
-            self._tasks[wanted.uid] = asyncio.create_task(self._load(wanted, subscription))
+        load = wanted.uid, wanted.snapshot_of, wanted.matched_of
+        self._forget(wanted.uid, but=load)
+        if (wanted.snapshot_of or wanted.matched_of) and load not in self._tasks:
+            self._tasks[load] = asyncio.create_task(self._load(wanted, subscription))
 
     def stop(self, uid: str) -> None:
         """End the load of a subscription that is no longer wanted."""
-        if task := self._tasks.pop(uid, None):
-            task.cancel()
+        self._forget(uid)
+
+    def _forget(self, uid: str, but: _Load | None = None) -> None:
+        """End what else there is of a subscription: it is through, and written down, or old."""
+        for load in [each for each in self._tasks if each[0] == uid and each != but]:
+            self._tasks.pop(load).cancel()
 
     async def aclose(self) -> None:
         """End all loads; those that are not through begin anew at the next start."""
