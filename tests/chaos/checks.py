@@ -5,7 +5,9 @@ product, only what Directus did and what the receivers were given.
 
 What is owed for a row of the activity log is one event of each subscription to its
 collection. Where the item was gone, or was out of the filter, when it was read, a create or
-an update makes none; the row that tells of that end makes one.
+an update makes none; the row that tells of that end makes one. A delete of an item that was
+there again when it was read makes none, either. An item that left its filter makes an
+update, whichever row told of it.
 """
 
 from __future__ import annotations
@@ -72,15 +74,17 @@ class Run:
     def owed(self, row: tuple[str, str], status: str | None) -> Counter[str]:
         """The events that no reader can have missed, by action.
 
-        Without a filter: every delete, and what came after the last one. With one: what came
-        since the item entered the filter for good.
+        Without a filter: what came after the last delete, or of an item that is gone, the
+        deletes after it was there for the last time. With a filter: what came since the item
+        entered it for good.
         """
         logged = self.logged[row]
         if status is None:
-            owed = Counter(each.action for each in logged if each.action == "delete")
+            if row in self.evidence.rows:
+                return Counter(each.action for each in _after_last(logged, "delete"))
             # An update of an item that is just being deleted is logged behind the delete.
-            is_there = row in self.evidence.rows
-            return owed + Counter(e.action for e in _after_last_delete(logged) if is_there)
+            ended = _after_last(logged, "create")
+            return Counter(each.action for each in ended if each.action == "delete")
         if row not in self.evidence.rows:
             return Counter()
         stayed: Counter[str] = Counter()
@@ -101,8 +105,8 @@ class Run:
         return f"{item[0]} {item[1]}: log [{happened}] effects [{got}]"
 
 
-def _after_last_delete(logged: list[Logged]) -> Iterable[Logged]:
-    last = max((n for n, row in enumerate(logged) if row.action == "delete"), default=-1)
+def _after_last(logged: list[Logged], action: str) -> Iterable[Logged]:
+    last = max((n for n, row in enumerate(logged) if row.action == action), default=-1)
     return logged[last + 1 :]
 
 
@@ -146,8 +150,10 @@ def check_duplicates(run: Run) -> Result:
     for event_id, count in Counter(effect.event_id for effect in effects).items():
         result.problems += [f"event {event_id} had {count} effects"] * (count - 1)
     for item, row, _ in run.items():
-        logged = Counter(each.action for each in run.logged[row])
-        ids = {(e.action, e.event_id) for e in run.effects[item]}
+        has_left = any(effect.left_filter for effect in run.effects[item])
+        kinds = dict.fromkeys(("create", "update"), "create or update") if has_left else {}
+        logged = Counter(kinds.get(each.action, each.action) for each in run.logged[row])
+        ids = {(kinds.get(e.action, e.action), e.event_id) for e in run.effects[item]}
         for action, count in (Counter(action for action, _ in ids) - logged).items():
             result.problems += [f"{count} × {action} too many of {run.describe(item, row)}"] * count
     counted = Counter((effect.subscription, effect.key) for effect in effects)
