@@ -173,7 +173,7 @@ def check_order(run: Run) -> Result:
         # Deletes of what was not there have a row in the log, and no end of a life.
         idle = _count(run.logged[row], "delete") - _count(run.versions[row], "delete")
         newest, deletes = 0, 0
-        for effect in run.effects[item]:
+        for effect in _first_runs(run.effects[item]):
             pairs += 1
             if effect.action == "delete":
                 deletes += 1
@@ -186,6 +186,14 @@ def check_order(run: Run) -> Result:
                 newest = max(newest, effect.version)
     result.looked_at = f"{pairs} effects"
     return result
+
+
+def _first_runs(effects: Iterable[Effect]) -> list[Effect]:
+    """Without the second effects of an event, which another check counts."""
+    firsts: dict[str, Effect] = {}
+    for effect in effects:
+        firsts.setdefault(effect.event_id, effect)
+    return list(firsts.values())
 
 
 def _lives(versions: list[Version]) -> dict[int, int]:
