@@ -37,6 +37,7 @@ class ConnectionSettings:
         pong_timeout: Seconds of silence after a ping until the connection counts as dead.
         max_message_size: Bytes; a larger message is left out and reported.
         retry_attempts: How often a failing receiver is tried before the event is dead.
+        retry_base: Seconds; doubled with each try, it is the longest delay before the next.
         retry_ceiling: Seconds; no delay between two tries is longer.
     """
 
@@ -52,6 +53,7 @@ class ConnectionSettings:
     pong_timeout: float = ClientOptions.pong_timeout
     max_message_size: int = ClientOptions.max_message_size
     retry_attempts: int = 8
+    retry_base: float = 1.0
     retry_ceiling: float = 300.0
 
     def client_options(self) -> ClientOptions:
@@ -105,6 +107,7 @@ _NUMBERS = (
     "PONG_TIMEOUT",
     "MAX_MESSAGE_SIZE",
     "RETRY_ATTEMPTS",
+    "RETRY_BASE",
     "RETRY_CEILING",
 )
 

@@ -43,10 +43,7 @@ class Listener:
         self._sender = GroupSender()
         self._notices_database = DatabaseThread("notices")
         self._notices = Notices(self._notices_database)
-        policies = {
-            settings.alias: RetryPolicy(settings.retry_attempts, settings.retry_ceiling)
-            for settings in self._settings
-        }
+        policies = {settings.alias: RetryPolicy.of(settings) for settings in self._settings}
         self._delivery = Delivery(self._delivery_database, policies, self._sender)
         self._inbox = Inbox(self._inbox_database, self._delivery.wake)
         self._status: StatusWriter | None = None

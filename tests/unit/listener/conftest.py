@@ -165,7 +165,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
         attempts: int = 8, ceiling: float = 0.0, aliases: tuple[str, ...] = ("default",)
     ) -> AsyncIterator[Delivery]:
         database = DatabaseThread("test-delivery")
-        policies = {alias: RetryPolicy(attempts, ceiling) for alias in aliases}
+        policies = {alias: RetryPolicy(attempts, ceiling, base=ceiling) for alias in aliases}
         delivery = Delivery(database, policies, GroupSender())
         stopping = asyncio.Event()
         task = asyncio.create_task(delivery.run(stopping))

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from directus_realtime.admin import retry_now
 from directus_realtime.events import Event
 from directus_realtime.listener import delivery as delivery_module
+from directus_realtime.listener import slices
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_item_created, directus_item_updated
 from tests.helpers.waiting import POLL_INTERVAL, await_for
@@ -427,7 +428,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "SLICE", 0.0)
+    monkeypatch.setattr(slices, "SLICE", 0.0)
     entered, go_on = threading.Event(), threading.Event()
 
     def receiver(event: Event, **kwargs: Any) -> None:
