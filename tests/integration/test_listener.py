@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener import status
 from directus_realtime.listener.listener import Listener
 from directus_realtime.models import ConnectionStatus, DirectusSubscription, InboxEvent
 from directus_realtime.settings import ConnectionSettings
@@ -279,3 +283,33 @@ async def test_a_listener_can_be_stopped_while_the_server_is_away(
     async with listening(connection(fake.url)):
         await await_for(lambda: received.states == ["reconnecting"])
     assert received.states == ["reconnecting", "disconnected"]
+
+
+async def test_a_receiver_that_hangs_stops_neither_the_heartbeat_nor_the_inbox(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "HEARTBEAT_INTERVAL", 0.05)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang(sender: str, event: Event, **kwargs: Any) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    def beats_after(at: datetime) -> Callable[[], bool]:
+        return lambda: ConnectionStatus.objects.filter(heartbeat_at__gt=at).exists()
+
+    directus_event.connect(hang)
+    await subscribe()
+    try:
+        async with listening(connection(fake.url)):
+            await until_subscribed(fake)
+            await create(fake, "a")
+            await await_for(entered.is_set)
+            try:
+                await until(beats_after(timezone.now()))
+                await create(fake, "b")
+                await until(lambda: InboxEvent.objects.count() == 2)
+            finally:
+                go_on.set()
+    finally:
+        directus_event.disconnect(hang)

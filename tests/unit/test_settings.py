@@ -38,6 +38,7 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "PONG_TIMEOUT": 3.0,
         "MAX_MESSAGE_SIZE": 4,
         "RETRY_ATTEMPTS": 5,
+        "RETRY_BASE": 0.5,
         "RETRY_CEILING": 6.0,
     }
     assert set(values) == set(KEYS)
