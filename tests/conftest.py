@@ -7,6 +7,7 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def site(make_site: Callable[..., Site], directus_env: dict[str, str]) -> Site:
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL database of its own."""
+    with own_postgres() as url:
+        yield url
+
+
+@contextmanager
+def own_postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database that is there for a while."""
     name = f"directus_realtime_{uuid.uuid4().hex[:12]}"
     try:
         server = psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=3)

@@ -88,5 +88,6 @@ _connection = {
     "PING_INTERVAL": env.float("DIRECTUS_PING_INTERVAL", default=15.0),
     "PONG_TIMEOUT": env.float("DIRECTUS_PONG_TIMEOUT", default=10.0),
     "RETRY_CEILING": 1.0,
+    "CATCH_UP_INTERVAL": env.float("DIRECTUS_CATCH_UP_INTERVAL", default=30.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}

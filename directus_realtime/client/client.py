@@ -221,8 +221,11 @@ class DirectusClient(SystemCollections):
         Args:
             collection: Such as ``articles`` or ``directus_users``.
             events: Any of ``create``, ``update``, ``delete``.
-            filter: A Directus filter, or a Django ``Q``. Directus sends deletes whatever
-                the filter says.
+            filter: A Directus filter, or a Django ``Q``. Where creates and updates are asked
+                for, an item that was seen in the filter and leaves it comes as an update with
+                ``left_filter``. Directus sends deletes whatever the filter says; after
+                ``snapshot``, those of items that were not in it are left out until the
+                connection is lost.
             fields: Field names with dots for relations; the primary key comes with them.
             sort: Orders the rows inside one message.
             deep: Directus's ``deep``: queries of relations.

@@ -690,7 +690,7 @@ async def test_the_rate_limit_is_waited_out(make_client: MakeClient, fake: FakeD
     )
     fake.rate_limit(None)
     assert len(fake.subscriptions) == 12
-    assert len({uid for _, _, uid in fake.subscriptions}) == 9
+    assert len({uid for _, _, uid in fake.subscriptions}) == 12
     await create(fake, "a")
     assert await titles(subscriptions[0], 1) == ["a"]
 

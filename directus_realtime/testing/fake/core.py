@@ -96,7 +96,7 @@ class FakeDirectus:
         for user in self._accounts.users:
             self._store.add_system_row(USERS, user.as_item())
         self._reader = Reader(self._store, query_limit_max)
-        self._subscriptions = Subscriptions(self._reader, self.faults.loses_subscribe_reply)
+        self._subscriptions = Subscriptions(self._reader, self.faults)
         options = GatewayOptions(auth_mode, auth_timeout, heartbeat_period)
         self._gateway = Gateway(
             self._accounts, self._reader, self._subscriptions, self.faults, options, self._notice
@@ -291,6 +291,20 @@ class FakeDirectus:
     def drop_next_subscribe_reply(self, count: int = 1) -> None:
         """Make the next subscriptions without telling the client."""
         self.faults.lost_subscribe_replies += count
+
+    def hold_changes(self) -> None:
+        """Hold back the messages of creates and updates, with the rows of now; deletes pass.
+
+        On a busy Directus a delete overtakes them too: it needs no read of the database.
+        """
+        if self.faults.held_changes is None:
+            self.faults.held_changes = []
+
+    def release_changes(self) -> None:
+        """End :meth:`hold_changes`, and send what was held back, in order."""
+        held, self.faults.held_changes = self.faults.held_changes or [], None
+        for send in held:
+            send()
 
     def reject_upgrades(self, status: int | None = 503) -> None:
         """Answer the opening of a WebSocket with this HTTP status; None ends it."""
