@@ -228,6 +228,19 @@ async def test_fields_deep_alias_and_search(
     assert event.data == {"id": made, "called": "needle!", "products": [{"name": "b"}]}
 
 
+async def test_sort_orders_the_items_of_a_message(
+    server: Server, catalogue: DirectusAdmin, make_client: MakeClient
+) -> None:
+    """A batch comes in the order that the subscription asks for."""
+    events: list[Event] = []
+    client = await make_client(server)
+    made = catalogue.create_items("products", [{"price": price} for price in (2, 3, 1)])
+    await client.subscribe("products", events=["update"], sort=["-price"], on_event=events.append)
+    catalogue.update_items("products", [each["id"] for each in made], {"name": "sorted"})
+    await arrived(events, 3)
+    assert [event.data["price"] for event in events if event.data] == [3, 2, 1]
+
+
 @pytest.mark.parametrize("fields", [["*", "maker.*"], ["*.*"]], ids=",".join)
 async def test_fields_with_stars(
     fields: list[str], server: Server, catalogue: DirectusAdmin, make_client: MakeClient
@@ -286,6 +299,29 @@ async def test_a_helper_for_each_action(
         ("update", made),
         ("delete", made),
     ]
+
+
+async def test_t18_sorting_by_hand_tells_of_the_moved_item_alone(
+    server: Server, catalogue: DirectusAdmin, make_client: MakeClient
+) -> None:
+    """T18: the others are shifted without a word, and the log has nothing of it."""
+    catalogue.create_collection("ranked", {"rank": "integer"})
+    catalogue.request("PATCH", "/collections/ranked", {"meta": {"sort_field": "rank"}})
+    items = catalogue.create_items("ranked", [{"rank": rank} for rank in (1, 2, 3)])
+    first, _, last = (each["id"] for each in items)
+    events: list[Event] = []
+    client = await make_client(server)
+    await client.subscribe("ranked", on_event=events.append)
+    catalogue.request("POST", "/utils/sort/ranked", {"item": last, "to": first})
+    mark = catalogue.create_item("ranked", {})["id"]
+    await await_for(lambda: ("create", mark) in told(events))
+    assert told(events) == [("update", last), ("create", mark)]
+    ranks = await client.read_items("ranked", fields=["rank"], filter=Q(id=first))
+    assert ranks == [{"rank": 2}]
+    logged = await client.read_items(
+        "directus_activity", filter=Q(collection="ranked", action="update"), fields=["id"]
+    )
+    assert logged == []
 
 
 # Reads
