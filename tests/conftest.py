@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
 from tests.helpers.site import Site
@@ -20,6 +21,13 @@ from tests.helpers.waiting import wait_for
 
 ARTICLE_FIELDS = {"title": "string", "body": "text", "status": "string"}
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+
+
+@pytest.fixture(autouse=True)
+def _same_language() -> Iterator[None]:
+    """A request in French leaves its language behind for the tests after it."""
+    yield
+    translation.deactivate()
 
 
 def missing(what: str) -> None:
