@@ -144,6 +144,8 @@ class Delivery:
             Whether the inbox must be read again: older events than those that wait here
             may have become due.
         """
+        # Before a receiver is called: what it does outside the database stays done.
+        await self._database.run_surely(self._fence)
         held = self._take_held(waiting)
         tried = self._take_slice(waiting)
         if any(not call.is_async for job in tried for call in job.calls):

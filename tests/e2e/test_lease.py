@@ -168,6 +168,24 @@ def test_a_listener_that_was_paused_stores_and_delivers_nothing_more(
     wait_for(lambda: keys(site)[-1:] == made)
 
 
+def test_a_listener_that_was_paused_delivers_nothing_of_what_the_other_one_stored(
+    site: Site, fake: ThreadedFakeDirectus
+) -> None:
+    paused = site.listen()
+    standby = stand_by(site, paused, SAMPLE_SLEEP="0.5")
+    pause(paused, site)
+    wait_until_active(standby, 2)
+    made = create(fake, 20)
+    wait_for_stored(site, 20)
+    # Most of them are pending, for whoever looks; and the other one is busy for seconds.
+    wait_for(lambda: site.inbox.filter(state="pending").count() >= 15)
+    paused.send_signal(signal.SIGCONT)
+    paused.wait_for_line(f"standing by; {socket.gethostname()}:{standby.pid} is active")
+    site.wait_for_received(20)
+    wait_for(lambda: not site.inbox.exclude(state="done").exists())
+    assert keys(site) == made
+
+
 def test_a_rolling_deploy_delivers_each_event_once(site: Site, fake: ThreadedFakeDirectus) -> None:
     old = site.listen()
     made = create(fake, 5)
