@@ -4,7 +4,8 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-sdk bench-takeover
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 a
 test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
 	@.venv/bin/python -m tests.fuzz.long --frames 1000000 --conversations 20000
 
+test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres")
+	@.venv/bin/python -m tests.chaos $(ARGS)
+
 lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -40,6 +44,12 @@ bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal, on a real 
 
 bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
 	@.venv/bin/python -m tests.benchmarks.sdk_peer
+
+bench-cursor: $(TEST_STAMP)  ## Count changes that a naive cursor misses, and ours
+	@.venv/bin/python -m tests.benchmarks.cursor
+
+bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
+	@.venv/bin/python -m tests.benchmarks.catchup $(ARGS)
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)

@@ -34,8 +34,11 @@ from directus_realtime.listener.holding import (
     Change,
     Delivered,
     Doubts,
+    Held,
+    held_events,
     let_go,
     recent_changes,
+    replace_held,
 )
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.pairing import pair
@@ -224,7 +227,7 @@ class CatchUp:
         if progress is not None:
             progress.total = await self._client.activity.count(span)
         async for page in self._client.activity.pages(span):
-            events = await self._settle_page(page, followers)
+            events = await self._settle_page(page, followers, span.after)
             if progress is not None:
                 progress.add(len(page), events)
                 await self._page_done(page, followers, progress)
@@ -242,8 +245,15 @@ class CatchUp:
         await self._inbox.drained_to(_WAITING_LIMIT)
         progress.report()
 
-    async def _settle_page(self, page: Sequence[ActivityRow], followers: list[Follower]) -> int:
-        """Give each row of a page its events.
+    async def _settle_page(
+        self, page: Sequence[ActivityRow], followers: list[Follower], after: int
+    ) -> int:
+        """Give each row of a page its events, be they made or held.
+
+        Args:
+            page: Rows of the log.
+            followers: Who may want them.
+            after: Row before those of this catch-up.
 
         Returns:
             How many events were made.
@@ -259,24 +269,58 @@ class CatchUp:
         by_name: dict[str, list[ActivityRow]] = {}
         for owed in missing:
             by_name.setdefault(owed.subscription, []).append(owed.row)
+        names = {follower.wanted.name for follower in followers}
+        held = await self._inbox.run_in_order(
+            partial(held_events, self._alias, names, [row.id for row in fresh], after)
+        )
         made = 0
         for follower in followers:
-            rows = by_name.get(follower.wanted.name, [])
-            made += await self._settle_rows(follower, fresh, rows)
+            name = follower.wanted.name
+            mine = [each for each in held if each.row.subscription == name]
+            made += await self._settle_rows(follower, fresh, by_name.get(name, []), mine)
         return made
 
     async def _settle_rows(
-        self, follower: Follower, page: Sequence[ActivityRow], missing: list[ActivityRow]
+        self,
+        follower: Follower,
+        page: Sequence[ActivityRow],
+        missing: list[ActivityRow],
+        held: list[Held],
     ) -> int:
         missing = [row for row in missing if row.id not in follower.settled]
         young = set() if not follower.is_current else self._young(missing)
         ripe = [row for row in missing if row.id not in young]
+        if held:
+            ripe = await self._settle_held(follower, page, ripe, held)
         events = []
         if ripe:
             events = await make_events(self._client, follower.subscription, ripe, "catch-up")
         self._put(follower, events, {row.id: row for row in ripe})
         follower.settle(row.id for row in page if row.id not in young)
         return len(events)
+
+    async def _settle_held(
+        self,
+        follower: Follower,
+        page: Sequence[ActivityRow],
+        ripe: list[ActivityRow],
+        held: list[Held],
+    ) -> list[ActivityRow]:
+        """Let go what waits, before what comes later in the log is made.
+
+        An event whose item is caught up too carries an older state than what is read now,
+        or tells of one that is gone: its row makes a new event, in its place.
+
+        Returns:
+            The rows to make events of.
+        """
+        items = {row.item for row in ripe}
+        stale = [h.row for h in held if h.is_stale or _item_of(h.row) in items]
+        going = [h.row for h in held if h.row not in stale]
+        delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
+        await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
+        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
+        return [row for row in page if row.id in ids]
 
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""
@@ -343,6 +387,11 @@ class CatchUp:
         for change in changes:
             self._doubts.add(change)
         self._is_first = False
+
+
+def _item_of(row: InboxEvent) -> str:
+    """The key of an event, as the log has it."""
+    return str(row.to_event().key)
 
 
 def _change_of(event: Event) -> Change:

@@ -45,7 +45,9 @@ async def make_events(
     """The events of some rows, for one subscription.
 
     A create or an update carries the item as it is now. Where the item is gone by now,
-    there is no event of it: the row of its delete makes one. Where it is not in the filter
+    there is no event of it: the row of its delete makes one. A delete of an item that is
+    there again makes none, unless the row of its return comes after it here: otherwise that
+    return may be delivered already. Where it is not in the filter
     of the subscription, the event is an update with ``left_filter``; whoever stores it knows
     whether the item was in the filter before.
 
@@ -62,10 +64,13 @@ async def make_events(
     """
     primary_key = subscription.feed.primary_key or PrimaryKey()
     written = [(row, primary_key.cast(row.item)) for row in rows]
-    keys = list(dict.fromkeys(key for row, key in written if row.action != "delete"))
+    # Whoever wants deletes alone may have no right to read the items.
+    may_return = set(subscription.query.events) != {"delete"}
+    keys = list(dict.fromkeys(k for row, k in written if row.action != "delete" or may_return))
     reading = await _read(client, subscription, keys) if keys else _Reading()
     deleted = {key for row, key in written if row.action == "delete"}
-    maker = _Maker(client.name, subscription, origin, primary_key, reading, deleted)
+    last_seen = {key: row.id for row, key in written if row.action != "delete"}
+    maker = _Maker(client.name, subscription, origin, primary_key, reading, deleted, last_seen)
     made = [maker.event(row, key) for row, key in written]
     return [event for event in made if event is not None]
 
@@ -96,10 +101,12 @@ class _Maker:
     primary_key: PrimaryKey
     reading: _Reading
     deleted: set[Key]
+    last_seen: dict[Key, int]
 
     def event(self, row: ActivityRow, key: Key) -> Event | None:
         if row.action == "delete":
-            return self._event(row, key, "delete", None)
+            is_back = key in self.reading.current and self.last_seen.get(key, 0) < row.id
+            return None if is_back else self._event(row, key, "delete", None)
         if row.action is not None and key in self.reading.current:
             return self._event(row, key, row.action, self.reading.current[key])
         if self._has_filter and "update" in self.subscription.query.events:

@@ -58,6 +58,62 @@ class Delivered:
     memory: Memory | None
 
 
+@dataclass(frozen=True)
+class Held:
+    """An event that waits, and that belongs to a row of the log.
+
+    Attributes:
+        row: Of the inbox.
+        is_stale: Whether its item was caught up after it came in: what it carries is older
+            than what was handed on.
+    """
+
+    row: InboxEvent
+    is_stale: bool
+
+
+def held_events(
+    alias: str, subscriptions: Collection[str], rows: Collection[int], after: int
+) -> list[Held]:
+    """The events that wait, of some rows of the log; in the order of the log.
+
+    Args:
+        alias: Of the connection.
+        subscriptions: Names.
+        rows: Ids of the log.
+        after: What was caught up from here on may have overtaken them.
+    """
+    mine = InboxEvent.objects.filter(connection=alias, subscription__in=subscriptions)
+    waiting = mine.filter(state=InboxState.WAITING, activity_id__in=rows)
+    held = list(waiting.order_by("activity_id", "id"))
+    if not held:
+        return []
+    caught = mine.filter(
+        origin="catch-up",
+        activity_id__gt=after,
+        received_at__gte=min(row.received_at for row in held),
+        key_json__in={row.key_json for row in held},
+    )
+    overtaken = set(caught.values_list("subscription", "key_json"))
+    return [Held(row, (row.subscription, row.key_json) in overtaken) for row in held]
+
+
+def replace_held(
+    stale: Collection[InboxEvent], going: Iterable[InboxEvent], delivered: Delivered
+) -> None:
+    """Let events go, behind everything that is in the inbox by now, and drop others.
+
+    Args:
+        stale: Those to drop; their rows of the log make new events.
+        going: Those to let go, of one subscription and in order.
+        delivered: How they are stored.
+    """
+    going = list(going)
+    with transaction.atomic():
+        InboxEvent.objects.filter(pk__in=[row.pk for row in [*stale, *going]]).delete()
+        store([_again(row, delivered) for row in going])
+
+
 class Verdict(enum.Enum):
     """What becomes of an event that waits."""
 
@@ -138,12 +194,10 @@ def _again(row: InboxEvent, delivered: Delivered | None) -> Incoming:
 
     One of a subscription that is gone by now goes as it is.
     """
-    row.pk = None
-    row._state.adding = True
-    row.state = InboxState.PENDING
+    again = InboxEvent.from_event(row.to_event(), row.group)
     if delivered is None:
-        return Incoming(row)
-    return Incoming(row, delivered.debounce, delivered.memory)
+        return Incoming(again)
+    return Incoming(again, delivered.debounce, delivered.memory)
 
 
 def recent_changes(alias: str, since: datetime) -> list[Change]:
