@@ -39,8 +39,8 @@ class Delivery:
         database: The thread in which ``def`` receivers run.
         policies: For each connection that is delivered, how failures are retried.
         sender: Sends to groups.
-        fence: Called in each transaction before its commit; what it raises ends delivery,
-            and nothing of that transaction has happened.
+        fence: Called before receivers are called, and in each transaction before its commit;
+            what it raises ends delivery, and nothing of that transaction has happened.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Delivery:
         fence: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._fence = fence
         self._aliases = list(policies)
         self._runner = SliceRunner(policies, fence)
         self._sender = sender
