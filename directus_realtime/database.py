@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import (
@@ -107,14 +108,14 @@ def _line(error: Exception) -> str:
 
 
 def check_tables() -> None:
-    """Make sure that the app was migrated.
+    """Make sure that the app was migrated, also after an update that brought new tables.
 
     Raises:
         ImproperlyConfigured: It was not.
     """
-    from directus_realtime.models import InboxEvent
-
-    if InboxEvent._meta.db_table not in connection.introspection.table_names():
+    models = apps.get_app_config("directus_realtime").get_models()
+    tables = {model._meta.db_table for model in models}
+    if not tables <= set(connection.introspection.table_names()):
         raise ImproperlyConfigured(
             "The tables of directus_realtime are missing. Run: python manage.py migrate"
         )

@@ -39,8 +39,8 @@ class Delivery:
         database: The thread in which ``def`` receivers run.
         policies: For each connection that is delivered, how failures are retried.
         sender: Sends to groups.
-        fence: Called in each transaction before its commit; what it raises ends delivery,
-            and nothing of that transaction has happened.
+        fence: Called before receivers are called, and in each transaction before its commit;
+            what it raises ends delivery, and nothing of that transaction has happened.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Delivery:
         fence: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._fence = fence
         self._aliases = list(policies)
         self._runner = SliceRunner(policies, fence)
         self._sender = sender
@@ -103,6 +104,8 @@ class Delivery:
             Whether the inbox must be read again: older events than those that wait here
             may have become due.
         """
+        # Before a receiver is called: what it does outside the database stays done.
+        await self._database.run_surely(self._fence)
         held = self._take_held(waiting)
         jobs = self._take_slice(waiting)
         await self._patiently(self._call_outside(jobs))
