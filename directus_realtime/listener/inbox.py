@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DataError, transaction
+from django.db import DataError, router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener.debounce import Debounce, Incoming, gather
 from directus_realtime.models import InboxEvent
@@ -119,7 +119,7 @@ def store(incoming: list[Incoming]) -> None:
 
 
 def _store(incoming: list[Incoming]) -> None:
-    with transaction.atomic():
+    with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
         gather(incoming, timezone.now())
         InboxEvent.objects.bulk_create([e.row for e in incoming], ignore_conflicts=True)
 
