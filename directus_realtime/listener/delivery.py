@@ -63,6 +63,7 @@ class Delivery:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
+        await self._database.run_surely(outcomes.take_back, self._aliases)
         self._runner.blocked = await self._database.run_surely(BlockedItems.read, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():

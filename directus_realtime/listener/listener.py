@@ -12,12 +12,13 @@ from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener.connection import ListenedConnection
 from directus_realtime.listener.delivery import Delivery
+from directus_realtime.listener.handover import HandOver
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.outcomes import RetryPolicy
 from directus_realtime.listener.sending import GroupSender
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
-from directus_realtime.settings import ConnectionSettings
+from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -43,9 +44,14 @@ class Listener:
         self._sender = GroupSender()
         self._notices_database = DatabaseThread("notices")
         self._notices = Notices(self._notices_database)
-        policies = {settings.alias: RetryPolicy.of(settings) for settings in self._settings}
+        inline = [settings for settings in self._settings if settings.delivery == INLINE]
+        policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
         self._delivery = Delivery(self._delivery_database, policies, self._sender)
-        self._inbox = Inbox(self._inbox_database, self._delivery.wake)
+        by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
+        timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
+        self._handover_database = DatabaseThread("handover")
+        self._handover = HandOver(self._handover_database, timeouts, self._sender)
+        self._inbox = Inbox(self._inbox_database, self._wake_delivery)
         self._status: StatusWriter | None = None
         self._state_sends: set[asyncio.Task[None]] = set()
 
@@ -77,13 +83,20 @@ class Listener:
             asyncio.create_task(self._notices.run(), name="notices"),
             asyncio.create_task(self._status.run(), name="status"),
         ]
-        delivery = asyncio.create_task(self._delivery.run(delivering), name="delivery")
+        delivery = asyncio.create_task(self._deliver(delivering), name="delivery")
         try:
             await self._listen(connections, [*services, delivery], stopping)
         finally:
             delivering.set()
-            self._delivery.wake()
+            self._wake_delivery()
             await self._finish(delivery, services)
+
+    async def _deliver(self, stopping: asyncio.Event) -> None:
+        await asyncio.gather(self._delivery.run(stopping), self._handover.run(stopping))
+
+    def _wake_delivery(self) -> None:
+        self._delivery.wake()
+        self._handover.wake()
 
     async def _listen(
         self,
@@ -139,6 +152,7 @@ class Listener:
         await self._sender.aclose()
         await self._inbox_database.aclose()
         await self._delivery_database.aclose()
+        await self._handover_database.aclose()
         await self._notices_database.aclose()
 
     def _state_changed(self, alias: str, change: StateChange) -> None:

@@ -10,7 +10,8 @@ from directus_realtime.checks import check_channel_layer, check_connections, che
 TOKEN = {"TOKEN": "s3cret"}
 KNOWN = (
     "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, CONNECT_TIMEOUT, PING_INTERVAL, "
-    "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_BASE, RETRY_CEILING."
+    "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_BASE, "
+    "RETRY_CEILING, DELIVERY, TASK_TIMEOUT."
 )
 LAYER_HINT = (
     'Set CHANNEL_LAYERS["default"]["BACKEND"] to '

@@ -40,6 +40,8 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "RETRY_ATTEMPTS": 5,
         "RETRY_BASE": 0.5,
         "RETRY_CEILING": 6.0,
+        "DELIVERY": "tasks",
+        "TASK_TIMEOUT": 7.0,
     }
     assert set(values) == set(KEYS)
     settings.DIRECTUS_REALTIME = {"default": values}
