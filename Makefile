@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-sdk
+.PHONY: help demo demo-directus test test-contract test-fuzz lint format bench-latency bench-idle bench-ingest bench-sdk
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal, on a real 
 
 bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
 	@.venv/bin/python -m tests.benchmarks.sdk_peer
+
+bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
+	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
