@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
 
 from django.apps import apps
@@ -30,6 +32,21 @@ T = TypeVar("T")
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 #: Seconds; the longest wait between two tries while the database is away.
 _CEILING = 5.0
+
+
+_sqlite_turn = threading.RLock()
+
+
+def waits_its_turn(using: str) -> AbstractContextManager[object]:
+    """Hold it while writing, so that the threads of this process take turns on SQLite.
+
+    SQLite has one write lock, and whoever finds it taken sleeps for ever longer spans before
+    looking again; here it is handed over at once. Other databases need nothing of the kind.
+
+    Args:
+        using: Alias of the database.
+    """
+    return _sqlite_turn if connections[using].vendor == "sqlite" else nullcontext()
 
 
 class DatabaseThread:
