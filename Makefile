@@ -4,7 +4,8 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format bench-latency bench-idle bench-sdk bench-cursor bench-catchup
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
+	@.venv/bin/python -m tests.benchmarks.takeover
 
 $(TEST_STAMP): $(STAMP)
 	@echo "Installing what the tests need"

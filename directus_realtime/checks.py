@@ -21,7 +21,7 @@ _IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E008, E011, W001: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E008, E011, E020, E021, W001: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."

@@ -36,7 +36,8 @@ class Event:
         origin: ``live``, ``catch-up``, ``snapshot`` or ``replay``.
         received_at: When it came in; aware.
         activity_id: Id of the row in Directus's activity log, where known.
-        left_filter: An update by which the item left the filter of its subscription.
+        left_filter: An update by which the item left the filter of its subscription; ``data``
+            is the item as it is outside, or its key alone where it cannot be read.
     """
 
     connection: str

@@ -267,10 +267,12 @@ class InboxEvent(models.Model):
         verbose_name = _("inbox event")
         verbose_name_plural = _("inbox events")
         ordering = ["-id"]
+        # Each index is there for queries that run all the time; those that a person asks for
+        # now and then (a search in the admin) may walk through the table.
         indexes = [
-            # delivery: the oldest pending events; prune: the oldest done
+            # delivery: the oldest pending events; status: how many are not through, by state
             models.Index(fields=["state", "id"], name="directus_inbox_state"),
-            # the channel layer: what is new of a connection
+            # the channel layer: what is new of a connection; prune: its oldest events
             models.Index(fields=["connection", "id"], name="directus_inbox_follow"),
             # delivery: the failed events whose next try is due
             models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
@@ -427,3 +429,8 @@ class ListenerProcess(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it wrote lately; one that was killed leaves its row behind."""
+        return timezone.now() - self.heartbeat_at < HEARTBEAT_LIMIT

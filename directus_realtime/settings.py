@@ -12,6 +12,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from directus_realtime.client import ClientOptions, DirectusClient
+from directus_realtime.client.credentials import Token, token_problem
+from directus_realtime.client.proxies import parse_proxy
 from directus_realtime.client.subscription import ErrorCallback
 
 #: Name of the Django setting.
@@ -27,11 +29,12 @@ class ConnectionSettings:
     Attributes:
         alias: Key in ``DIRECTUS_REALTIME``.
         url: Address of Directus; without user and password.
-        token: Static token of a Directus user.
+        token: Static token of a Directus user, or a callable that returns it.
         email: E-mail address to log in with, where there is no token.
         password: Password to that address.
         headers: Extra headers of every request.
         ca_file: File with the certificates of a private CA.
+        proxy: URL of an HTTP proxy; else the environment's.
         connect_timeout: Seconds for each step of connecting.
         ping_interval: Seconds between pings.
         pong_timeout: Seconds of silence after a ping until the connection counts as dead.
@@ -44,11 +47,12 @@ class ConnectionSettings:
 
     alias: str
     url: str
-    token: str = field(default="", repr=False)
+    token: Token = field(default="", repr=False)
     email: str = ""
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_file: str = ""
+    proxy: str = field(default="", repr=False)
     connect_timeout: float = ClientOptions.connect_timeout
     ping_interval: float = ClientOptions.ping_interval
     pong_timeout: float = ClientOptions.pong_timeout
@@ -71,6 +75,7 @@ class ConnectionSettings:
             max_message_size=self.max_message_size,
             headers=self.headers,
             ssl=self._own_ca() if self.ca_file else None,
+            proxy=self.proxy,
         )
 
     def _own_ca(self) -> ssl.SSLContext:
@@ -169,7 +174,9 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
                 "Create a user for Django in Directus and set TOKEN to its static token.",
             )
         )
+    problems += _token_problems(values.get("TOKEN"))
     problems += _number_problems(values)
+    problems += _proxy_problems(values.get("PROXY"))
     problems += _retention_problems(values)
     for key in sorted(set(values) - set(KEYS)):
         problems.append(Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}."))
@@ -199,6 +206,31 @@ def _url_problems(url: object) -> list[Problem]:
                 "Put them into EMAIL and PASSWORD, or use TOKEN: a URL ends up in logs.",
             )
         ]
+    return []
+
+
+def _token_problems(token: object) -> list[Problem]:
+    if not token or callable(token) or not (problem := token_problem(token)):
+        return []
+    return [
+        Problem(
+            20,
+            f"TOKEN is wrong. {problem}",
+            "Give the static token of a Directus user, or a callable that returns it.",
+        )
+    ]
+
+
+def _proxy_problems(proxy: object) -> list[Problem]:
+    if not proxy:
+        return []
+    try:
+        if not isinstance(proxy, str):
+            raise ValueError(f"It is a {type(proxy).__name__}, not a text.")
+        parse_proxy(proxy)
+    except ValueError as error:
+        hint = "Give the URL of an HTTP proxy; without PROXY, the environment's is used."
+        return [Problem(21, f"PROXY is wrong. {error}", hint)]
     return []
 
 

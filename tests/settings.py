@@ -72,13 +72,22 @@ CHANNEL_LAYERS = {
     )
 }
 
+_token_file = env.str("DIRECTUS_TOKEN_FILE", default="")
 _connection = {
     "URL": env.str("DIRECTUS_URL", default="http://127.0.0.1:9"),
-    "TOKEN": env.str("DIRECTUS_TOKEN", default="a-token-for-tests"),
+    "TOKEN": (
+        Path(_token_file).read_text
+        if _token_file
+        else env.str("DIRECTUS_TOKEN", default="a-token-for-tests")
+    ),
     "EMAIL": env.str("DIRECTUS_EMAIL", default=""),
     "PASSWORD": env.str("DIRECTUS_PASSWORD", default=""),
+    "HEADERS": env.json("DIRECTUS_HEADERS", default={}),
+    "CA_FILE": env.str("DIRECTUS_CA_FILE", default=""),
+    "PROXY": env.str("DIRECTUS_PROXY", default=""),
     "PING_INTERVAL": env.float("DIRECTUS_PING_INTERVAL", default=15.0),
     "PONG_TIMEOUT": env.float("DIRECTUS_PONG_TIMEOUT", default=10.0),
     "RETRY_CEILING": 1.0,
+    "CATCH_UP_INTERVAL": env.float("DIRECTUS_CATCH_UP_INTERVAL", default=30.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}

@@ -90,7 +90,7 @@ class ActivityLog:
 
     async def count(self, span: Span) -> int:
         """How many rows a part of the log has."""
-        with explained(self._url):
+        with explained(self._url, self._rest.proxy_address):
             found = await self._rest.read_items(
                 "directus_activity", filter=span.filter(), aggregate={"count": "*"}
             )
@@ -121,7 +121,7 @@ class ActivityLog:
         return rows[0] if rows else None
 
     async def _read(self, query: dict[str, Any]) -> list[ActivityRow]:
-        with explained(self._url):
+        with explained(self._url, self._rest.proxy_address):
             rows = await self._rest.get(_PATH, {**query, "fields": _FIELDS})
         return [_row(row) for row in rows]
 

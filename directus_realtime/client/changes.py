@@ -64,7 +64,7 @@ class ChangeReader:
         """Read what has to be read, also what a lost connection has interrupted."""
         if feed.late:
             self._follow(self._check_late, feed)
-        if feed.query.tells_leaving and not feed.leaving.is_idle:
+        if not feed.leaving.is_idle:
             self._follow(self._find_left, feed)
 
     def _follow(self, work: Follow, feed: Feed) -> None:

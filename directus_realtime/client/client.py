@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from directus_realtime.client.activity import ActivityLog
 from directus_realtime.client.connection import Connection
-from directus_realtime.client.credentials import make_credentials
+from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.failures import explained
 from directus_realtime.client.feed_keeper import FeedKeeper
@@ -52,7 +53,8 @@ class DirectusClient(SystemCollections):
 
     Args:
         url: The server's URL, such as ``https://cms.example.com``.
-        token: A static token; or give ``email`` and ``password``.
+        token: A static token, or a callable without arguments that returns it and is asked
+            anew for each attempt to connect; or give ``email`` and ``password``.
         email: E-mail address of a Directus user.
         password: Password of that user.
         name: Alias in each event's ``connection``.
@@ -67,7 +69,7 @@ class DirectusClient(SystemCollections):
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: Token | None = None,
         email: str | None = None,
         password: str | None = None,
         name: str = "default",
@@ -219,8 +221,11 @@ class DirectusClient(SystemCollections):
         Args:
             collection: Such as ``articles`` or ``directus_users``.
             events: Any of ``create``, ``update``, ``delete``.
-            filter: A Directus filter, or a Django ``Q``. Directus sends deletes whatever
-                the filter says.
+            filter: A Directus filter, or a Django ``Q``. Where creates and updates are asked
+                for, an item that was seen in the filter and leaves it comes as an update with
+                ``left_filter``. Directus sends deletes whatever the filter says; after
+                ``snapshot``, those of items that were not in it are left out until the
+                connection is lost.
             fields: Field names with dots for relations; the primary key comes with them.
             sort: Orders the rows inside one message.
             deep: Directus's ``deep``: queries of relations.
@@ -369,7 +374,7 @@ class DirectusClient(SystemCollections):
         await feed.settled()
         primary_key = feed.primary_key or PrimaryKey()
         subscription.load_begins()
-        with explained(self.url), feed.noting_changes() as changed:
+        with self._explained(), feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
                 for key, row in page.rows:
                     if key not in changed:
@@ -389,7 +394,7 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached.
         """
         primary_key = await self._primary_key(subscription)
-        with explained(self.url):
+        with self._explained():
             async for keys in read_keys(self._connection.rest, subscription.query, primary_key):
                 yield keys
 
@@ -411,7 +416,7 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached.
         """
         primary_key = await self._primary_key(subscription)
-        with explained(self.url):
+        with self._explained():
             return await read_current(self._connection.rest, subscription.query, primary_key, keys)
 
     def noting_changes(self, subscription: ClientSubscription) -> AbstractContextManager[set[Key]]:
@@ -452,7 +457,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with explained(self.url):
+        with self._explained():
             return await self._connection.rest.read_items(collection, **parameters)
 
     async def read_item(self, collection: str, key: Key, **parameters: Any) -> Any:
@@ -463,7 +468,7 @@ class DirectusClient(SystemCollections):
                 is no such item.
             ConnectionFailed: Directus could not be reached.
         """
-        with explained(self.url):
+        with self._explained():
             return await self._connection.rest.read_item(collection, key, **parameters)
 
     async def read_access(self, collection: str) -> str:
@@ -473,7 +478,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: The server is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
-        with explained(self.url):
+        with self._explained():
             return await self._connection.rest.read_access(collection)
 
     async def _primary_key(self, subscription: ClientSubscription) -> PrimaryKey:
@@ -502,8 +507,11 @@ class DirectusClient(SystemCollections):
             RequestRefused: The server is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
-        with explained(self.url):
+        with self._explained():
             return await self._connection.rest.accountability(collection)
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return explained(self.url, self._connection.proxy_address)
 
     # What the connection says
 

@@ -20,6 +20,7 @@ from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
 from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange, StateStream
 from directus_realtime.exceptions import (
@@ -79,6 +80,7 @@ class Connection:
         self._on_action = on_action
         self._on_change = on_change
         self._rest: RestClient | None = None
+        self._proxy: Proxy | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
         self._connected_once = False
@@ -98,8 +100,18 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
-            self._rest = RestClient(self.url, self._credentials, self._options)
+            self._proxy = find_proxy(self._options.proxy, self.url)
+            self._rest = RestClient(self.url, self._credentials, self._options, self._proxy)
         return self._rest
+
+    @property
+    def proxy_address(self) -> str:
+        """Address of the proxy in between, for people; empty where there is none."""
+        return self._proxy.address if self._proxy else ""
+
+    def explain(self, error: Exception) -> ConnectionFailed:
+        """An error of REST or of the socket, as one of ours."""
+        return explain(error, self.url, self.proxy_address)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background for as long as the socket of now lives."""
@@ -142,9 +154,9 @@ class Connection:
         try:
             await self._connect_and_run()
         except (ConnectionFailed, RequestRefused, WebSocketException) as error:
-            failure = explain(error, self.url)
+            failure = self.explain(error)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            failure = explain(error, self.url)
+            failure = self.explain(error)
         finally:
             await self._stop_chores()
         if isinstance(failure, ConnectionImpossible) and not self._connected_once:
@@ -157,6 +169,7 @@ class Connection:
             raise ConnectionImpossible(
                 f"{self.url!r} is not a URL such as https://cms.example.com."
             )
+        self._credentials.begin()
         rest = self.rest
         self.server = await rest.server_info()
         self.identity = await rest.identity()
@@ -220,8 +233,14 @@ class Connection:
             own = [value for name, value in headers.items() if name.lower() == "cookie"]
             headers = {name: v for name, v in headers.items() if name.lower() != "cookie"}
             headers["Cookie"] = "; ".join([*own, cookie])
+        proxy = self._proxy
+        to_proxy: dict[str, Any] = {}
+        if proxy is not None and proxy.is_encrypted:
+            to_proxy["proxy_ssl"] = self._options.ssl or True
         return await connect(
             websocket_url(self.url, path, query or {}),
+            proxy=proxy.url if proxy else None,
+            **to_proxy,
             additional_headers=headers,
             ssl=self._options.ssl if self.url.startswith("https:") else None,
             open_timeout=self._options.connect_timeout,
@@ -245,7 +264,7 @@ class Connection:
             try:
                 token = await self.rest.access_token()
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                logger.warning("The token could not be renewed: %s", explain(error, self.url))
+                logger.warning("The token could not be renewed: %s", self.explain(error))
                 await asyncio.sleep(next(delays))
             else:
                 driver.authenticate({"access_token": token.value})

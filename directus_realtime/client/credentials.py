@@ -1,20 +1,34 @@
-"""Who we are for Directus: a static token, or an e-mail and a password."""
+"""Who we are for Directus: a token, static or asked for, or an e-mail and a password."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
 
 from directus_realtime.client.responses import data_of
-from directus_realtime.exceptions import ConnectionImpossible, CredentialsRefused, RequestRefused
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    ConnectionImpossible,
+    CredentialsRefused,
+    RequestRefused,
+)
 
 # What a wrong password is answered with; anything else is a server that is not ready.
 _REFUSALS = frozenset({400, 401, 403})
 #: The share of a token's life after which it is renewed.
 RENEW_AFTER = 0.6
+#: Seconds for a callable to return the token.
+CALL_TIMEOUT = 10.0
+
+#: A static token, or a callable without arguments that returns the one of now.
+Token = str | Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,13 @@ class Credentials(Protocol):
 
         Raises:
             CredentialsRefused: Directus does not accept the credentials.
+            ConnectionFailed: There is no token to be had now.
             httpx.TransportError: Directus could not be reached.
         """
+        ...
+
+    def begin(self) -> None:
+        """An attempt to connect begins: what may have been changed outside is asked anew."""
         ...
 
     def forget(self) -> bool:
@@ -61,9 +80,85 @@ class StaticToken:
         """The token as given."""
         return self._token
 
+    def begin(self) -> None:
+        """Nothing can have changed."""
+
     def forget(self) -> bool:
         """There is no other."""
         return False
+
+
+class CalledToken:
+    """A static token that may change: a callable is asked for each attempt to connect.
+
+    The callable may read a file or ask a vault, so it runs in a thread.
+
+    Args:
+        read: Returns the token of now.
+        timeout: Seconds for it to return.
+    """
+
+    def __init__(self, read: Callable[[], str], timeout: float = CALL_TIMEOUT) -> None:
+        self._read = read
+        self._timeout = timeout
+        self._token: AccessToken | None = None
+        self._reading = asyncio.Lock()
+
+    async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
+        """The token of this attempt; the callable is asked where there is none yet."""
+        async with self._reading:
+            if self._token is None:
+                token = await self._call()
+                if problem := token_problem(token):
+                    raise ConnectionImpossible(f"The callable of TOKEN: {problem}")
+                self._token = AccessToken(str(token))
+            return self._token
+
+    def begin(self) -> None:
+        """Ask again at the next call."""
+        self._token = None
+
+    def forget(self) -> bool:
+        """Ask again at the next call."""
+        self._token = None
+        return True
+
+    async def _call(self) -> object:
+        try:
+            async with asyncio.timeout(self._timeout):
+                token, failure = await _call_in_thread(self._read)
+        except TimeoutError:
+            token, failure = None, f"did not return within {self._timeout:g} s"
+        if failure:
+            raise ConnectionFailed(f"There is no token: the callable of TOKEN {failure}.")
+        if asyncio.iscoroutine(token):
+            token.close()  # refused as any other object that is not a text
+        return token
+
+
+async def _call_in_thread(function: Callable[[], object]) -> tuple[object, str]:
+    """What a function returns, or how it failed.
+
+    Unlike :func:`asyncio.to_thread`, a function that hangs does not keep the process alive.
+    What it raises may hold a secret, so only its kind is told.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[tuple[object, str]] = loop.create_future()
+
+    def settle(outcome: tuple[object, str]) -> None:
+        if not future.done():  # else nobody waits any more
+            future.set_result(outcome)
+
+    def work() -> None:
+        try:
+            outcome = function(), ""
+        except BaseException as error:  # such as SystemExit: not for the loop to obey
+            outcome = None, f"raised {type(error).__name__}"
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=work, name="directus-token", daemon=True).start()
+    return await future
 
 
 class PasswordLogin:
@@ -85,6 +180,9 @@ class PasswordLogin:
         if token is None or (token.renew_at or 0) <= time.monotonic():
             token = self._token = await self._renew(http)
         return token
+
+    def begin(self) -> None:
+        """A log-in is good until its end."""
 
     def forget(self) -> bool:
         """Log in, or refresh, at the next call."""
@@ -122,8 +220,19 @@ class PasswordLogin:
         return AccessToken(data["access_token"], asked_at + lifetime * RENEW_AFTER)
 
 
+def token_problem(token: object) -> str:
+    """What is wrong with a token, as a sentence that does not show it; ``""`` for nothing."""
+    if not isinstance(token, str):
+        return f"It is a {type(token).__name__}, not a text."
+    if not token:
+        return "It is empty."
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        return "It contains a character that no token has, such as a line break or a space."
+    return ""
+
+
 def make_credentials(
-    token: str | None = None, email: str | None = None, password: str | None = None
+    token: Token | None = None, email: str | None = None, password: str | None = None
 ) -> Credentials:
     """Credentials from what was configured.
 
@@ -131,12 +240,11 @@ def make_credentials(
         ConnectionImpossible: Neither a token nor an e-mail with a password was given, or
             the token cannot be sent.
     """
+    if callable(token):
+        return CalledToken(token)
     if token:
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise ConnectionImpossible(
-                "The token contains a character that no token has, such as a line break or a "
-                "space. Check TOKEN."
-            )
+        if problem := token_problem(token):
+            raise ConnectionImpossible(f"The token is wrong. {problem} Check TOKEN.")
         return StaticToken(token)
     if email and password:
         return PasswordLogin(email, password)

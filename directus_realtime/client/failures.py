@@ -12,11 +12,13 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import httpx
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
 )
@@ -33,12 +35,13 @@ _MESSAGE_TOO_BIG = 1009
 _TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
 
 
-def explain(error: Exception, url: str) -> ConnectionFailed:
+def explain(error: Exception, url: str, proxy: str = "") -> ConnectionFailed:
     """An error of connecting or of a live connection, as one of ours.
 
     Args:
         error: What was raised.
         url: The server's URL, for the sentence; it holds no secret.
+        proxy: Address of the proxy in between, without user and password.
     """
     if isinstance(error, ConnectionFailed):
         return error
@@ -47,6 +50,8 @@ def explain(error: Exception, url: str) -> ConnectionFailed:
             f"The certificate of {url} is not accepted ({certificate.verify_message}). "
             "Use a URL that the certificate names, or give the CA in the setting CA_FILE."
         )
+    if proxy and (status := _status_of_proxy(error)):
+        return _refused_by_proxy(status, url, proxy)
     match error:
         case RequestRefused():
             return _refused_request(error, url)
@@ -68,11 +73,40 @@ def explain(error: Exception, url: str) -> ConnectionFailed:
                 f"{url} did not switch to WebSocket ({redact(str(error))}). "
                 "Check that a proxy in between passes WebSocket upgrades."
             )
-    return ConnectionFailed(f"Cannot reach {url} ({_cause(error)}).")
+    through = f" through the proxy {proxy}" if proxy else ""
+    return ConnectionFailed(f"Cannot reach {url}{through} ({_cause(error)}).")
+
+
+def _status_of_proxy(error: Exception) -> int:
+    """The HTTP status that a proxy itself answered with; 0 where it did not."""
+    match error:
+        case InvalidProxyStatus():
+            return error.response.status_code
+        case httpx.ProxyError():  # "407 Proxy Authentication Required"
+            number = str(error).partition(" ")[0]
+            return int(number) if number.isdecimal() else 0
+        case RequestRefused(status=HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
+            return HTTPStatus.PROXY_AUTHENTICATION_REQUIRED  # of a request without a tunnel
+    return 0
+
+
+def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
+    # 407 by the book; tinyproxy says 401 to a wrong password and 407 to none.
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
+        return ConnectionImpossible(
+            f"The proxy {proxy} does not accept the user name and password (HTTP {status}). "
+            "Put the right ones into PROXY, such as http://user:password@proxy.example.com:3128."
+        )
+    if status in {HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return ConnectionImpossible(
+            f"The proxy {proxy} does not allow connections to {url} (HTTP {status}). "
+            "Let it allow CONNECT to that address, or name the server in NO_PROXY."
+        )
+    return ConnectionFailed(f"The proxy {proxy} could not connect to {url} (HTTP {status}).")
 
 
 @contextlib.contextmanager
-def explained(url: str) -> Iterator[None]:
+def explained(url: str, proxy: str = "") -> Iterator[None]:
     """Raise what goes wrong in a REST request as :class:`ConnectionFailed`.
 
     An answer of Directus stays what it is, :class:`RequestRefused`.
@@ -80,10 +114,15 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise explain(error, url) from None
+        raise explain(error, url, proxy) from None
 
 
 def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
+    if error.status in {401, 403} and not error.code:
+        return ConnectionImpossible(
+            f"{url} refuses us (HTTP {error.status}), and it is not Directus that does. "
+            "Check URL, and HEADERS where a proxy in between wants some."
+        )
     if error.status in {401, 403}:
         return CredentialsRefused(
             f"Directus at {url} refused the credentials ({error.message.rstrip('.')}). "

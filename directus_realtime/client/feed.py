@@ -153,7 +153,7 @@ class Feed:
             if action == "delete":
                 self._delete(key)
                 continue
-            if action == "update":
+            if action == "update" and self._hears_of_all_updates:
                 self.leaving.reported(key)
             if key in self.late or key in self._deleted or key in self._left:
                 self.late[key] = "create" if self.late.get(key) == "create" else action

@@ -12,7 +12,6 @@ import httpx
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
-from directus_realtime.client.failures import explain
 from directus_realtime.client.feed import Feed, SubscriptionState
 from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.system import known_gap
@@ -150,7 +149,7 @@ class FeedKeeper:
                 feed.refuse(SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?"))
                 return
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                reason = explain(error, self._connection.url)
+                reason = self._connection.explain(error)
                 logger.warning("%s is asked for again: %s", feed.query.collection, reason)
                 await asyncio.sleep(next(delays))
             else:

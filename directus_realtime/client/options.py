@@ -27,7 +27,10 @@ class ClientOptions:
         max_message_size: Bytes; a larger message is left out and reported, one of four
             times the size ends the connection.
         headers: Extra headers of every request, the WebSocket handshake included.
-        ssl: For a private CA; ``None`` for the system's certificates.
+        ssl: For a private CA, also of an https proxy; ``None`` for the system's certificates.
+        proxy: URL of an HTTP proxy for REST and WebSocket, user and password in it where it
+            wants some; without one, ``HTTPS_PROXY`` (``HTTP_PROXY`` for an http URL), else
+            ``ALL_PROXY``, and ``NO_PROXY`` of the environment.
         delays: Makes the delays between attempts, in seconds; called after each stable
             connection.
     """
@@ -40,4 +43,5 @@ class ClientOptions:
     max_message_size: int = MAX_MESSAGE_SIZE
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ssl: ssl.SSLContext | None = None
+    proxy: str | None = field(default=None, repr=False)
     delays: Callable[[], Iterator[float]] = full_jitter

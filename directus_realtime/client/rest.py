@@ -20,6 +20,7 @@ import httpx
 
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.proxies import Proxy
 from directus_realtime.client.responses import data_of
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter
@@ -99,10 +100,18 @@ class RestClient:
         url: The server's URL; a sub-path is kept.
         credentials: Gives the access token of each request.
         options: Timeouts, headers and certificates.
+        proxy: To go through.
     """
 
-    def __init__(self, url: str, credentials: Credentials, options: ClientOptions) -> None:
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        options: ClientOptions,
+        proxy: Proxy | None = None,
+    ) -> None:
         self.info: ServerInfo | None = None
+        self.proxy_address = proxy.address if proxy else ""
         self._clock_offset = timedelta()
         self._credentials = credentials
         self._http = httpx.AsyncClient(
@@ -111,6 +120,8 @@ class RestClient:
             headers=dict(options.headers),
             # The system's certificates, as for the socket; httpx has its own.
             verify=options.ssl or ssl.create_default_context(),
+            proxy=_through(proxy, options.ssl) if proxy else None,
+            trust_env=False,  # its proxies are looked up once, for the socket as well
         )
 
     async def aclose(self) -> None:
@@ -130,21 +141,24 @@ class RestClient:
 
         Raises:
             RequestRefused: Directus answered with an error.
+            ConnectionFailed: There is no access token to be had.
             httpx.TransportError: Directus could not be reached.
         """
         query = {name: _encode(value) for name, value in (parameters or {}).items()}
-        response = await self._get(path, query)
+        token = await self.access_token()
+        response = await self._get(path, query, token)
         if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
-            response = await self._get(path, query)
+            refused, token = token, await self.access_token()
+            if token.value != refused.value:
+                response = await self._get(path, query, token)
         for _ in range(_RATE_LIMITED_TRIES):
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 break
             await asyncio.sleep(_retry_after(response))
-            response = await self._get(path, query)
+            response = await self._get(path, query, await self.access_token())
         return data_of(response)
 
-    async def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
-        token = await self.access_token()
+    async def _get(self, path: str, query: dict[str, str], token: AccessToken) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token.value}"}
         response = await self._http.get(path, params=query, headers=headers)
         self._note_clock(response.headers.get("Date", ""))
@@ -313,6 +327,11 @@ class RestClient:
             httpx.TransportError: Directus could not be reached.
         """
         return await self.get(f"{items_path(collection)}/{quote(str(key), safe='')}", parameters)
+
+
+def _through(proxy: Proxy, tls: ssl.SSLContext | None) -> httpx.Proxy:
+    context = (tls or ssl.create_default_context()) if proxy.is_encrypted else None
+    return httpx.Proxy(proxy.url, ssl_context=context)
 
 
 def _raise_unless_refusal(error: RequestRefused) -> None:

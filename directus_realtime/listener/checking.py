@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from django.core.exceptions import ImproperlyConfigured
+
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.rest import ServerInfo
+from directus_realtime.client.rest import Accountability, ServerInfo
+from directus_realtime.client.system import known_gap
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.settings import ConnectionSettings
@@ -16,14 +19,38 @@ from directus_realtime.settings import ConnectionSettings
 TIMEOUT = 20.0
 
 
+#: What a collection's accountability means for catching up, where it is not all well.
+_LOG_NOTES: dict[Accountability, str] = {
+    "none": (
+        "Its accountability is off: the activity log has nothing of it, and what is missed "
+        "cannot be caught up."
+    ),
+    "unknown": (
+        "Whether its changes are in the activity log is not known: the token may not read it in "
+        "directus_collections."
+    ),
+}
+
+
 @dataclass
 class SubscriptionReport:
-    """Whether a subscription can be had; ``reason`` is the server's sentence where not."""
+    """Whether a subscription can be had, and what is to know about its collection.
+
+    Attributes:
+        name: Of the subscription.
+        collection: What it asks for.
+        ok: Whether it can be had.
+        reason: The server's sentence where not.
+        accountability: What Directus logs of the collection's changes.
+        notes: What to know, as sentences; nothing of it is an error.
+    """
 
     name: str
     collection: str
     ok: bool
     reason: str = ""
+    accountability: Accountability = "unknown"
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -62,7 +89,11 @@ async def check_connection(
         wanted: The subscriptions to try.
     """
     report = ConnectionReport(settings.alias, settings.url)
-    client = settings.make_client()
+    try:
+        client = settings.make_client()
+    except (DirectusRealtimeError, ImproperlyConfigured) as error:
+        report.reason = str(error)
+        return report
     try:
         await _connect(client, report)
         if client.is_connected:
@@ -87,7 +118,8 @@ async def _connect(client: DirectusClient, report: ConnectionReport) -> None:
 
 
 async def _try(client: DirectusClient, wanted: Wanted) -> SubscriptionReport:
-    report = SubscriptionReport(wanted.name, wanted.query.collection, ok=True)
+    collection = wanted.query.collection
+    report = SubscriptionReport(wanted.name, collection, ok=True)
     subscription = client.add(wanted.query, name=wanted.name, uid=wanted.uid)
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -98,4 +130,12 @@ async def _try(client: DirectusClient, wanted: Wanted) -> SubscriptionReport:
         report.ok, report.reason = False, f"No answer within {TIMEOUT:g} s."
     finally:
         client.unsubscribe(subscription)
+    if report.ok:
+        report.accountability = await client.accountability(collection)
+        report.notes = _notes(client, collection, report.accountability)
     return report
+
+
+def _notes(client: DirectusClient, collection: str, accountability: Accountability) -> list[str]:
+    gap = known_gap(collection, client.server.version if client.server else "")
+    return [note for note in (_LOG_NOTES.get(accountability, ""), gap) if note]

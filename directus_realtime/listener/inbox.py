@@ -155,7 +155,8 @@ class Inbox:
         try:
             result = await self._database.run_surely(self._fenced, work.function)
         except LeaseLost:
-            work.done.cancel()
+            # Whoever waits for it is ended with the rest of the listener, and in one go: one
+            # that ended by itself would be cancelled while it closes its connection.
             raise
         except Exception as error:
             if not work.done.done():

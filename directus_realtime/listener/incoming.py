@@ -27,12 +27,11 @@ class Memory:
 
     Attributes:
         subscription_id: Primary key of the row.
-        is_complete: Whether all items that match are known, so that an item that is not
-            remembered is not in the filter.
+        matched_of: Names the filter that the items must match.
     """
 
     subscription_id: int
-    is_complete: bool
+    matched_of: str
 
 
 @dataclass(frozen=True)

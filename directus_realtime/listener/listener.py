@@ -40,8 +40,9 @@ class Listener:
         """
         try:
             await self._candidate.check_tables()
-            while fence := await self._become_active(stopping):
-                await self._be_active(fence, stopping)
+            while not stopping.is_set():
+                if fence := await self._become_active(stopping):
+                    await self._be_active(fence, stopping)
         finally:
             await self._candidate.leave(LEAVE_TIMEOUT)
 

@@ -29,8 +29,8 @@ REPORT_INTERVAL = 5.0
 _WAITING_LIMIT = 2000
 
 
-#: Uid, and the names of the first load and of the filter that are wanted.
-_Load = tuple[str, str, str]
+#: Uid, the name of the first load that is wanted, and whether the filter is to be learnt.
+_Load = tuple[str, str, bool]
 
 
 class Loader:
@@ -50,9 +50,9 @@ class Loader:
 
     def start(self, wanted: Wanted, subscription: ClientSubscription) -> None:
         """Begin a load that is wanted and not under way."""
-        load = wanted.uid, wanted.snapshot_of, wanted.matched_of
+        load = wanted.uid, wanted.snapshot_of, wanted.unmatched
         self._forget(wanted.uid, but=load)
-        if (wanted.snapshot_of or wanted.matched_of) and load not in self._tasks:
+        if (wanted.snapshot_of or wanted.unmatched) and load not in self._tasks:
             self._tasks[load] = asyncio.create_task(self._load(wanted, subscription))
 
     def stop(self, uid: str) -> None:
@@ -83,7 +83,7 @@ class Loader:
                 return
 
     async def _load_once(self, wanted: Wanted, subscription: ClientSubscription) -> None:
-        memory = wanted.memory if wanted.matched_of else None
+        memory = wanted.memory if wanted.unmatched else None
         if memory is not None:
             await self._inbox.run_in_order(partial(matching.begin, memory))
         if wanted.snapshot_of:
@@ -91,7 +91,7 @@ class Loader:
         elif memory is not None:
             await self._load_keys(memory, subscription)
         if memory is not None:
-            await self._inbox.run_in_order(partial(matching.complete, memory, wanted.matched_of))
+            await self._inbox.run_in_order(partial(matching.complete, memory))
 
     async def _load_items(self, wanted: Wanted, subscription: ClientSubscription) -> None:
         done = total = 0

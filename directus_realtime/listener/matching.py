@@ -36,13 +36,16 @@ def judge(incoming: Iterable[Incoming]) -> list[Incoming]:
         return entries
     before = _remembered(judged)
     now = set(before)
-    kept = [entry for entry in entries if _is_for_its_subscription(entry, now)]
+    complete = _complete(judged)
+    kept = [entry for entry in entries if _is_for_its_subscription(entry, now, complete)]
     _forget(before - now)
     _remember(now - before)
     return kept
 
 
-def _is_for_its_subscription(entry: Incoming, inside: set[_Remembered]) -> bool:
+def _is_for_its_subscription(
+    entry: Incoming, inside: set[_Remembered], complete: set[Memory]
+) -> bool:
     """Whether an event is to be delivered; what it says of its item is noted."""
     row, memory = entry.row, entry.memory
     if memory is None:
@@ -54,7 +57,7 @@ def _is_for_its_subscription(entry: Incoming, inside: set[_Remembered]) -> bool:
     if item in inside:
         inside.discard(item)
         return True
-    return row.action == "delete" and not memory.is_complete
+    return row.action == "delete" and memory not in complete
 
 
 def _key(row: InboxEvent) -> str:
@@ -77,6 +80,14 @@ def _remembered(entries: Iterable[Incoming]) -> set[_Remembered]:
         rows = MatchedItem.objects.filter(subscription_id=subscription_id, key__in=keys)
         found.update(rows.values_list("subscription_id", "key"))
     return found
+
+
+def _complete(entries: Iterable[Incoming]) -> set[Memory]:
+    """The memories that hold all items in their filter, so that others are not in it."""
+    memories = {entry.memory for entry in entries if entry.memory is not None}
+    rows = DirectusSubscription.objects.filter(pk__in=[m.subscription_id for m in memories])
+    found = dict(rows.values_list("pk", "matched_of"))
+    return {m for m in memories if found.get(m.subscription_id) == m.matched_of}
 
 
 def _remember(items: Iterable[_Remembered]) -> None:
@@ -109,14 +120,9 @@ def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
             _remember((memory.subscription_id, as_text(key)) for key in keys)
 
 
-def complete(memory: Memory, matched_of: str) -> None:
-    """Say that all items that match are remembered.
-
-    Args:
-        memory: Of the subscription.
-        matched_of: Names the filter that they match.
-    """
-    _rows(memory).update(matched_of=matched_of)
+def complete(memory: Memory) -> None:
+    """Say that all items that match are remembered."""
+    _rows(memory).update(matched_of=memory.matched_of)
 
 
 def _rows(memory: Memory) -> QuerySet[DirectusSubscription]:

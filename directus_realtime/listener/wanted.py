@@ -36,8 +36,7 @@ class Wanted:
             is through.
         subscription_id: Primary key of the row.
         memory: Where the items in the filter are remembered; ``None`` without a filter.
-        matched_of: Names the filter whose items are to be remembered; empty where there is
-            none, or where all of them are.
+        unmatched: Whether the items in the filter are not all remembered yet.
         caught_up_to: Id of the last row of the activity log that is settled; ``None`` for a
             subscription that was never active.
     """
@@ -50,7 +49,7 @@ class Wanted:
     snapshot_of: str = field(default="", compare=False)
     subscription_id: int = 0
     memory: Memory | None = field(default=None, compare=False)
-    matched_of: str = field(default="", compare=False)
+    unmatched: bool = field(default=False, compare=False)
     caught_up_to: int | None = field(default=None, compare=False)
 
     @classmethod
@@ -61,7 +60,7 @@ class Wanted:
         asked = _digest(query.fingerprint())
         snapshot_of = asked if row.snapshot and row.snapshot_of != asked else ""
         digest = _digest(repr((row.pk, row.name, asked, row.group, debounce)))[:12]
-        memory, matched_of = _memory_of(row, query)
+        memory = _memory_of(row, query)
         return cls(
             f"{row.pk}-{digest}",
             row.name,
@@ -71,21 +70,20 @@ class Wanted:
             snapshot_of,
             row.pk,
             memory,
-            matched_of,
+            memory is not None and memory.matched_of != row.matched_of,
             row.caught_up_to,
         )
 
 
-def _memory_of(row: DirectusSubscription, query: Query) -> tuple[Memory | None, str]:
-    """How a filter is remembered, and the name of the filter where that has to begin anew.
+def _memory_of(row: DirectusSubscription, query: Query) -> Memory | None:
+    """Where the items in a filter are remembered.
 
     Only who hears of every new and every changed item can know what is in the filter.
     """
     if not query.filter or not {"create", "update"} <= set(query.events):
-        return None, ""
-    asked = _digest(json.dumps([query.collection, query.filter, query.item], sort_keys=True))
-    is_complete = row.matched_of == asked
-    return Memory(row.pk, is_complete), "" if is_complete else asked
+        return None
+    asked = json.dumps([query.collection, query.filter, query.item], sort_keys=True)
+    return Memory(row.pk, _digest(asked))
 
 
 def _digest(text: str) -> str:

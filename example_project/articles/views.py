@@ -57,8 +57,9 @@ def change(request: HttpRequest) -> JsonResponse:
     from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
 
     connection = connection_settings()
+    token = connection.token() if callable(connection.token) else connection.token
     try:
-        with DirectusAdmin(connection.url, connection.token) as directus:
+        with DirectusAdmin(connection.url, token) as directus:
             Editor(directus).make_change()
     except DirectusAdminError as error:
         if isinstance(error.__cause__, httpx.TransportError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ VERSIONS = list(
     )
 )
 RECONNECT_DELAY = 0.05  # seconds
+CLOSE_TIMEOUT = 15.0  # seconds: a deadline for the clients of a test
 
 MakeClient = Callable[..., Awaitable[DirectusClient]]
 OpenWire = Callable[..., Awaitable[Wire]]
@@ -104,10 +106,20 @@ def address() -> dict[str, str]:
     return {"X-Forwarded-For": next(_addresses)}
 
 
+@asynccontextmanager
+async def _closed_in_time() -> AsyncIterator[AsyncExitStack]:
+    stack = AsyncExitStack()
+    try:
+        yield stack
+    finally:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await stack.aclose()
+
+
 @pytest.fixture
 async def make_client() -> AsyncIterator[MakeClient]:
     """Makes connected clients, the administrator's where nothing else is said."""
-    async with AsyncExitStack() as stack:
+    async with _closed_in_time() as stack:
 
         async def make(server: Server, **more: Any) -> DirectusClient:
             names = ClientOptions.__dataclass_fields__.keys() & more.keys()
@@ -129,7 +141,7 @@ def _delays() -> Iterator[float]:
 @pytest.fixture
 async def wire_to() -> AsyncIterator[OpenWire]:
     """Opens bare sockets."""
-    async with AsyncExitStack() as stack:
+    async with _closed_in_time() as stack:
 
         async def opened(server: Server, token: str | None = None) -> Wire:
             return await stack.enter_async_context(open_wire(server, token))
@@ -165,8 +177,19 @@ def opened_sockets(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
     return opened
 
 
+#: Seconds; servers start, and are installed, outside of it.
+DEADLINE = 60
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the fake cannot do, and what only the fake can be told to do."""
+    """Leave out what the fake cannot do, and what only the fake can be told to do.
+
+    Each test gets a deadline: a server that never answers, or a client that waits for ever,
+    is a failure and not a hanging run.
+    """
+    for item in items:
+        if "contract" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(DEADLINE, func_only=True))
     wrong = {"real_only": True, "fake_only": False}
     left_out = [
         item

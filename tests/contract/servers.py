@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from directus_realtime.testing import (
     ThreadedFakeDirectus,
     run_in_thread,
 )
+from tests.helpers.flows import create_by_flow
 
 FAKE = "fake"
 LIKE_FAKE = "11.17.4"  # the version that the fake imitates
@@ -30,10 +32,13 @@ COLLECTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "notes": ("uuid", {"title": "string"}),
     "labels": ("string", {"title": "string"}),
+    "nodes": ("integer", {"title": "string", "parent": "integer"}),
     "secrets": ("integer", {"title": "string"}),
 }
 #: What the activity log has of their changes, where it is not all.
 ACCOUNTABILITY: Mapping[str, Literal["activity"] | None] = {"labels": "activity", "secrets": None}
+#: Fields that name an item, and of which collection.
+RELATIONS: Mapping[str, str] = {"author": "authors", "parent": "nodes"}
 PUBLISHED = {"status": {"_eq": "published"}}
 PASSWORD = "contract-password"
 
@@ -187,6 +192,19 @@ class FakeServer(Server):
     def change_silently(self, title: str) -> None:
         self.fake.call(lambda fake: fake.create("articles", {"title": title}, emit=False))
 
+    @contextlib.contextmanager
+    def holding_changes(self) -> Iterator[None]:
+        """Creates and updates are told when the block has ended; deletes at once (T5)."""
+        self.fake.call(lambda fake: fake.hold_changes())
+        try:
+            yield
+        finally:
+            self.fake.call(lambda fake: fake.release_changes())
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message to every socket."""
+        self.fake.call(lambda fake: fake.send_raw(json.dumps(message)))
+
 
 class RealServer(Server):
     """A Directus from npm on SQLite."""
@@ -219,37 +237,7 @@ class RealServer(Server):
         self.server.resume()
 
     def change_silently(self, title: str) -> None:
-        flow = self.admin.request(
-            "POST",
-            "/flows",
-            {
-                "name": title,
-                "trigger": "webhook",
-                "status": "active",
-                "accountability": "all",
-                "options": {"method": "POST", "return": "$trigger"},
-            },
-        )["id"]
-        operation = self.admin.request(
-            "POST",
-            "/operations",
-            {
-                "flow": flow,
-                "key": "make",
-                "name": "make",
-                "type": "item-create",
-                "position_x": 1,
-                "position_y": 1,
-                "options": {
-                    "collection": "articles",
-                    "payload": {"title": title},
-                    "permissions": "$full",
-                },
-            },
-        )["id"]
-        self.admin.request("PATCH", f"/flows/{flow}", {"operation": operation})
-        self.admin.request("POST", f"/flows/trigger/{flow}", {})
-        self.admin.request("DELETE", f"/flows/{flow}")
+        create_by_flow(self.admin, "articles", {"title": title})
 
 
 @contextlib.contextmanager
@@ -294,8 +282,8 @@ def _fake_collections() -> list[FakeCollection]:
     made = []
     for name, (key_type, fields) in COLLECTIONS.items():
         described: dict[str, Any] = dict(fields)
-        if name == "articles":
-            described["author"] = ("m2o", "authors")
+        for field_name in RELATIONS.keys() & described.keys():
+            described[field_name] = ("m2o", RELATIONS[field_name])
         items = [{"name": "Annie"}] if name == "authors" else []
         made.append(
             FakeCollection(
@@ -316,6 +304,7 @@ def _make_collections(admin: DirectusAdmin) -> None:
             meta = {"accountability": ACCOUNTABILITY[name]}
             admin.request("PATCH", f"/collections/{name}", {"meta": meta})
     admin.create_relation("articles", "author", "authors")
+    admin.create_relation("nodes", "parent", "nodes")
     admin.create_item("authors", {"name": "Annie"})
 
 

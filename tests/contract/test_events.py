@@ -10,8 +10,8 @@ import pytest
 from directus_realtime.events import Event
 from directus_realtime.testing import DirectusAdmin
 from tests.contract.conftest import MakeClient
-from tests.contract.servers import COLLECTIONS, PUBLISHED, Server
-from tests.contract.watching import arrived, told
+from tests.contract.servers import COLLECTIONS, PUBLISHED, FakeServer, Server
+from tests.contract.watching import arrived, left, told
 from tests.helpers.waiting import await_for
 
 BATCH = 150
@@ -162,25 +162,112 @@ async def test_a_singleton(server: Server, make_client: MakeClient) -> None:
         admin.delete_collection("homepage")
 
 
-async def test_t5_a_create_may_come_after_the_delete(
-    server: Server, make_client: MakeClient
+async def test_t5_what_is_deleted_stays_deleted(server: Server, make_client: MakeClient) -> None:
+    """T5: where relations have to be read, Directus 11 sends the create after the delete."""
+    events: list[Event] = []
+    admin = server.admin
+    parents = _make_chain(admin, 6)
+    client = await make_client(server)
+    await client.subscribe(
+        "nodes", fields=["parent.parent.parent.parent.*"], on_event=events.append
+    )
+    made = await asyncio.to_thread(_create_and_delete_the_last, admin, parents[-1])
+    mark = admin.create_item("nodes", {})["id"]
+    await await_for(lambda: {*made, mark} <= {event.key for event in events})
+    await await_for(lambda: not client.subscriptions[0].feed.late)
+    last = {event.key: event.action for event in events}
+    there = await client.read_items("nodes", filter={"id": {"_in": made}}, fields=["id"])
+    assert {key for key in made if last[key] == "create"} == {each["id"] for each in there}
+    assert {key for key, action in last.items() if action == "delete"} == {*made[-3:]}
+
+
+def _make_chain(admin: DirectusAdmin, length: int) -> list[int]:
+    """Nodes, each the parent of the next."""
+    keys: list[int] = []
+    for _ in range(length):
+        parent = keys[-1] if keys else None
+        keys.append(admin.create_item("nodes", {"parent": parent})["id"])
+    return keys
+
+
+def _create_and_delete_the_last(admin: DirectusAdmin, parent: int) -> list[int]:
+    items = admin.create_items("nodes", [{"parent": parent} for _ in range(100)])
+    keys = [each["id"] for each in items]
+    admin.delete_items("nodes", keys[-3:])
+    return keys
+
+
+@pytest.mark.fake_only
+async def test_t5_a_late_create_of_an_item_that_is_gone_is_left_out(
+    server: FakeServer, make_client: MakeClient
 ) -> None:
-    """T5: our client hands over what comes, as it comes: no key twice, no delete lost."""
+    """T5: the delete overtakes a create and an update; the item is not brought back."""
     events: list[Event] = []
     client = await make_client(server)
-    await client.subscribe("articles", fields=["*.*"], on_event=events.append)
-    keys = []
-    for _ in range(20):
-        keys.append(server.admin.create_item("articles", {"author": 1})["id"])
-        server.admin.delete_item("articles", keys[-1])
-    await await_for(lambda: sum(event.action == "delete" for event in events) >= len(keys))
+    await client.subscribe("articles", on_event=events.append)
+    with server.holding_changes():
+        made = server.admin.create_item("articles", {"title": "x"})["id"]
+        server.admin.update_item("articles", made, {"title": "y"})
+        server.admin.delete_item("articles", made)
+        await arrived(events, 1)
     mark = server.admin.create_item("articles", {})["id"]
+    await arrived(events, 2)
+    # Only when the late ones were read for can a read of ours be answered.
+    await await_for(lambda: not client.subscriptions[0].feed.late)
+    assert told(events) == [("delete", made), ("create", mark)]
+
+
+@pytest.mark.fake_only
+@pytest.mark.parametrize("query", [{}, {"filter": PUBLISHED}], ids=["all", "filter"])
+async def test_t5_a_late_message_of_an_item_that_is_there_again_tells_the_newest_row(
+    query: dict[str, Any], server: FakeServer, make_client: MakeClient
+) -> None:
+    """T5: with a key of its own an item can come back; it is told once, as it is now."""
+    events: list[Event] = []
+    client = await make_client(server)
+    item = {"id": 5_000_000, "status": "published", "title": "first"}
+    await client.subscribe("articles", on_event=events.append, **query)
+    with server.holding_changes():
+        server.admin.create_item("articles", item)
+        server.admin.delete_item("articles", item["id"])
+        await arrived(events, 1)
+        server.admin.create_item("articles", {**item, "title": "second"})
+    await arrived(events, 2)
+    server.admin.update_item("articles", item["id"], {"title": "third"})
+    await arrived(events, 3)
+    server.admin.delete_item("articles", item["id"])
+    await arrived(events, 4)
+    actions = ["delete", "create", "update", "delete"]
+    assert told(events) == [(action, item["id"]) for action in actions]
+    assert [event.data["title"] for event in events if event.data] == ["second", "third"]
+
+
+@pytest.mark.fake_only
+async def test_t4_t5_a_late_update_of_an_item_that_left_is_left_out(
+    server: FakeServer, make_client: MakeClient
+) -> None:
+    """T4, T5: a row that was read before the item left does not bring it back."""
+    events: list[Event] = []
+    client = await make_client(server)
+    subscription = await client.subscribe("articles", filter=PUBLISHED, on_event=events.append)
+    made = server.admin.create_item("articles", {"status": "published"})["id"]
+    await arrived(events, 1)
+    late = {"id": made, "status": "published", "title": "late"}
+    server.admin.update_item("articles", made, {"status": "draft"})
+    await await_for(lambda: left(events))
+    server.send(
+        {
+            "type": "subscription",
+            "event": "update",
+            "data": [late],
+            "uid": f"{subscription.feed.uid}.update",
+        }
+    )
+    mark = server.admin.create_item("articles", {"status": "published"})["id"]
     await await_for(lambda: ("create", mark) in told(events))
-    deleted = [event.key for event in events if event.action == "delete"]
-    created = [event.key for event in events if event.action == "create" and event.key != mark]
-    assert deleted == keys
-    assert set(created) <= set(keys)
-    assert len(created) == len(set(created))
+    await await_for(lambda: not subscription.feed.late)
+    assert told(events) == [("create", made), ("update", made), ("create", mark)]
+    assert left(events) == [made]
 
 
 async def test_t6_events_carry_the_row_as_it_was_read(

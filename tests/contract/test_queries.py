@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from django.db.models import Q
 
 from directus_realtime.events import Event
+from directus_realtime.protocol.queries import Query
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PUBLISHED, QUERY_LIMIT, Server
-from tests.contract.watching import arrived, told
+from tests.contract.watching import arrived, left, told
 from tests.helpers.waiting import await_for
 
 BATCH = 150
@@ -40,24 +42,180 @@ async def test_t3_deletes_come_to_those_who_may_not_read(server: Server, wire_to
     assert (leaked["event"], leaked["data"]) == ("delete", [str(made)])
 
 
-async def test_t4_an_item_that_leaves_the_filter_is_not_announced(
+async def test_t3_a_loaded_subscription_leaves_out_deletes_of_items_it_never_had(
     server: Server, make_client: MakeClient
 ) -> None:
-    """T4: joining is an update, leaving is nothing; a read with the filter tells."""
+    """T3: after a first load it is known which items were in the filter."""
+    events: list[Event] = []
+    title = "t3 loaded"
+    states = ["published", "draft", "published"]
+    items = [{"status": status, "title": title} for status in states]
+    loaded, never, other = (each["id"] for each in server.admin.create_items("articles", items))
+    client = await make_client(server)
+    await client.subscribe(
+        "articles",
+        filter={**PUBLISHED, "title": {"_eq": title}},
+        snapshot=True,
+        on_event=events.append,
+    )
+    assert sorted(told(events)) == [("update", loaded), ("update", other)]
+    created = server.admin.create_item("articles", items[0])["id"]
+    server.admin.update_item("articles", other, {"status": "draft"})
+    await await_for(lambda: other in left(events))
+    server.admin.delete_items("articles", [never, other, loaded, created])
+    await arrived(events, 6)
+    assert told(events)[2:] == [
+        ("create", created),
+        ("update", other),
+        ("delete", loaded),
+        ("delete", created),
+    ]
+
+
+async def test_t4_an_item_that_leaves_the_filter_is_told(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T4: Directus says nothing of it; our client notices, and tells the row as it is now."""
     events: list[Event] = []
     client = await make_client(server)
-    await client.subscribe("articles", filter=Q(status="published"), on_event=events.append)
+    await client.subscribe(
+        "articles", filter=Q(status="published"), fields=["status"], on_event=events.append
+    )
+    never = server.admin.create_item("articles", {"status": "draft"})["id"]
     made = server.admin.create_item("articles", {"status": "draft"})["id"]
     server.admin.update_item("articles", made, {"status": "published"})
     server.admin.update_item("articles", made, {"title": "x"})
-    server.admin.update_item("articles", made, {"status": "draft"})
+    server.admin.update_items("articles", [never, made], {"status": "draft"})
+    await await_for(lambda: left(events))
     mark = server.admin.create_item("articles", {"status": "published"})["id"]
     await await_for(lambda: ("create", mark) in told(events))
-    assert told(events) == [("update", made), ("update", made), ("create", mark)]
-    found = await client.read_items(
-        "articles", filter=Q(status="published", id=made), fields=["id"]
-    )
-    assert found == []
+    assert told(events) == [*[("update", made)] * 3, ("create", mark)]
+    assert [event.left_filter for event in events] == [False, False, True, False]
+    assert events[2].data == {"id": made, "status": "draft"}
+    assert events[2].origin == "live"
+
+
+async def test_t4_items_that_leave_at_once_and_come_back(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T4: half of a batch leaves; what comes back is an update again, with the newest row."""
+    events: list[Event] = []
+    client = await make_client(server)
+    await client.subscribe("articles", filter=PUBLISHED, on_event=events.append)
+    items = [{"status": "published"} for _ in range(20)]
+    keys = [each["id"] for each in server.admin.create_items("articles", items)]
+    await arrived(events, 20)
+    changes = [{"id": key, "title": "x", "status": "draft"} for key in keys[:10]]
+    kept = [{"id": key, "title": "x"} for key in keys[10:]]
+    server.admin.request("PATCH", "/items/articles", [*changes, *kept])
+    await await_for(lambda: len(left(events)) >= 10)
+    assert sorted(left(events)) == keys[:10]
+    back = keys[:3]
+    server.admin.update_items("articles", back, {"status": "published", "title": "back"})
+    await await_for(lambda: [key for key in back if not _last(events, key).left_filter] == back)
+    assert {_last(events, key).data["title"] for key in back} == {"back"}  # type: ignore[index]
+    assert sorted(left(events)) == keys[:10]
+
+
+async def test_t4_what_leaves_and_returns_at_once_is_in_the_filter_in_the_end(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T4: whatever is seen of it, the last event tells the true state."""
+    events: list[Event] = []
+    client = await make_client(server)
+    await client.subscribe("articles", filter=PUBLISHED, on_event=events.append)
+    admin, items = server.admin, [{"status": "published"}] * 2
+    stays, leaves = (each["id"] for each in admin.create_items("articles", items))
+    await arrived(events, 2)
+
+    def go_to_and_fro() -> None:
+        for _ in range(5):
+            for key, ways in ((stays, ["draft", "published"]), (leaves, ["published", "draft"])):
+                for status in ways:
+                    admin.update_item("articles", key, {"status": status})
+        admin.update_item("articles", stays, {"title": "last"})
+
+    await asyncio.to_thread(go_to_and_fro)
+    await await_for(lambda: (_last(events, stays).data or {}).get("title") == "last")
+    await await_for(lambda: _last(events, leaves).left_filter)
+    assert not _last(events, stays).left_filter
+
+
+async def test_t4_two_subscriptions_see_one_change_each_in_its_way(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T4: what leaves one filter joins another."""
+    published: list[Event] = []
+    drafts: list[Event] = []
+    client = await make_client(server)
+    await client.subscribe("articles", filter=PUBLISHED, on_event=published.append)
+    await client.subscribe("articles", filter={"status": {"_eq": "draft"}}, on_event=drafts.append)
+    made = server.admin.create_item("articles", {"status": "published"})["id"]
+    server.admin.update_item("articles", made, {"status": "draft"})
+    await await_for(lambda: left(published) and drafts)
+    server.admin.update_item("articles", made, {"status": "published"})
+    await await_for(lambda: left(drafts) and len(published) == 3)
+    assert told(published) == [("create", made), ("update", made), ("update", made)]
+    assert [event.left_filter for event in published] == [False, True, False]
+    assert [event.left_filter for event in drafts] == [False, True]
+
+
+async def test_t4_a_subscription_without_memory_is_told_of_all_that_is_outside(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T3, T4: a caller with a memory of its own judges for itself."""
+    events: list[Event] = []
+    client = await make_client(server)
+    query = Query("articles", filter=PUBLISHED, fields=("title",))
+    subscription = client.add(query, name="all", remembers_items=False, on_event=events.append)
+    await subscription.feed.settled()
+    never = server.admin.create_item("articles", {"status": "draft"})["id"]
+    server.admin.update_item("articles", never, {"title": "x"})
+    await await_for(lambda: left(events))
+    assert events[0].data == {"id": never, "title": "x"}
+    server.admin.delete_item("articles", never)
+    await arrived(events, 2)
+    assert told(events) == [("update", never), ("delete", never)]
+
+
+async def test_t4_a_limited_user_is_told_of_what_may_be_read(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T4: an item that leaves the filter is told; one that may not be read any more is not."""
+    events: list[Event] = []
+    client = await make_client(server, token=server.reader_token)
+    title = {"_eq": "limited"}
+    await client.subscribe("articles", filter={"title": title}, on_event=events.append)
+    item = {"status": "published", "title": "limited"}
+    leaves, hidden = (each["id"] for each in server.admin.create_items("articles", [item] * 2))
+    server.admin.update_item("articles", hidden, {"status": "draft", "title": "x"})
+    server.admin.update_item("articles", leaves, {"title": "x"})
+    await await_for(lambda: leaves in left(events))
+    assert told(events[:2]) == [("create", leaves), ("create", hidden)]
+    may_read_all = server.major >= 12  # where the reader has no rule
+    assert left(events) == ([hidden, leaves] if may_read_all else [leaves])
+
+
+async def test_t4_t16_an_item_leaves_the_filter_under_a_query_limit(
+    tuned_server: Server, make_client: MakeClient
+) -> None:
+    """T4, T16: where updates are read by key the same is told, of a whole batch."""
+    events: list[Event] = []
+    admin = tuned_server.admin
+    client = await make_client(tuned_server)
+    await client.subscribe("articles", filter=PUBLISHED, on_event=events.append)
+    made = admin.create_items("articles", [{"status": "published"} for _ in range(BATCH)])
+    keys = await _all_keys(tuned_server, len(made), made)
+    await arrived(events, BATCH)
+    data = {"keys": keys, "data": {"status": "draft"}}
+    admin.request("PATCH", "/items/articles", data)
+    await await_for(lambda: len(left(events)) >= BATCH)
+    assert sorted(left(events)) == keys
+    assert len(events) == 2 * BATCH
+
+
+def _last(events: list[Event], key: int | str) -> Event:
+    return [event for event in events if event.key == key][-1]
 
 
 CHANGES = ["by address", "by keys", "by list", "by query"]
@@ -136,7 +294,7 @@ async def test_t15_what_our_client_asks_for(
     server.admin.create_item("articles", {"title": "x"})
     assert [each["uid"] for each in await wire.until("mark")] == ["mark"]
     queries = [each.get("query", {}) for each in said if each["type"] == "subscribe"]
-    assert len(queries) == 6
+    assert len(queries) == 7
     assert not any(query.keys() & {"offset", "page"} for query in queries)
     assert {query.get("limit") for query in queries} <= {None, -1}
 

@@ -23,6 +23,11 @@ def told(events: Sequence[Event]) -> list[tuple[str, int | str]]:
     return [(event.action, event.key) for event in events]
 
 
+def left(events: Sequence[Event]) -> list[int | str]:
+    """The keys of the items that were told to have left the filter, in order."""
+    return [event.key for event in events if event.left_filter]
+
+
 @asynccontextmanager
 async def states_of(client: DirectusClient) -> AsyncIterator[list[str]]:
     """The states that a client goes through inside, the present one first."""

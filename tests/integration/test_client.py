@@ -7,7 +7,7 @@ import itertools
 import json
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -537,6 +537,93 @@ async def test_a_token_that_is_refused_later_may_be_given_back(
     await until_reconnected(client, fake)
 
 
+async def test_a_token_that_was_changed_is_taken_up_by_the_next_attempt(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(token=lambda: secret[0])
+    secret = [TOKEN]
+    await within(client.connect())
+    await within(client.subscribe("articles"))
+    fake.change_token("another-s3cret")
+    secret[0] = "another-s3cret"
+    await fake.cut()
+    await fake.wait_for(lambda fake: not fake.subscriptions)
+    await until_reconnected(client, fake)
+
+
+async def test_a_token_that_was_changed_is_taken_up_by_a_read(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(token=lambda: secret[0])
+    secret = [TOKEN]
+    await within(client.connect())
+    fake.change_token("another-s3cret")
+    secret[0] = "another-s3cret"
+    fake.requests.clear()
+    assert await within(client.read_items("articles", limit=1)) == []
+    assert list(fake.requests) == ["GET /items/articles"] * 2
+    assert client.is_connected
+
+
+@pytest.mark.parametrize("is_called", [True, False])
+async def test_a_refused_token_is_tried_once_for_each_delay(
+    make_client: MakeClient,
+    fake: FakeDirectus,
+    is_called: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps = 0
+
+    def delays() -> Iterator[float]:
+        nonlocal steps
+        while True:
+            steps += 1
+            yield 0.01
+
+    client = make_client(token=(lambda: TOKEN) if is_called else TOKEN, delays=delays)
+    await within(client.connect())
+    fake.change_token("another-s3cret")
+    fake.requests.clear()
+    await fake.cut()
+    await await_for(lambda: steps >= 10)
+    assert client.state is RECONNECTING
+    assert "refused the credentials" in client.reason
+    assert "Check TOKEN" in client.reason
+    asked = list(fake.requests)
+    assert set(asked) == {"GET /server/info"}
+    assert len(asked) <= steps
+    assert fake.connections == 0
+    fake.change_token(TOKEN)
+    await await_for(lambda: client.is_connected)
+    assert TOKEN not in caplog.text
+
+
+async def test_a_callable_that_fails_is_waited_for(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    def read() -> str:
+        return vault["s3cret-name"]
+
+    vault: dict[str, str] = {}
+    client = make_client(token=read)
+    client.start()
+    await await_for(lambda: client.state is RECONNECTING)
+    assert client.reason == "There is no token: the callable of TOKEN raised KeyError."
+    assert not fake.requests
+    vault["s3cret-name"] = TOKEN
+    await await_for(lambda: client.is_connected)
+
+
+async def test_what_a_callable_returns_must_be_a_token(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(token=lambda: f"{TOKEN}\n")
+    with pytest.raises(ConnectionImpossible, match="callable of TOKEN: It contains") as caught:
+        await within(client.connect())
+    assert TOKEN not in str(caught.value) + client.reason
+    assert not fake.requests
+
+
 @pytest.mark.parametrize("token", [f"{TOKEN}\n", "töken-s3cret", "a\0s3cret"])
 async def test_a_token_that_cannot_be_sent_is_impossible_and_not_shown(
     make_client: MakeClient, token: str, caplog: pytest.LogCaptureFixture
@@ -603,7 +690,7 @@ async def test_the_rate_limit_is_waited_out(make_client: MakeClient, fake: FakeD
     )
     fake.rate_limit(None)
     assert len(fake.subscriptions) == 12
-    assert len({uid for _, _, uid in fake.subscriptions}) == 9
+    assert len({uid for _, _, uid in fake.subscriptions}) == 12
     await create(fake, "a")
     assert await titles(subscriptions[0], 1) == ["a"]
 

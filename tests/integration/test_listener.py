@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
+from django.db.models import F
+from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener import candidate as candidate_module
+from directus_realtime.listener.lease import Fence
 from directus_realtime.listener.listener import Listener
-from directus_realtime.models import ConnectionStatus, DirectusSubscription, InboxEvent
+from directus_realtime.models import (
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    ListenerLease,
+    ListenerProcess,
+)
 from directus_realtime.settings import ConnectionSettings
 from directus_realtime.signals import (
     directus_connection_changed,
@@ -279,3 +292,161 @@ async def test_a_listener_can_be_stopped_while_the_server_is_away(
     async with listening(connection(fake.url)):
         await await_for(lambda: received.states == ["reconnecting"])
     assert received.states == ["reconnecting", "disconnected"]
+
+
+# One active listener
+
+
+def take_away(holder: uuid.UUID | None) -> Callable[[], int]:
+    """Change the lease as another listener would; ``None`` gives it up again."""
+    return lambda: ListenerLease.objects.update(holder=holder, token=F("token") + 1, beat=0)
+
+
+async def change_lease(holder: uuid.UUID | None) -> None:
+    await sync_to_async(take_away(holder))()
+
+
+@pytest.fixture
+def fast_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate_module, "RENEW_INTERVAL", 0.05)
+    monkeypatch.setattr(candidate_module, "POLL_INTERVAL", 0.05)
+
+
+async def test_a_listener_has_a_lease_and_gives_it_up(
+    fake: FakeDirectus, received: Received
+) -> None:
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.states == ["connected"])
+        lease = await ListenerLease.objects.aget()
+        process = await ListenerProcess.objects.aget()
+        assert (lease.holder, lease.token) == (process.id, 1)
+        await until(lambda: ListenerProcess.objects.filter(role="active").exists())
+    lease = await ListenerLease.objects.aget()
+    assert (lease.holder, lease.token) == (None, 1)
+    assert not await ListenerProcess.objects.aexists()
+
+
+async def test_a_listener_that_lost_its_lease_ends_and_stands_by(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    await subscribe()
+    now = timezone.now()
+    other = await ListenerProcess.objects.acreate(
+        host="web-2", pid=7, role="active", started_at=now, heartbeat_at=now
+    )
+    async with listening(connection(fake.url)) as task:
+        await until_subscribed(fake)
+        await change_lease(other.id)
+        await await_for(lambda: "standing by; web-2:7 is active" in caplog.messages)
+        loss = "The lease is lost: web-2:7 is active now. Nothing more is delivered here."
+        assert [r.levelname for r in caplog.records if r.getMessage() == loss] == ["WARNING"]
+        await fake.wait_for(lambda fake: not fake.subscriptions, TIMEOUT)
+        await until(lambda: ListenerProcess.objects.filter(role="standby").exists())
+        await create(fake, "for the other one")
+        assert not task.done()
+        # It says nothing of the connection, which the other one has.
+        assert received.states == ["connected"]
+
+        await change_lease(None)
+        await await_for(lambda: "active, with the fencing number 4" in caplog.messages)
+        await until_subscribed(fake)
+        await create(fake, "again")
+        await await_for(lambda: "again" in received.titles)
+    assert await InboxEvent.objects.filter(data_json__contains="again").acount() == 1
+
+
+async def test_what_was_received_and_not_stored_when_the_lease_was_lost_is_not_stored(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Renewals come too late to notice; the inbox is the first that does.
+    monkeypatch.setattr(candidate_module, "RENEW_INTERVAL", 1000)
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await change_lease(uuid.uuid4())
+        await create(fake, "too late")
+        await fake.wait_for(lambda fake: not fake.subscriptions, TIMEOUT)
+    assert not await InboxEvent.objects.aexists()
+    assert received.titles == []
+
+
+async def test_a_database_that_is_away_for_the_lease_is_no_loss(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch, fast_lease: None
+) -> None:
+    failures = 0
+    real = Fence.renew
+
+    def renew(self: Fence) -> None:
+        nonlocal failures
+        if failures < 5:
+            failures += 1
+            raise OperationalError("connection refused")
+        real(self)
+
+    monkeypatch.setattr(Fence, "renew", renew)
+    async with listening(connection(fake.url)):
+        await until(lambda: ListenerLease.objects.filter(beat__gt=3).exists())
+        assert failures == 5
+        assert received.states == ["connected"]
+
+
+async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_or_lost(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        hanging.set()
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await subscribe()
+    try:
+        async with listening(connection(fake.url)):
+            await until_subscribed(fake)
+            await create(fake, "a")
+            await await_for(hanging.is_set)
+            before = (await ListenerLease.objects.aget()).beat
+            await until(lambda: ListenerLease.objects.filter(beat__gt=before + 3).exists())
+            await change_lease(uuid.uuid4())
+            await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+            assert not go_on.is_set()
+            go_on.set()
+    finally:
+        directus_event.disconnect(hang)
+
+
+async def test_standing_by_ends_at_once(fake: FakeDirectus, received: Received) -> None:
+    await sync_to_async(ListenerLease.objects.create)(alias="default", holder=uuid.uuid4(), token=1)
+    async with listening(connection(fake.url)):
+        await until(lambda: ListenerProcess.objects.filter(role="standby").exists())
+    assert not await ListenerProcess.objects.aexists()
+    assert (await ListenerLease.objects.aget()).token == 1
+    assert not fake.received
+
+
+async def test_an_active_listener_that_stops_does_not_take_the_lease_again(
+    fake: FakeDirectus, received: Received
+) -> None:
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.states == ["connected"])
+    assert (await ListenerLease.objects.aget()).token == 1
+
+
+async def test_standby_only_waits_for_another_listener(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    stopping = asyncio.Event()
+    listener = Listener([connection(fake.url)], standby_only=True)
+    task = asyncio.create_task(listener.run(stopping))
+    await await_for(lambda: "standing by; nobody is active" in caplog.messages)
+    await change_lease(uuid.uuid4())
+    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+    assert received.states == []
+    await change_lease(None)
+    await await_for(lambda: received.states == ["connected"])
+    stopping.set()
+    await asyncio.wait_for(task, TIMEOUT)

@@ -41,6 +41,8 @@ def on_event(sender: str, event: Event, **kwargs: Any) -> None:
         key=event.key,
         title=(event.data or {}).get("title"),
         origin=event.origin,
+        activity_id=event.activity_id,
+        left_filter=event.left_filter,
     )
     time.sleep(SLEEP)
 

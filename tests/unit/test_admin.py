@@ -11,7 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.models import ConnectionStatus, DirectusSubscription, InboxEvent
+from directus_realtime.models import (
+    ActivityCursor,
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    ListenerLease,
+    ListenerProcess,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -532,3 +539,83 @@ def test_the_message_of_the_data_is_the_json_that_came(admin_client: Client) -> 
     content = admin_client.get(url("inboxevent", "change", row.pk)).content.decode()
     shown = json.dumps(data, indent=2).replace('"', "&quot;")
     assert shown in content
+
+
+# Listeners
+
+
+def process(pid: int, seconds: float, **values: Any) -> ListenerProcess:
+    """A listener that wrote so many seconds ago."""
+    now = timezone.now()
+    given = {"host": "web-1", "role": "active", "aliases": ["default", "blog"], **values}
+    return ListenerProcess.objects.create(
+        pid=pid, started_at=now, heartbeat_at=now - timedelta(seconds=seconds), **given
+    )
+
+
+def test_listeners_are_listed_with_what_they_do(admin_client: Client) -> None:
+    process(4711, 1)
+    process(4712, 1, role="standby")
+    process(4713, 6)
+    page = admin_client.get(url("listenerprocess")).content.decode()
+    assert "default, blog" in page
+    assert '<span class="directus-state directus-state-active">active</span>' in page
+    assert '<span class="directus-state directus-state-standby">standing by</span>' in page
+    # One that was killed could not say so.
+    assert page.count('<span class="directus-state directus-state-gone">gone</span>') == 1
+
+
+def test_listeners_are_only_looked_at(admin_client: Client) -> None:
+    row = process(4711, 1)
+    assert admin_client.get(url("listenerprocess", "change", row.pk)).status_code == 200
+    assert admin_client.get(url("listenerprocess", "add")).status_code == 403
+    assert admin_client.post(url("listenerprocess", "delete", row.pk)).status_code == 403
+
+
+def test_a_connection_shows_its_lag_its_catch_up_and_its_listeners(
+    admin_client: Client, listener: Any
+) -> None:
+    active = process(4711, 1)
+    process(4712, 1, role="standby", host="web-2")
+    ListenerLease.objects.create(alias="default", holder=active.id, token=3)
+    now = timezone.now()
+    inbox_row(received_at=now - timedelta(seconds=90))
+    inbox_row(state="dead")
+    inbox_row(state="done")
+    ActivityCursor.objects.create(
+        alias="default",
+        problem="The token may not read <directus_activity>.",
+        rows_done=120,
+        rows_total=400,
+        caught_up_at=now,
+        gap_since=now,
+        gap_until=now,
+        gap_recovered=True,
+    )
+    page = admin_client.get(url("connectionstatus", "change", "default")).content.decode()
+    assert "90.0 s" in page or "90.1 s" in page
+    assert "1 pending, 1 dead letter" in page
+    assert "120 of 400 rows" in page
+    assert "may not read &lt;directus_activity&gt;." in page
+    assert ": recovered" in page
+    assert "web-1:4711 (fencing number 3)" in page
+    assert "web-2:4712" in page
+
+
+def test_a_connection_that_never_had_a_listener_shows_dashes(
+    admin_client: Client, listener: Any
+) -> None:
+    response = admin_client.get(url("connectionstatus", "change", "default"))
+    assert response.status_code == 200
+    assert response.content.decode().count(">–<") >= 6
+
+
+def test_the_pages_of_listeners_are_translated(admin_client: Client, listener: Any) -> None:
+    process(4711, 1, role="standby")
+    listed = admin_client.get(url("listenerprocess"), headers={"accept-language": "fr"})
+    assert "en attente" in listed.content.decode()
+    page = admin_client.get(
+        url("connectionstatus", "change", "default"), headers={"accept-language": "fr"}
+    ).content.decode()
+    for text in ("Boîte de réception", "Rattrapage", "retard", "dernière interruption"):
+        assert text in page.replace("Retard", "retard").replace("Dernière", "dernière")

@@ -9,8 +9,9 @@ from directus_realtime.checks import check_channel_layer, check_connections, che
 
 TOKEN = {"TOKEN": "s3cret"}
 KNOWN = (
-    "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, CONNECT_TIMEOUT, PING_INTERVAL, "
-    "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_CEILING."
+    "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, PROXY, CONNECT_TIMEOUT, PING_INTERVAL, "
+    "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_CEILING, "
+    "CATCH_UP_INTERVAL, RETENTION_DAYS."
 )
 LAYER_HINT = (
     'Set CHANNEL_LAYERS["default"]["BACKEND"] to '
@@ -48,6 +49,22 @@ def test_e001_the_setting_is_missing(settings: Any) -> None:
     ("values", "expected"),
     [
         ({"URL": "https://cms.example.com", **TOKEN}, []),
+        ({"URL": "https://cms.example.com", **TOKEN, "RETENTION_DAYS": 0}, []),
+        ({"URL": "https://cms.example.com", **TOKEN, "RETENTION_DAYS": 0.5}, []),
+        *(
+            (
+                {"URL": "https://cms.example.com", **TOKEN, "RETENTION_DAYS": days},
+                [
+                    error(
+                        f"DIRECTUS_REALTIME['default']: RETENTION_DAYS is {days!r}, "
+                        "which is not a number of days.",
+                        "Give a number such as 14, or 0 to keep every event.",
+                        "E011",
+                    )
+                ],
+            )
+            for days in ("14", -1, False, None)
+        ),
         ({"URL": "http://localhost:8055", **TOKEN}, []),
         ({"URL": "http://127.0.0.1:8055", **TOKEN}, []),
         ({"URL": "http://[::1]:8055", **TOKEN}, []),

@@ -33,12 +33,15 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "PASSWORD": "p",
         "HEADERS": {"X-Key": "h"},
         "CA_FILE": "",
+        "PROXY": "http://proxy:3128",
         "CONNECT_TIMEOUT": 1.0,
         "PING_INTERVAL": 2.0,
         "PONG_TIMEOUT": 3.0,
         "MAX_MESSAGE_SIZE": 4,
         "RETRY_ATTEMPTS": 5,
         "RETRY_CEILING": 6.0,
+        "CATCH_UP_INTERVAL": 8.0,
+        "RETENTION_DAYS": 7,
     }
     assert set(values) == set(KEYS)
     settings.DIRECTUS_REALTIME = {"default": values}
@@ -53,6 +56,7 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
     assert options.max_message_size == 4
     assert options.headers == {"X-Key": "h"}
     assert options.ssl is None
+    assert options.proxy == "http://proxy:3128"
 
 
 def test_settings_are_read_live(settings: Any) -> None:
@@ -88,9 +92,10 @@ def test_a_wrong_connection_is_named(settings: Any) -> None:
 
 def test_secrets_are_not_in_the_repr(settings: Any) -> None:
     values = {**GOOD, "EMAIL": "e", "PASSWORD": "p4ss", "HEADERS": {"X-Key": "h34der"}}
+    values["PROXY"] = "http://user:pr0xy@proxy"
     settings.DIRECTUS_REALTIME = {"default": values}
     shown = repr(connection_settings()) + repr(connection_settings().client_options())
-    assert not [secret for secret in ("s3cret", "p4ss", "h34der") if secret in shown]
+    assert not [secret for secret in ("s3cret", "p4ss", "h34der", "pr0xy") if secret in shown]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,16 @@ def test_secrets_are_not_in_the_repr(settings: Any) -> None:
         ({**GOOD, "url": "x"}, [5]),
         ({"URL": "https://u:p@cms", "TOKEN": "t"}, [6]),
         ({}, [2, 4]),
+        ({"URL": "https://cms", "TOKEN": lambda: "t"}, []),
+        ({**GOOD, "TOKEN": 5}, [20]),
+        ({**GOOD, "TOKEN": "with space"}, [20]),
+        ({**GOOD, "TOKEN": "line\n"}, [20]),
+        ({**GOOD, "PROXY": ""}, []),
+        ({**GOOD, "PROXY": None}, []),
+        ({**GOOD, "PROXY": "http://u:p@proxy:3128"}, []),
+        ({**GOOD, "PROXY": "proxy:3128"}, [21]),
+        ({**GOOD, "PROXY": "socks5://proxy"}, [21]),
+        ({**GOOD, "PROXY": 5}, [21]),
     ],
 )
 def test_problems_have_numbers(values: dict[str, Any], numbers: list[int]) -> None:
@@ -122,6 +137,26 @@ def test_problems_have_numbers(values: dict[str, Any], numbers: list[int]) -> No
 def test_a_wrong_url_is_shown_without_its_password() -> None:
     (problem,) = find_problems({"URL": "ftp://user:p4ss@cms", "TOKEN": "t"})
     assert problem.message == "URL 'cms' is not an http(s) URL."
+
+
+def test_a_wrong_token_or_proxy_is_not_shown() -> None:
+    wrong = {"TOKEN": "s3cret\n", "PROXY": "ftp://user:s3cret@proxy"}
+    token, proxy = find_problems({**GOOD, **wrong})
+    assert token.message == (
+        "TOKEN is wrong. It contains a character that no token has, such as a line break or a "
+        "space."
+    )
+    assert proxy.message == (
+        "PROXY is wrong. 'proxy' is not a URL such as http://proxy.example.com:3128."
+    )
+
+
+def test_a_token_may_be_a_callable(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": {**GOOD, "TOKEN": lambda: "s3cret"}}
+    connection = connection_settings()
+    assert callable(connection.token)
+    assert "s3cret" not in repr(connection)
+    assert connection.make_client().url == "https://cms.example.com"
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

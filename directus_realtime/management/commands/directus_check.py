@@ -81,6 +81,8 @@ class Command(BaseCommand):
                 else self.style.ERROR(f"refused: {entry.reason}")
             )
             self._row("subscription", f"{entry.name} ({entry.collection}): {verdict}")
+            for note in entry.notes:
+                self._row("", self.style.WARNING(note))
 
     def _row(self, name: str, value: str) -> None:
         self.stdout.write(f"  {name:14}{value}")

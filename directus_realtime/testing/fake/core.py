@@ -56,6 +56,10 @@ class FakeDirectus:
         websocket_path: Directus's ``WEBSOCKETS_REST_PATH``.
         query_limit_max: Directus's ``QUERY_LIMIT_MAX``.
         version: What the server says it is; it behaves like 11.17.4 all the same.
+
+    Attributes:
+        received: The last messages that came in on any socket, secrets masked.
+        requests: The last REST requests, such as ``GET /server/info``.
     """
 
     def __init__(
@@ -76,23 +80,23 @@ class FakeDirectus:
     ) -> None:
         self.host = host
         self.port = port
-        self.token = token
         self.websocket_path = websocket_path
         self.received: deque[Any] = deque(maxlen=RECEIVED_LIMIT)
+        self.requests: deque[str] = deque(maxlen=RECEIVED_LIMIT)
         self.faults = Faults()
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._tick = asyncio.Event()
 
-        admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
-        self._accounts = Accounts([admin, *users], access_token_ttl)
+        self._admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
+        self._accounts = Accounts([self._admin, *users], access_token_ttl)
         schema = Schema(default_collections() if collections is None else collections)
         # The listener is looked up late: subscriptions need the reader, and that the store.
         self._store = Store(schema, lambda changes: self._subscriptions.dispatch(changes))
         for user in self._accounts.users:
             self._store.add_system_row(USERS, user.as_item())
         self._reader = Reader(self._store, query_limit_max)
-        self._subscriptions = Subscriptions(self._reader, self.faults.loses_subscribe_reply)
+        self._subscriptions = Subscriptions(self._reader, self.faults)
         options = GatewayOptions(auth_mode, auth_timeout, heartbeat_period)
         self._gateway = Gateway(
             self._accounts, self._reader, self._subscriptions, self.faults, options, self._notice
@@ -101,7 +105,7 @@ class FakeDirectus:
         info = ServerInfo(
             version, auth_mode, websocket_path, period or heartbeat_period, query_limit_max
         )
-        self._rest = RestApi(self._accounts, self._reader, self.faults, info)
+        self._rest = RestApi(self._accounts, self._reader, self.faults, info, self.requests.append)
 
     def __repr__(self) -> str:
         return f"<FakeDirectus {self.url}>"
@@ -119,6 +123,11 @@ class FakeDirectus:
         await self.stop()
 
     # Running
+
+    @property
+    def token(self) -> str:
+        """The static token of the administrator."""
+        return self._admin.token or ""
 
     @property
     def url(self) -> str:
@@ -257,6 +266,10 @@ class FakeDirectus:
         """Refuse every token and password from now on; open sockets stay as they are."""
         self._accounts.refusing = refused
 
+    def change_token(self, token: str) -> None:
+        """Give the administrator another static token; open sockets stay as they are."""
+        self._admin.token = token
+
     async def expire_tokens(self) -> None:
         """End every access token now, and tell every socket that its token expired.
 
@@ -278,6 +291,20 @@ class FakeDirectus:
     def drop_next_subscribe_reply(self, count: int = 1) -> None:
         """Make the next subscriptions without telling the client."""
         self.faults.lost_subscribe_replies += count
+
+    def hold_changes(self) -> None:
+        """Hold back the messages of creates and updates, with the rows of now; deletes pass.
+
+        On a busy Directus a delete overtakes them too: it needs no read of the database.
+        """
+        if self.faults.held_changes is None:
+            self.faults.held_changes = []
+
+    def release_changes(self) -> None:
+        """End :meth:`hold_changes`, and send what was held back, in order."""
+        held, self.faults.held_changes = self.faults.held_changes or [], None
+        for send in held:
+            send()
 
     def reject_upgrades(self, status: int | None = 503) -> None:
         """Answer the opening of a WebSocket with this HTTP status; None ends it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -23,6 +24,7 @@ class Faults:
     upgrade_status: int | None = None
     lost_subscribe_replies: int = 0
     rate_limit: RateLimit | None = None
+    held_changes: list[Callable[[], None]] | None = None  # each sends a message
 
     def __post_init__(self) -> None:
         self.thawed.set()

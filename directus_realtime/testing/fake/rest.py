@@ -50,15 +50,22 @@ class RestApi:
         reader: What to read with; its store is what is changed.
         faults: The switches of the server.
         info: See :class:`ServerInfo`.
+        notice: Called with the method and path of every request.
     """
 
     def __init__(
-        self, accounts: Accounts, reader: Reader, faults: Faults, info: ServerInfo
+        self,
+        accounts: Accounts,
+        reader: Reader,
+        faults: Faults,
+        info: ServerInfo,
+        notice: Callable[[str], None],
     ) -> None:
         self._accounts = accounts
         self._reader = reader
         self._faults = faults
         self._info = info
+        self._notice = notice
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for an application."""
@@ -69,6 +76,7 @@ class RestApi:
             web.get("/server/info", self._server_info),
             web.post("/auth/login", self._login),
             web.post("/auth/refresh", self._refresh),
+            web.get("/users", self._users),
             web.get("/users/me", self._me),
             web.get("/collections", self._collections),
             web.get("/collections/{collection}", self._collection),
@@ -92,6 +100,7 @@ class RestApi:
             if request.match_info.http_exception is not None:
                 await asyncio.Event().wait()  # Directus never answers an unknown path here
             return await handler(request)
+        self._notice(f"{request.method} {request.path}")
         try:
             answer = await handler(request)
         except ApiError as refusal:
@@ -185,6 +194,9 @@ class RestApi:
         if name not in collection.field_names:
             raise forbidden()
         return _data(schema.describe_field(collection, name))
+
+    async def _users(self, request: web.Request) -> web.Response:
+        return self._list(self._items(request, USERS), request)
 
     async def _activity(self, request: web.Request) -> web.Response:
         return self._list(self._items(request, ACTIVITY), request)

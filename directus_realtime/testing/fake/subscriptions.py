@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from directus_realtime.testing.fake import messages
 from directus_realtime.testing.fake.accounts import Access
 from directus_realtime.testing.fake.errors import UNKNOWN_COLLECTION, ApiError, NoReplyError
+from directus_realtime.testing.fake.faults import Faults
 from directus_realtime.testing.fake.messages import Message
 from directus_realtime.testing.fake.query import Query
 from directus_realtime.testing.fake.reader import Reader
@@ -40,13 +42,13 @@ class Subscriptions:
 
     Args:
         reader: What to read the rows with.
-        loses_reply: Asked before a subscribe is answered; True swallows the answer.
+        faults: The switches of the server.
     """
 
-    def __init__(self, reader: Reader, loses_reply: Callable[[], bool]) -> None:
+    def __init__(self, reader: Reader, faults: Faults) -> None:
         self.active: list[Subscription] = []
         self._reader = reader
-        self._loses_reply = loses_reply
+        self._faults = faults
 
     def subscribe(self, connection: Connection, message: Message) -> None:
         """Answer a subscribe message."""
@@ -60,7 +62,7 @@ class Subscriptions:
             answer = messages.error("subscribe", refusal.code, refusal.message)
         except NoReplyError:
             return
-        if not self._loses_reply():
+        if not self._faults.loses_subscribe_reply():
             connection.send(answer)
 
     def unsubscribe(self, connection: Connection, message: Message) -> None:
@@ -133,7 +135,11 @@ class Subscriptions:
         except ApiError as refusal:
             connection.send(messages.error("subscribe", refusal.code, refusal.message))
             return
-        connection.send(subscription.answer(event))
+        message = subscription.answer(event)
+        if change.action != "delete" and self._faults.held_changes is not None:
+            self._faults.held_changes.append(partial(connection.send, message))
+        else:
+            connection.send(message)
 
     def _event_data(self, subscription: Subscription, change: Change, access: Access) -> Any:
         name, query = subscription.collection, subscription.query

@@ -25,10 +25,14 @@ class ThreadedFakeDirectus:
         self._loop = loop
         self.url = fake.url
         self.websocket_url = fake.websocket_url
-        self.token = fake.token
 
     def __repr__(self) -> str:
         return f"<ThreadedFakeDirectus {self.url}>"
+
+    @property
+    def token(self) -> str:
+        """See :attr:`FakeDirectus.token`."""
+        return self._fake.token
 
     def call(self, function: Callable[[FakeDirectus], Any]) -> Any:
         """Call a function with the fake in the fake's thread, and return its result.

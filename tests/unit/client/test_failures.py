@@ -10,6 +10,7 @@ from websockets.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
     InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
 )
@@ -50,6 +51,8 @@ HEALS, IMPOSSIBLE, REFUSED = ConnectionFailed, ConnectionImpossible, Credentials
     [
         (RequestRefused(401, "INVALID_CREDENTIALS", "Invalid."), REFUSED, "Check TOKEN"),
         (RequestRefused(403, "FORBIDDEN", "No."), REFUSED, "(No). Check TOKEN"),
+        (RequestRefused(401, "", "x"), IMPOSSIBLE, "HTTP 401), and it is not Directus"),
+        (RequestRefused(403, "", "x"), IMPOSSIBLE, "HEADERS where a proxy in between"),
         (RequestRefused(404, "ROUTE_NOT_FOUND", "x"), IMPOSSIBLE, "HTTP 404 at /server/info"),
         (RequestRefused(200, "", "x"), IMPOSSIBLE, "Check URL"),
         (RequestRefused(408, "", "x"), HEALS, "is not ready (HTTP 408"),
@@ -110,3 +113,30 @@ def test_our_own_errors_stay_as_they_are() -> None:
 )
 def test_no_secret_is_shown(error: Any) -> None:
     assert "s3cret" not in str(explain(error, URL))
+
+
+def proxy_status(status: int) -> InvalidProxyStatus:
+    return InvalidProxyStatus(Response(status, "", Headers()))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (httpx.ProxyError("407 Proxy Authentication Required"), IMPOSSIBLE, "user name and pass"),
+        (proxy_status(407), IMPOSSIBLE, "user name and password (HTTP 407)"),
+        (RequestRefused(407, "", "x"), IMPOSSIBLE, "user name and password (HTTP 407)"),
+        (httpx.ProxyError("403 Access violation"), IMPOSSIBLE, "does not allow connections to"),
+        (proxy_status(401), IMPOSSIBLE, "user name and password (HTTP 401)"),
+        (proxy_status(403), IMPOSSIBLE, "does not allow connections to"),
+        (httpx.ProxyError("502 Bad Gateway"), HEALS, "could not connect to"),
+        (proxy_status(500), HEALS, "could not connect to"),
+        (httpx.ProxyError("odd"), HEALS, "through the proxy http://proxy:3128 (odd)"),
+        (ConnectionRefusedError(111, "x"), HEALS, "proxy http://proxy:3128 (Connection refused)"),
+    ],
+    ids=str,
+)
+def test_what_a_proxy_answers(error: Exception, kind: type, sentence: str) -> None:
+    explained = explain(error, URL, "http://proxy:3128")
+    assert type(explained) is kind
+    assert "http://proxy:3128" in str(explained)
+    assert sentence in str(explained)

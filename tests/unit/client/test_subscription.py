@@ -48,6 +48,46 @@ def test_one_wire_subscription_for_each_action() -> None:
     assert feed.wire_uids() == ["u.create", "u.delete"]
 
 
+def test_one_more_where_items_can_leave_the_filter() -> None:
+    feed = watch(filter={"a": {"_eq": 1}}, sort=("a",), item=3).feed
+    wire = feed.wire_subscriptions()[-1]
+    assert feed.wire_uids() == ["u.create", "u.update", "u.delete", "u.changed"]
+    assert (wire.uid, wire.event) == ("u.changed", "update")
+    assert wire.query == {"fields": ["id"], "filter": {"id": {"_eq": 3}}}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"item": 3}, {"filter": {"a": {}}, "events": ("update", "delete")}],
+    ids=["no filter", "not both"],
+)
+def test_none_more_where_none_is_followed(query: dict[str, Any]) -> None:
+    feed = watch(**query).feed
+    assert [wire.uid for wire in feed.wire_subscriptions()] == feed.wire_uids()
+    assert "u.changed" not in feed.wire_uids()
+
+
+def test_none_more_under_a_query_limit() -> None:
+    feed = watch(search="x").feed
+    feed.reads_updates = True
+    assert feed.wire_uids() == ["u.create", "u.update", "u.delete"]
+    assert [wire.query for wire in feed.wire_subscriptions()] == [
+        {"search": "x"},
+        {},
+        {"search": "x"},
+    ]
+
+
+def test_after_a_gap_the_deletes_of_all_items_come_again() -> None:
+    watcher = watch()
+    watcher.subscription.load_begins()
+    watcher.subscription.load_ends()
+    watcher.feed.receive("delete", [1])
+    watcher.feed.wait_again()
+    watcher.feed.receive("delete", [2])
+    assert [event.key for event in watcher.events] == [2]
+
+
 def test_subscribed_when_every_action_is_confirmed() -> None:
     watcher = watch()
     watcher.feed.wire_subscriptions()

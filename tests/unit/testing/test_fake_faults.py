@@ -131,6 +131,25 @@ async def test_wrong_path_hangs(fake: FakeDirectus) -> None:
         await connect(fake.websocket_url + "x", open_timeout=SHORT)
 
 
+async def test_hold_changes(client: Client, fake: FakeDirectus) -> None:
+    await client.subscribe(uid="a")
+    fake.hold_changes()
+    made = await fake.create("articles", {"title": "x"})
+    fake.hold_changes()
+    await fake.update("articles", made["id"], {"title": "y"})
+    await fake.delete("articles", made["id"])
+    assert (await client.receive())["event"] == "delete"
+    fake.release_changes()
+    fake.release_changes()
+    late = [await client.receive() for _ in range(2)]
+    assert [(each["event"], each["data"][0]["title"]) for each in late] == [
+        ("create", "x"),
+        ("update", "y"),
+    ]
+    await fake.create("articles", {"title": "z"})
+    assert (await client.receive())["event"] == "create"
+
+
 async def test_received_keeps_no_secrets(client: Client, fake: FakeDirectus) -> None:
     await client.send({"type": "subscribe", "collection": "articles"})
     await fake.wait_for(lambda fake: len(fake.received) == 2)

@@ -79,6 +79,11 @@ async def test_fields_tell_the_primary_key(rest: httpx.AsyncClient) -> None:
     assert (await data(rest, "/fields/articles/id"))["schema"]["has_auto_increment"] is True
 
 
+async def test_users(rest: httpx.AsyncClient) -> None:
+    found = await data(rest, "/users", fields="email")
+    assert {"email": "admin@example.com"} in found
+
+
 async def test_collections(rest: httpx.AsyncClient) -> None:
     names = [each["collection"] for each in await data(rest, "/collections")]
     assert names == ["authors", "articles", "notes", "directus_activity", "directus_users"]

@@ -1,0 +1,241 @@
+"""How the connections stand, from the database alone: for ``directus_status`` and the admin."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from directus_realtime.models import (
+    ActivityCursor,
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    InboxState,
+    ListenerLease,
+    ListenerProcess,
+    ListenerRole,
+    SubscriptionState,
+)
+
+#: States of events that are not through; the others are most of the table.
+OPEN_STATES = (
+    InboxState.WAITING,
+    InboxState.PENDING,
+    InboxState.HELD,
+    InboxState.DELIVERING,
+    InboxState.FAILED,
+    InboxState.DEAD,
+)
+#: Those of them that nothing keeps from being delivered now.
+_DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
+
+NO_LISTENER = "No listener is running. Start it: python manage.py directus_listen"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is still healthy.
+
+    Attributes:
+        lag: Seconds that the oldest pending event may wait.
+        dead: Dead letters; a few are for a person to look at, many are a broken receiver.
+        heartbeat_age: Seconds; as long as a takeover may take.
+    """
+
+    lag: float = 60.0
+    dead: int = 100
+    heartbeat_age: float = 10.0
+
+
+@dataclass(frozen=True)
+class InboxHealth:
+    """What is in the inbox of a connection and not through.
+
+    Attributes:
+        counts: Events by state; states without any are 0.
+        lag: Seconds since the oldest pending event could have been delivered.
+    """
+
+    counts: dict[str, int]
+    lag: float
+
+
+@dataclass(frozen=True)
+class CatchUpHealth:
+    """How far the activity log is worked through."""
+
+    problem: str
+    rows_done: int
+    rows_total: int
+    caught_up_at: datetime | None
+    gap_since: datetime | None
+    gap_until: datetime | None
+    gap_recovered: bool | None
+
+
+@dataclass
+class ConnectionHealth:
+    """How one connection stands.
+
+    Attributes:
+        state: As it is now: ``disconnected`` where no listener runs.
+        reason: Why, as a sentence.
+        since: Of the state; ``None`` where no listener ever ran.
+        heartbeat_age: Seconds since its listener last wrote.
+        active: ``HOST:PID`` of the listener that has it, or ``""``.
+        fencing_number: Of the lease of that listener.
+        standing_by: ``HOST:PID`` of those that would take over.
+        refused: The reasons of Directus, by subscription.
+        problems: What a person should look at, as sentences; empty where all is well.
+    """
+
+    alias: str
+    state: str
+    reason: str
+    since: datetime | None
+    heartbeat_age: float | None
+    last_event_at: datetime | None
+    inbox: InboxHealth
+    catch_up: CatchUpHealth | None
+    active: str
+    fencing_number: int
+    standing_by: list[str]
+    refused: dict[str, str]
+    problems: list[str] = field(default_factory=list)
+
+
+def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
+    """How connections stand, with what is not healthy about them."""
+    statuses = ConnectionStatus.objects.in_bulk(aliases)
+    cursors = ActivityCursor.objects.in_bulk(aliases)
+    leases = ListenerLease.objects.in_bulk(aliases)
+    inboxes = inbox_health(aliases)
+    last_events = _last_events(aliases)
+    listeners = _living_listeners(limits)
+    found = []
+    for alias in aliases:
+        cursor = cursors.get(alias)
+        health = ConnectionHealth(
+            alias=alias,
+            **_state(statuses.get(alias), limits),
+            last_event_at=last_events.get(alias),
+            inbox=inboxes[alias],
+            catch_up=_catch_up(cursor) if cursor else None,
+            **_listeners(alias, leases.get(alias), listeners),
+            refused=_refused(alias),
+        )
+        health.problems = list(_problems(health, limits))
+        found.append(health)
+    return found
+
+
+def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
+    """What is not through, by connection; rows that are through are not looked at."""
+    now = timezone.now()
+    groups = (
+        InboxEvent.objects.filter(state__in=OPEN_STATES)
+        .order_by()
+        .values("connection", "state")
+        .annotate(count=Count("id"), oldest=Min(Coalesce("next_attempt_at", "received_at")))
+    )
+    counts = {alias: {state.value: 0 for state in OPEN_STATES} for alias in aliases}
+    lags = dict.fromkeys(counts, 0.0)
+    for group in groups:
+        alias, state = group["connection"], group["state"]
+        if alias not in counts:
+            continue
+        counts[alias][state] = group["count"]
+        if state in _DUE_STATES:
+            lags[alias] = max(lags[alias], (now - group["oldest"]).total_seconds())
+    return {alias: InboxHealth(counts[alias], lags[alias]) for alias in counts}
+
+
+def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:
+    if status is None:
+        return {
+            "state": "disconnected",
+            "reason": NO_LISTENER,
+            "since": None,
+            "heartbeat_age": None,
+        }
+    age = _age(status.heartbeat_at)
+    if age > limits.heartbeat_age:
+        # What it wrote last is history: since then, nobody is there.
+        state, reason, since = "disconnected", NO_LISTENER, status.heartbeat_at
+    else:
+        state, reason, since = status.state, status.reason, status.changed_at
+    return {"state": state, "reason": reason, "since": since, "heartbeat_age": age}
+
+
+def _catch_up(cursor: ActivityCursor) -> CatchUpHealth:
+    return CatchUpHealth(
+        problem=cursor.problem,
+        rows_done=cursor.rows_done,
+        rows_total=cursor.rows_total,
+        caught_up_at=cursor.caught_up_at,
+        gap_since=cursor.gap_since,
+        gap_until=cursor.gap_until,
+        gap_recovered=cursor.gap_recovered,
+    )
+
+
+def _last_events(aliases: Iterable[str]) -> dict[str, datetime]:
+    subscriptions = DirectusSubscription.objects.filter(connection__in=list(aliases))
+    rows = subscriptions.order_by().values("connection").annotate(last=Max("last_event_at"))
+    return {row["connection"]: row["last"] for row in rows}
+
+
+def _refused(alias: str) -> dict[str, str]:
+    refused = DirectusSubscription.objects.filter(
+        connection=alias, enabled=True, state=SubscriptionState.REFUSED
+    )
+    return dict(refused.order_by("name").values_list("name", "last_error"))
+
+
+def _living_listeners(limits: Limits) -> list[ListenerProcess]:
+    since = timezone.now() - timedelta(seconds=limits.heartbeat_age)
+    rows = ListenerProcess.objects.filter(heartbeat_at__gte=since)
+    return list(rows.order_by("host", "pid"))
+
+
+def _listeners(
+    alias: str, lease: ListenerLease | None, listeners: Iterable[ListenerProcess]
+) -> dict[str, Any]:
+    own = [row for row in listeners if alias in row.aliases]
+    active = [str(row) for row in own if lease and row.id == lease.holder]
+    return {
+        "active": active[0] if active else "",
+        "fencing_number": lease.token if lease else 0,
+        "standing_by": [str(row) for row in own if row.role == ListenerRole.STANDBY],
+    }
+
+
+def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
+    if health.state != "connected":
+        yield f"The connection is {health.state}. {health.reason}".rstrip()
+    if health.inbox.lag > limits.lag:
+        yield (
+            f"The oldest pending event has waited for {health.inbox.lag:.0f} s; "
+            f"{limits.lag:g} s are allowed."
+        )
+    dead = health.inbox.counts[InboxState.DEAD]
+    if dead > limits.dead:
+        yield f"Dead letters: {dead}; {limits.dead} are allowed. See the inbox in the admin."
+    for name, error in health.refused.items():
+        yield f"The subscription {name} is refused: {error}"
+
+
+def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:
+    """The listeners on this machine that are alive, whatever they do."""
+    return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
+
+
+def _age(moment: datetime) -> float:
+    return (timezone.now() - moment).total_seconds()

@@ -1,0 +1,101 @@
+"""The listener in a test's own process, on a fake Directus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from directus_realtime.listener.listener import Listener
+from directus_realtime.models import DirectusSubscription, InboxEvent, InboxState, SubscriptionState
+from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
+from directus_realtime.testing.fake import FakeDirectus
+
+#: Seconds: a deadline for every wait.
+TIMEOUT = 10.0
+_POLL_INTERVAL = 0.02
+
+
+class RunningListener:
+    """A listener at work; made by :func:`listening`."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def subscribed(self, timeout: float = TIMEOUT) -> None:
+        """Wait until Directus has confirmed every enabled subscription.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            AssertionError: One was refused, with Directus's sentence.
+            TimeoutError: One is not confirmed in time.
+        """
+        await self._until(_all_subscribed, timeout)
+
+    async def delivered(self, count: int = 1, timeout: float = TIMEOUT) -> None:
+        """Wait until receivers have worked on so many events, all in all.
+
+        Args:
+            count: Events since the test began.
+            timeout: Seconds.
+
+        Raises:
+            AssertionError: A receiver failed, with its traceback.
+            TimeoutError: Fewer events were delivered in time.
+        """
+        await self._until(lambda: _delivered(count), timeout)
+
+    async def _until(self, condition: Callable[[], bool], timeout: float) -> None:
+        async with asyncio.timeout(timeout):
+            while not await sync_to_async(condition)():
+                if self._task.done():
+                    self._task.result()
+                # The database tells nobody of a change.
+                await asyncio.sleep(_POLL_INTERVAL)
+
+
+@asynccontextmanager
+async def listening(fake: FakeDirectus, **settings: Any) -> AsyncIterator[RunningListener]:
+    """Run the listener on a fake Directus, as ``directus_listen`` does, for a block.
+
+    The block begins when every enabled subscription is confirmed. A receiver that fails is
+    not tried again, unless ``retry_attempts`` says so.
+
+    Args:
+        fake: To listen to, as the connection ``default``.
+        settings: More settings of the connection, in small letters, such as
+            ``catch_up_interval=0.1``.
+    """
+    given: dict[str, Any] = {"retry_attempts": 1, **settings}
+    connection = ConnectionSettings(DEFAULT_ALIAS, fake.url, fake.token, **given)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection]).run(stopping))
+    listener = RunningListener(task)
+    try:
+        await listener.subscribed()
+        yield listener
+    finally:
+        stopping.set()
+        await asyncio.wait_for(task, TIMEOUT)
+
+
+def _all_subscribed() -> bool:
+    states = []
+    for subscription in DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS):
+        refused = subscription.state == SubscriptionState.REFUSED
+        assert not refused, f"{subscription.name} was refused: {subscription.last_error}"  # noqa: S101
+        # Its place in the activity log is known: what is changed from now on is found there.
+        is_ready = subscription.state == SubscriptionState.SUBSCRIBED
+        states.append(is_ready and subscription.caught_up_to is not None)
+    return all(states)
+
+
+def _delivered(count: int) -> bool:
+    for dead in InboxEvent.objects.filter(state=InboxState.DEAD):
+        raise AssertionError(f"A receiver failed with {dead}: {dead.failures}")
+    return InboxEvent.objects.filter(state=InboxState.DONE).count() >= count
