@@ -196,7 +196,7 @@ class InboxCursor:
 
 
 def _is_unsent(row: InboxEvent) -> bool:
-    return row.sent_at is None and row.state == "pending"
+    return row.sent_at is None and row.state in {"waiting", "pending", "delivering"}
 
 
 def _messages(row: InboxEvent) -> _Outgoing:

@@ -40,6 +40,7 @@ class ConnectionSettings:
         pong_timeout: Seconds of silence after a ping until the connection counts as dead.
         max_message_size: Bytes; a larger message is left out and reported.
         retry_attempts: How often a failing receiver is tried before the event is dead.
+        retry_base: Seconds; doubled with each try, it is the longest delay before the next.
         retry_ceiling: Seconds; no delay between two tries is longer.
         catch_up_interval: Seconds between two looks into the activity log while connected.
         retention_days: Days after which events that are through are deleted; 0 keeps them.
@@ -58,6 +59,7 @@ class ConnectionSettings:
     pong_timeout: float = ClientOptions.pong_timeout
     max_message_size: int = ClientOptions.max_message_size
     retry_attempts: int = 8
+    retry_base: float = 1.0
     retry_ceiling: float = 300.0
     catch_up_interval: float = 30.0
     retention_days: float = 14
@@ -114,6 +116,7 @@ _NUMBERS = (
     "PONG_TIMEOUT",
     "MAX_MESSAGE_SIZE",
     "RETRY_ATTEMPTS",
+    "RETRY_BASE",
     "RETRY_CEILING",
     "CATCH_UP_INTERVAL",
 )

@@ -10,8 +10,9 @@ Receivers may be ``def`` or ``async def`` and must accept ``**kwargs``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.dispatch import Signal
 
@@ -26,9 +27,35 @@ __all__ = [
     "directus_item_deleted",
     "directus_item_updated",
     "directus_subscription_failed",
+    "non_atomic",
 ]
 
 Receiver = Callable[..., Any]
+R = TypeVar("R", bound=Receiver)
+
+_NON_ATOMIC = "_directus_non_atomic"
+
+
+def non_atomic(receiver: R) -> R:
+    """Have a receiver called outside of the transaction that marks it as through.
+
+    For a ``def`` receiver that does slow I/O: no transaction is held open meanwhile, and in
+    return a crash may have it called again for the same event. Above or below ``@receiver``::
+
+        @receiver(directus_item_created, sender="articles")
+        @non_atomic
+        def purge_cdn(sender, event, **kwargs): ...
+    """
+    setattr(receiver, _NON_ATOMIC, True)
+    return receiver
+
+
+def is_non_atomic(receiver: Receiver) -> bool:
+    """Whether a receiver, or what it is made of, was decorated with :func:`non_atomic`."""
+    parts = [receiver, type(receiver).__call__]
+    if isinstance(receiver, functools.partial):
+        parts.append(receiver.func)
+    return any(getattr(part, _NON_ATOMIC, False) for part in parts)
 
 
 class DirectusSignal(Signal):

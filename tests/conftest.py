@@ -7,11 +7,13 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
 from tests.helpers.site import Site
@@ -19,6 +21,13 @@ from tests.helpers.waiting import wait_for
 
 ARTICLE_FIELDS = {"title": "string", "body": "text", "status": "string"}
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+
+
+@pytest.fixture(autouse=True)
+def _same_language() -> Iterator[None]:
+    """A request in French leaves its language behind for the tests after it."""
+    yield
+    translation.deactivate()
 
 
 def missing(what: str) -> None:
@@ -85,6 +94,13 @@ def site(make_site: Callable[..., Site], directus_env: dict[str, str]) -> Site:
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL database of its own."""
+    with own_postgres() as url:
+        yield url
+
+
+@contextmanager
+def own_postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database that is there for a while."""
     name = f"directus_realtime_{uuid.uuid4().hex[:12]}"
     try:
         server = psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=3)

@@ -56,10 +56,7 @@ class ActiveListener:
         ]
         self._sender = GroupSender()
         self._notices = Notices(notices_database)
-        policies = {
-            settings.alias: RetryPolicy(settings.retry_attempts, settings.retry_ceiling)
-            for settings in self._settings
-        }
+        policies = {settings.alias: RetryPolicy.of(settings) for settings in self._settings}
         self._delivery = Delivery(delivery_database, policies, self._sender, fence=fence)
         self._inbox = Inbox(self._inbox_database, self._delivery.wake, fence=fence)
         self._retention = DailyPrune(retention_database, self._settings, fence)

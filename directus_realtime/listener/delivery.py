@@ -7,20 +7,18 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from time import monotonic
 from typing import TypeVar
 
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
-from directus_realtime.events import Event
 from directus_realtime.listener import outcomes
-from directus_realtime.listener.outcomes import BlockedItems, Item, Outcomes, RetryPolicy
-from directus_realtime.listener.receivers import Call, Failure, calls_for
+from directus_realtime.listener.jobs import Item, Job
+from directus_realtime.listener.outcomes import BlockedItems, RetryPolicy, RowsChanged
 from directus_realtime.listener.sending import GroupSender
-from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.listener.slices import SliceRunner
+from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -28,51 +26,10 @@ T = TypeVar("T")
 
 #: Events of one read.
 BATCH_SIZE = 200
-#: Seconds of receivers' work after which outcomes are written down; what a crash repeats.
-SLICE = 0.05
 #: Seconds between two looks for work that nobody announced (retries, the admin).
 LOOK_INTERVAL = 1.0
 #: Seconds without an outcome after which the log says so.
 PATIENCE = 30.0
-
-
-@dataclass
-class Job:
-    """One row on its way to its receivers.
-
-    Attributes:
-        failures: What the receivers of this attempt raised.
-        was_called: Whether the receivers were called at all.
-    """
-
-    row: InboxEvent
-    event: Event
-    item: Item
-    calls: list[Call]
-    failures: list[Failure] = field(default_factory=list)
-    was_called: bool = True
-
-    @classmethod
-    def of(cls, row: InboxEvent) -> Job:
-        """The job of a row; of one that was tried before, only what failed is wanted."""
-        event = row.to_event()
-        calls = calls_for(event, set(row.failures) or None)
-        return cls(row, event, outcomes.item_of(row), calls)
-
-    @property
-    def has_async_calls(self) -> bool:
-        """Whether some receivers are ``async def``."""
-        return any(call.is_async for call in self.calls)
-
-    def run_sync(self) -> None:
-        """Call the ``def`` receivers, in the thread of the caller."""
-        found = [call.run() for call in self.calls if not call.is_async]
-        self.failures += [failure for failure in found if failure]
-
-    async def run_async(self) -> None:
-        """Call the ``async def`` receivers."""
-        found = await asyncio.gather(*(call.arun() for call in self.calls if call.is_async))
-        self.failures += [failure for failure in found if failure]
 
 
 class Delivery:
@@ -82,7 +39,8 @@ class Delivery:
         database: The thread in which ``def`` receivers run.
         policies: For each connection that is delivered, how failures are retried.
         sender: Sends to groups.
-        fence: To be called in each transaction that writes; raises where the lease is lost.
+        fence: Called in each transaction before its commit; what it raises ends delivery,
+            and nothing of that transaction has happened.
     """
 
     def __init__(
@@ -90,14 +48,12 @@ class Delivery:
         database: DatabaseThread,
         policies: dict[str, RetryPolicy],
         sender: GroupSender,
-        *,
         fence: Callable[[], None] = lambda: None,
     ) -> None:
-        self._fence = fence
         self._database = database
-        self._policies = policies
+        self._aliases = list(policies)
+        self._runner = SliceRunner(policies, fence)
         self._sender = sender
-        self._blocked = BlockedItems()
         self._work_arrived = asyncio.Event()
 
     def wake(self) -> None:
@@ -106,19 +62,18 @@ class Delivery:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
-        aliases = list(self._policies)
-        self._blocked = await self._database.run_surely(BlockedItems.read, aliases)
+        self._runner.blocked = await self._database.run_surely(BlockedItems.read, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():
             self._work_arrived.clear()
-            with_retries = bool(self._blocked) or due is not None
+            with_retries = bool(self._runner.blocked) or due is not None
             rows = await self._database.run_surely(
-                outcomes.due_rows, aliases, BATCH_SIZE, with_retries=with_retries
+                outcomes.due_rows, self._aliases, BATCH_SIZE, with_retries=with_retries
             )
             if rows:
                 await self._deliver(rows, stopping)
             else:
-                due = await self._database.run_surely(outcomes.next_due, aliases)
+                due = await self._database.run_surely(outcomes.next_due, self._aliases)
                 await self._wait_for_work(due)
 
     async def _wait_for_work(self, due: datetime | None) -> None:
@@ -133,29 +88,28 @@ class Delivery:
     async def _deliver(self, rows: list[InboxEvent], stopping: asyncio.Event) -> None:
         """Deliver rows, slice by slice, until told to stop or until others go first."""
         waiting = deque(Job.of(row) for row in rows)
-        while waiting and not stopping.is_set():
-            if await self._deliver_slice(waiting):
-                return
+        try:
+            while waiting := _to_go_on_with(waiting, stopping):
+                if await self._deliver_slice(waiting):
+                    return
+        except RowsChanged as error:
+            logger.warning("Somebody else delivers, too (%s); reading the inbox again.", error)
+            await self._wait_for_work(None)
 
     async def _deliver_slice(self, waiting: deque[Job]) -> bool:
-        """Deliver some jobs from the left, and write down what became of them.
+        """Deliver some jobs from the left; those that are not finished are put back.
 
         Returns:
             Whether the inbox must be read again: older events than those that wait here
             may have become due.
         """
         held = self._take_held(waiting)
-        tried = self._take_slice(waiting)
-        if any(not call.is_async for job in tried for call in job.calls):
-            jobs, tried = tried, await self._patiently(self._database.run(run_slice, tried))
-            waiting.extendleft(reversed(jobs[len(tried) :]))
-        await self._patiently(asyncio.gather(*(job.run_async() for job in tried)))
-        found = self._sort(tried, held)
-        await self._sender.send_events(
-            (row.to_event(), row.group) for row in found.all_rows() if row.sent_at is None
-        )
-        await self._database.run_surely(outcomes.write, found)
-        return bool(found.released) or not all(job.was_called for job in tried)
+        jobs = self._take_slice(waiting)
+        await self._patiently(self._call_outside(jobs))
+        found = await self._patiently(self._database.run_surely(self._runner.run, jobs, held))
+        waiting.extendleft(reversed(found.unfinished))
+        await self._sender.send_events((job.event, job.row.group) for job in found.to_send())
+        return found.reads_again
 
     def _take_held(self, waiting: deque[Job]) -> list[Job]:
         """The jobs from the left that an earlier event of their item holds back."""
@@ -165,65 +119,37 @@ class Delivery:
         return held
 
     def _take_slice(self, waiting: deque[Job]) -> list[Job]:
-        """The jobs from the left that may run together: those of one item may not.
+        """The jobs from the left that may run together.
 
-        Where an item comes a second time, its first event must have succeeded with all
-        of its receivers; only ``def`` receivers are known to be through by then.
+        Where an item comes a second time, its first event must have succeeded with all of
+        its receivers; only those that share the transaction are known to be through by
+        then. A ``def`` receiver outside of it is slow, and no other job waits to be marked
+        meanwhile.
         """
         jobs: list[Job] = []
         items: set[Item] = set()
-        has_async_calls = False
+        unsure: set[Item] = set()
         while waiting and not self._is_held(waiting[0]):
             job = waiting[0]
-            has_async_calls = has_async_calls or job.has_async_calls
-            if has_async_calls and job.item in items:
+            is_alone = job.is_outside and not job.is_awaited
+            if job.item in unsure or (jobs and is_alone) or (job.is_outside and job.item in items):
+                break
+            jobs.append(waiting.popleft())
+            if is_alone:
                 break
             items.add(job.item)
-            jobs.append(waiting.popleft())
+            if job.ends_outside:
+                unsure.add(job.item)
         return jobs
 
     def _is_held(self, job: Job) -> bool:
-        return job.item in self._blocked and not job.row.failures
+        return job.item in self._runner.blocked and not (job.row.failures or job.is_begun)
 
-    def _sort(self, tried: Sequence[Job], held: Sequence[Job]) -> Outcomes:
-        """What became of the jobs of a slice, in order."""
-        found = Outcomes(held=[job.row for job in held])
-        for job in tried:
-            if not job.was_called:
-                # An earlier event of the item failed in the same slice. Where that one is
-                # dead by now, this one is not held; it stays pending and is read again.
-                if job.item in self._blocked:
-                    found.held.append(job.row)
-                continue
-            is_through = found.add(job.row, job.failures, self._policies[job.row.connection])
-            self._report(job)
-            if not is_through:
-                self._blocked.add(job.row)
-            elif self._blocked.remove(job.row):
-                found.released.append(job.item)
-        return found
-
-    @staticmethod
-    def _report(job: Job) -> None:
-        event = job.event
-        for failure in job.failures:
-            logger.warning(
-                "The receiver %s failed for %s %s %s (try %d): %s",
-                failure.receiver,
-                event.collection,
-                event.key,
-                event.action,
-                job.row.attempts,
-                failure.error,
-            )
-        if job.row.state == InboxState.DEAD:
-            logger.error(
-                "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
-                event.collection,
-                event.key,
-                event.action,
-                job.row.attempts,
-            )
+    async def _call_outside(self, jobs: Sequence[Job]) -> None:
+        """Make the calls that are next and have no part in a transaction."""
+        await asyncio.gather(*(job.run_async() for job in jobs if job.is_awaited))
+        if jobs and jobs[0].is_outside:
+            await self._database.run(jobs[0].run_next)
 
     async def _patiently(self, work: Awaitable[T]) -> T:
         """Wait for receivers, and say so when it takes long; they cannot be interrupted."""
@@ -236,22 +162,6 @@ class Delivery:
         return task.result()
 
 
-def run_slice(jobs: Sequence[Job]) -> list[Job]:
-    """Run the ``def`` receivers of jobs, in order, until :data:`SLICE` is used up.
-
-    Returns:
-        The jobs that were dealt with; of an item that failed, later ones were not called.
-    """
-    until = monotonic() + SLICE
-    tried: list[Job] = []
-    failed: set[Item] = set()
-    for job in jobs:
-        if tried and monotonic() >= until:
-            break
-        job.was_called = job.item not in failed
-        if job.was_called:
-            job.run_sync()
-        if job.failures:
-            failed.add(job.item)
-        tried.append(job)
-    return tried
+def _to_go_on_with(waiting: deque[Job], stopping: asyncio.Event) -> deque[Job]:
+    """What waits; once stopping, only the jobs that are begun."""
+    return deque(job for job in waiting if job.is_begun) if stopping.is_set() else waiting

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
-from directus_realtime.listener.receivers import Failure
+from directus_realtime.listener.jobs import Item, Job, item_of
 from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.settings import ConnectionSettings
 
-#: Connection, collection and key (as JSON): what order is kept for.
-Item = tuple[str, str, str]
 
-#: Seconds; the ceiling of the first delay, doubled with each attempt.
-RETRY_BASE = 1.0
+class RowsChanged(Exception):
+    """Rows are not as they were read: somebody else has delivered or changed them."""
 
 
 @dataclass(frozen=True)
@@ -28,59 +29,88 @@ class RetryPolicy:
     Attributes:
         attempts: After this many, the event is a dead letter.
         ceiling: Seconds; no delay is longer.
+        base: Seconds; doubled with each attempt, it is the longest delay before the next.
     """
 
     attempts: int
     ceiling: float
+    base: float = 1.0
+
+    @classmethod
+    def of(cls, settings: ConnectionSettings) -> RetryPolicy:
+        """The policy of a connection."""
+        return cls(settings.retry_attempts, settings.retry_ceiling, settings.retry_base)
 
     def delay(self, attempts: int) -> timedelta:
-        """A delay after so many attempts, with full jitter."""
+        """The delay after so many attempts, with full jitter."""
         # The exponent is bounded so that many attempts make no huge number.
-        limit = min(self.ceiling, RETRY_BASE * 2 ** min(attempts, 30))
+        limit = min(self.ceiling, self.base * 2 ** min(attempts, 30))
         return timedelta(seconds=random.uniform(0, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A job of which a receiver failed.
+
+    Attributes:
+        job: The job.
+        attempts: How many there were, with this one.
+        state: Failed, or dead.
+        next_attempt_at: When it is tried again.
+    """
+
+    job: Job
+    attempts: int
+    state: InboxState
+    next_attempt_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job, policy: RetryPolicy) -> FailedAttempt:
+        """What a policy makes of a job."""
+        attempts = job.row.attempts + 1
+        if attempts >= policy.attempts:
+            return cls(job, attempts, InboxState.DEAD, None)
+        return cls(job, attempts, InboxState.FAILED, timezone.now() + policy.delay(attempts))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is not tried again."""
+        return self.state == InboxState.DEAD
 
 
 @dataclass
 class Outcomes:
-    """What became of some rows.
+    """What became of some jobs.
 
     Attributes:
         done: Every receiver succeeded.
         failed: Some did not; tried again, or dead.
+        progressed: Some receivers are through, others are still to be called.
         held: An earlier event of the item failed.
         released: Items that nothing holds back any more.
+        unfinished: To be gone on with, in order.
+        reads_again: Whether older events than those at hand may have become due.
     """
 
-    done: list[InboxEvent] = field(default_factory=list)
-    failed: list[InboxEvent] = field(default_factory=list)
-    held: list[InboxEvent] = field(default_factory=list)
+    done: list[Job] = field(default_factory=list)
+    failed: list[FailedAttempt] = field(default_factory=list)
+    progressed: list[Job] = field(default_factory=list)
+    held: list[Job] = field(default_factory=list)
     released: list[Item] = field(default_factory=list)
+    unfinished: list[Job] = field(default_factory=list)
+    reads_again: bool = False
 
-    def all_rows(self) -> list[InboxEvent]:
-        """Every row, in the order of the inbox."""
-        return sorted([*self.done, *self.failed, *self.held], key=lambda row: row.pk)
+    def add(self, job: Job, policy: RetryPolicy) -> None:
+        """Sort in a job whose receivers were all called."""
+        if job.failures:
+            self.failed.append(FailedAttempt.of(job, policy))
+        else:
+            self.done.append(job)
 
-    def add(self, row: InboxEvent, failures: Sequence[Failure], policy: RetryPolicy) -> bool:
-        """Sort in a row that was tried.
-
-        Returns:
-            Whether it is through: done, or dead.
-        """
-        row.attempts += 1
-        if not failures:
-            self.done.append(row)
-            return True
-        row.failures = {failure.receiver: asdict(failure) for failure in failures}
-        is_dead = row.attempts >= policy.attempts
-        row.state = InboxState.DEAD if is_dead else InboxState.FAILED
-        row.next_attempt_at = None if is_dead else timezone.now() + policy.delay(row.attempts)
-        self.failed.append(row)
-        return is_dead
-
-
-def item_of(row: InboxEvent) -> Item:
-    """The item whose order a row is part of."""
-    return row.connection, row.collection, row.key_json
+    def to_send(self) -> list[Job]:
+        """The jobs whose group messages are to be sent now, in the order of the inbox."""
+        jobs = [*self.done, *(failed.job for failed in self.failed), *self.held]
+        return sorted((job for job in jobs if job.row.sent_at is None), key=lambda job: job.row.pk)
 
 
 class BlockedItems:
@@ -93,7 +123,7 @@ class BlockedItems:
     def read(cls, aliases: Iterable[str]) -> BlockedItems:
         """As the inbox has them."""
         blocked = cls()
-        failed = InboxEvent.objects.filter(connection__in=list(aliases), state=InboxState.FAILED)
+        failed = inbox().filter(connection__in=list(aliases), state=InboxState.FAILED)
         for row in failed.only("connection", "collection", "key_json"):
             blocked.add(row)
         return blocked
@@ -108,20 +138,43 @@ class BlockedItems:
         """A row failed."""
         self._rows.setdefault(item_of(row), set()).add(row.pk)
 
-    def remove(self, row: InboxEvent) -> bool:
-        """A row is through.
-
-        Returns:
-            Whether its item waited for that row, and waits for no other.
-        """
+    def remove(self, row: InboxEvent) -> None:
+        """A row is through."""
         item = item_of(row)
-        waited_for = self._rows.get(item, set())
-        if row.pk not in waited_for:
-            return False
-        waited_for.discard(row.pk)
-        if not waited_for:
-            del self._rows[item]
-        return not waited_for
+        if rows := self._rows.get(item):
+            rows.discard(row.pk)
+            if not rows:
+                del self._rows[item]
+
+    def released_by(self, found: Outcomes) -> list[Item]:
+        """The items that wait for nothing but rows that are through by some outcomes."""
+        if not self._rows:
+            return []
+        through = [*found.done, *(failed.job for failed in found.failed if failed.is_dead)]
+        still_failed = {failed.job.item for failed in found.failed if not failed.is_dead}
+        pks = {job.row.pk for job in through}
+        items = {job.item for job in through if job.item in self._rows}
+        return [item for item in items - still_failed if self._rows[item] <= pks]
+
+    def update(self, found: Outcomes) -> None:
+        """Take outcomes in that were written down."""
+        for job in found.done:
+            self.remove(job.row)
+        for failed in found.failed:
+            if failed.is_dead:
+                self.remove(failed.job.row)
+            else:
+                self.add(failed.job.row)
+
+
+def inbox() -> QuerySet[InboxEvent]:
+    """The inbox, in the database that it is written to; a replica may lag behind."""
+    return InboxEvent.objects.using(write_alias())
+
+
+def write_alias() -> str:
+    """Alias of the database that the inbox is written to."""
+    return router.db_for_write(InboxEvent)
 
 
 def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[InboxEvent]:
@@ -133,7 +186,7 @@ def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[
         with_retries: Also look for failed rows whose time has come.
     """
     now = timezone.now()
-    rows = InboxEvent.objects.filter(connection__in=list(aliases)).order_by("id")
+    rows = inbox().filter(connection__in=list(aliases)).order_by("id")
     is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     pending = rows.filter(is_due, state=InboxState.PENDING)[:limit]
     if not with_retries:
@@ -144,7 +197,7 @@ def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[
 
 def next_due(aliases: Iterable[str]) -> datetime | None:
     """When the next row comes due that waits for its time: a retry, or a debounced one."""
-    rows = InboxEvent.objects.filter(
+    rows = inbox().filter(
         connection__in=list(aliases),
         state__in=[InboxState.PENDING, InboxState.FAILED],
         next_attempt_at__isnull=False,
@@ -152,35 +205,69 @@ def next_due(aliases: Iterable[str]) -> datetime | None:
     return rows.aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
 
 
-def write(outcomes: Outcomes) -> None:
-    """Write outcomes down, all or none; may be called again with the same."""
+def write(found: Outcomes) -> None:
+    """Write outcomes down, all or none.
+
+    Raises:
+        RowsChanged: A row is not as it was read; nothing is written.
+    """
     now = timezone.now()
-    sent_at = {"sent_at": now}
-    with transaction.atomic():
-        if outcomes.done:
-            _rows(outcomes.done).update(
-                state=InboxState.DONE,
-                done_at=now,
-                next_attempt_at=None,
-                attempts=F("attempts") + 1,
-                failures={},
-                **sent_at,
-            )
-        for row in outcomes.failed:
-            row.sent_at = row.sent_at or now
-            row.save(update_fields=["state", "attempts", "next_attempt_at", "failures", "sent_at"])
-        if outcomes.held:
-            _rows(outcomes.held).update(state=InboxState.HELD, **sent_at)
-        if outcomes.released:
-            _held_back(outcomes.released).update(state=InboxState.PENDING)
+    with transaction.atomic(write_alias(), savepoint=False):
+        _update_rows(
+            found.done,
+            state=InboxState.DONE,
+            done_at=now,
+            next_attempt_at=None,
+            attempts=F("attempts") + 1,
+            failures={},
+            delivered=[],
+            sent_at=now,
+        )
+        for failed in found.failed:
+            _update_rows([failed.job], **_values_of(failed, now))
+        for delivered, jobs in _by_delivered(found.progressed).items():
+            _update_rows(jobs, delivered=list(delivered))
+        _update_rows(found.held, state=InboxState.HELD, sent_at=now)
+        if found.released:
+            _held_back(found.released).update(state=InboxState.PENDING)
 
 
-def _rows(rows: Iterable[InboxEvent]) -> QuerySet[InboxEvent]:
-    return InboxEvent.objects.filter(pk__in=[row.pk for row in rows])
+def _values_of(failed: FailedAttempt, now: datetime) -> dict[str, Any]:
+    job = failed.job
+    return {
+        "state": failed.state,
+        "attempts": failed.attempts,
+        "next_attempt_at": failed.next_attempt_at,
+        "failures": {failure.receiver: asdict(failure) for failure in job.failures},
+        "delivered": job.delivered,
+        "sent_at": job.row.sent_at or now,
+    }
 
 
-def _held_back(items: Iterable[Item]) -> QuerySet[InboxEvent]:
+def _by_delivered(jobs: Iterable[Job]) -> dict[tuple[str, ...], list[Job]]:
+    found: defaultdict[tuple[str, ...], list[Job]] = defaultdict(list)
+    for job in jobs:
+        found[tuple(job.delivered)].append(job)
+    return found
+
+
+def _update_rows(jobs: Collection[Job], **values: Any) -> None:
+    """Change the rows of jobs on condition that they are as they were read.
+
+    The state alone would not do: where an event is delivered twice at the same time, the
+    same receiver must not be marked, and so must not have its work committed, twice.
+    """
+    as_read: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for job in jobs:
+        as_read[job.row.state, tuple(job.row.delivered)].append(job.row.pk)
+    for (state, delivered), pks in as_read.items():
+        rows = inbox().filter(pk__in=pks, state=state, delivered=list(delivered))
+        if rows.update(**values) != len(pks):
+            raise RowsChanged(f"Of {len(pks)} rows some are not {state} any more.")
+
+
+def _held_back(items: Sequence[Item]) -> QuerySet[InboxEvent]:
     condition = Q()
     for connection, collection, key in items:
         condition |= Q(connection=connection, collection=collection, key_json=key)
-    return InboxEvent.objects.filter(condition, state=InboxState.HELD)
+    return inbox().filter(condition, state=InboxState.HELD)

@@ -6,14 +6,14 @@ import asyncio
 import inspect
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from directus_realtime.events import Event
 from directus_realtime.protocol.redaction import redact, storable
-from directus_realtime.signals import DirectusSignal, signals_for
+from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
 
 logger = logging.getLogger("directus_realtime.receivers")
 
@@ -34,6 +34,7 @@ class Call:
         sender: A collection, or the alias of a connection.
         arguments: What the signal carries.
         is_async: Whether the receiver is to be awaited.
+        is_atomic: Whether it is called in the transaction that marks it as through.
     """
 
     name: str
@@ -42,13 +43,14 @@ class Call:
     sender: str
     arguments: dict[str, Any]
     is_async: bool
+    is_atomic: bool = False
 
     def run(self) -> Failure | None:
         """Call a ``def`` receiver, in the thread of the caller."""
         started = monotonic()
         try:
             self._call()
-        except _FAILURES as error:
+        except FAILURES as error:
             return Failure.of(self, error)
         finally:
             self._report_slow(started)
@@ -64,7 +66,7 @@ class Call:
                 raise
             # The receiver's own: something it waited for was cancelled.
             return Failure.of(self, error)
-        except _FAILURES as error:
+        except FAILURES as error:
             return Failure.of(self, error)
         finally:
             self._report_slow(started)
@@ -84,9 +86,9 @@ class Call:
             )
 
 
-# What a receiver may raise without ending the listener: exit() is for commands,
-# and a cancelled future that it waited for is its own affair.
-_FAILURES = (Exception, SystemExit, asyncio.CancelledError)
+#: What a receiver may raise without ending the listener: exit() is for commands,
+#: and a cancelled future that it waited for is its own affair.
+FAILURES = (Exception, SystemExit, asyncio.CancelledError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,18 @@ class Failure:
         )
 
 
-def calls_for(event: Event, only: set[str] | None = None) -> list[Call]:
-    """The calls an event asks for.
+def calls_for(event: Event, delivered: Collection[str] = ()) -> list[Call]:
+    """The calls an event asks for, in the order in which they are made.
+
+    Those that share a transaction come first, those that are awaited last.
 
     Args:
         event: The event.
-        only: Names of the receivers that are wanted; ``None`` for all.
+        delivered: Names of the receivers that are through.
     """
-    signals = signals_for(event.action)
-    calls = calls_of(signals, event.collection, {"event": event})
-    return [call for call in calls if only is None or call.name in only]
+    calls = calls_of(signals_for(event.action), event.collection, {"event": event})
+    wanted = [call for call in calls if call.name not in delivered]
+    return sorted(wanted, key=lambda call: (call.is_async, not call.is_atomic))
 
 
 def calls_of(
@@ -144,7 +148,8 @@ def calls_of(
             if seen[name] > 1:
                 name = f"{name}#{seen[name]}"
             is_async = receiver in asynchronous or _has_async_call(receiver)
-            calls.append(Call(name, signal, receiver, sender, arguments, is_async))
+            is_atomic = not is_async and not is_non_atomic(receiver)
+            calls.append(Call(name, signal, receiver, sender, arguments, is_async, is_atomic))
     return calls
 
 

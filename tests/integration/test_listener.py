@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener import candidate as candidate_module
+from directus_realtime.listener import status
 from directus_realtime.listener.lease import Fence
 from directus_realtime.listener.listener import Listener
 from directus_realtime.models import (
@@ -450,3 +452,33 @@ async def test_standby_only_waits_for_another_listener(
     await await_for(lambda: received.states == ["connected"])
     stopping.set()
     await asyncio.wait_for(task, TIMEOUT)
+
+
+async def test_a_receiver_that_hangs_stops_neither_the_heartbeat_nor_the_inbox(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "HEARTBEAT_INTERVAL", 0.05)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang(sender: str, event: Event, **kwargs: Any) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    def beats_after(at: datetime) -> Callable[[], bool]:
+        return lambda: ConnectionStatus.objects.filter(heartbeat_at__gt=at).exists()
+
+    directus_event.connect(hang)
+    await subscribe()
+    try:
+        async with listening(connection(fake.url)):
+            await until_subscribed(fake)
+            await create(fake, "a")
+            await await_for(entered.is_set)
+            try:
+                await until(beats_after(timezone.now()))
+                await create(fake, "b")
+                await until(lambda: InboxEvent.objects.count() == 2)
+            finally:
+                go_on.set()
+    finally:
+        directus_event.disconnect(hang)

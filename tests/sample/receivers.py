@@ -1,7 +1,8 @@
 """Receivers that write down what they got, when ``SAMPLE_LOG`` names a file.
 
 ``SAMPLE_SLEEP`` (seconds) makes the ``def`` receiver slow. An item whose title is
-``fail-once`` fails at its first try, ``fail-always`` at every one.
+``fail-once`` fails at its first try, ``fail-always`` at every one. With ``SAMPLE_EFFECTS``
+a receiver writes a row to the database for each event.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ def on_article_created(sender: str, event: Event, **kwargs: Any) -> None:
     write("created", id=event.id, key=event.key)
 
 
+def store_effect(sender: str, event: Event, **kwargs: Any) -> None:
+    from tests.sample.models import Effect
+
+    Effect.objects.create(event_id=event.id, receiver="store_effect")
+
+
 async def on_event_async(sender: str, event: Event, **kwargs: Any) -> None:
     write("async", id=event.id, key=event.key)
 
@@ -72,6 +79,8 @@ _NOTICES = {
 if LOG:
     directus_event.connect(on_event)
     directus_item_created.connect(on_article_created, sender="articles")
+    if os.environ.get("SAMPLE_EFFECTS"):
+        directus_event.connect(store_effect)
     if os.environ.get("SAMPLE_ASYNC"):
         directus_event.connect(on_event_async)
     for notice in _NOTICES:

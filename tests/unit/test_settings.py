@@ -39,6 +39,7 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "PONG_TIMEOUT": 3.0,
         "MAX_MESSAGE_SIZE": 4,
         "RETRY_ATTEMPTS": 5,
+        "RETRY_BASE": 0.5,
         "RETRY_CEILING": 6.0,
         "CATCH_UP_INTERVAL": 8.0,
         "RETENTION_DAYS": 7,

@@ -162,11 +162,14 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
 
     @asynccontextmanager
     async def run(
-        attempts: int = 8, ceiling: float = 0.0, aliases: tuple[str, ...] = ("default",)
+        attempts: int = 8,
+        ceiling: float = 0.0,
+        aliases: tuple[str, ...] = ("default",),
+        sender: GroupSender | None = None,
     ) -> AsyncIterator[Delivery]:
         database = DatabaseThread("test-delivery")
-        policies = {alias: RetryPolicy(attempts, ceiling) for alias in aliases}
-        delivery = Delivery(database, policies, GroupSender())
+        policies = {alias: RetryPolicy(attempts, ceiling, base=ceiling) for alias in aliases}
+        delivery = Delivery(database, policies, sender or GroupSender())
         stopping = asyncio.Event()
         task = asyncio.create_task(delivery.run(stopping))
         try:

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from directus_realtime.admin import retry_now
+from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener import delivery as delivery_module
+from directus_realtime.listener import slices
+from directus_realtime.listener.delivery import Delivery
+from directus_realtime.listener.outcomes import RetryPolicy
+from directus_realtime.listener.sending import GroupSender
 from directus_realtime.models import InboxEvent
-from directus_realtime.signals import directus_item_created, directus_item_updated
+from directus_realtime.signals import directus_item_created, directus_item_updated, non_atomic
 from tests.helpers.waiting import POLL_INTERVAL, await_for
+from tests.sample.models import Effect
 from tests.unit.listener.conftest import (
     Receivers,
     RunDelivery,
@@ -362,6 +369,179 @@ async def test_a_failure_is_logged_without_secrets(
     assert "s3cret" not in str((await row("a")).failures)
 
 
+# Inside and outside of the transaction
+
+
+def note_transaction(log: list[tuple[str, bool]], name: str) -> Any:
+    """A receiver that notes whether a transaction is open."""
+
+    def receiver(event: Event, **kwargs: Any) -> None:
+        log.append((name, connection.in_atomic_block))
+
+    receiver.__qualname__ = name
+    return receiver
+
+
+async def test_non_atomic_receivers_are_called_outside_of_the_transaction(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    log: list[tuple[str, bool]] = []
+    receivers.connect(non_atomic(note_transaction(log, "outside")))
+    receivers.connect(note_transaction(log, "inside"))
+    for key in (1, 2):
+        await astore(key, str(key))
+    async with deliver():
+        await until_states("done", "done")
+    assert sorted(log) == [("inside", True)] * 2 + [("outside", False)] * 2
+
+
+@pytest.mark.parametrize("kind", ["non-atomic", "async"])
+async def test_who_is_through_is_marked_before_others_are_called(
+    receivers: Receivers, deliver: RunDelivery, kind: str
+) -> None:
+    """What a crash in a receiver outside of the transaction does not repeat."""
+    seen: list[list[str]] = []
+
+    @non_atomic
+    def look(event: Event, **kwargs: Any) -> None:
+        seen.append(InboxEvent.objects.get().delivered)
+
+    async def alook(event: Event, **kwargs: Any) -> None:
+        seen.append((await InboxEvent.objects.aget()).delivered)
+
+    receivers.add("first")
+    if kind == "async":
+        receivers.connect(non_atomic(note_transaction([], "second")))
+        receivers.connect(alook)
+    else:
+        receivers.connect(look)
+    await astore(1, "a")
+    async with deliver():
+        await until_states("done")
+    assert [len(names) for names in seen] == [2 if kind == "async" else 1]
+    assert (await row("a")).delivered == []
+
+
+async def test_of_an_item_no_later_event_overtakes_receivers_outside_of_the_transaction(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    outside: list[str] = []
+
+    @non_atomic
+    def receiver(event: Event, **kwargs: Any) -> None:
+        outside.append((event.data or {})["title"])
+        if outside == ["a1"]:
+            raise ValueError("once")
+
+    receivers.connect(receiver)
+    receivers.add("inside")
+    for key, title in [(1, "a1"), (1, "a2"), (2, "b1")]:
+        await astore(key, title)
+    async with deliver():
+        await until_states("done", "done", "done")
+    assert receivers.titles("inside") in (["a1", "a2", "b1"], ["a1", "b1", "a2"])
+    assert [title for title in outside if title != "b1"] == ["a1", "a1", "a2"]
+
+
+class Watcher(GroupSender):
+    """Notes what the database holds when a group message is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, int]] = []
+
+    async def send_events(self, events: Any) -> None:
+        for event, _ in events:
+            stored = await InboxEvent.objects.aget(event_id=event.id)
+            self.seen.append((stored.state, await Effect.objects.acount()))
+
+
+async def test_a_browser_that_reads_again_sees_the_receivers_work(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    def work(event: Event, **kwargs: Any) -> None:
+        Effect.objects.create(event_id=event.id, receiver="work")
+
+    receivers.connect(work)
+    await astore(1, "a")
+    watcher = Watcher()
+    async with deliver(sender=watcher):
+        await until_states("done")
+        await await_for(lambda: watcher.seen, 5)
+    assert watcher.seen == [("done", 1)]
+
+
+async def test_what_the_fence_raises_ends_delivery(receivers: Receivers) -> None:
+    class LeaseLost(Exception):
+        pass
+
+    def fence() -> None:
+        raise LeaseLost
+
+    receivers.add()
+    await astore(1, "a")
+    database = DatabaseThread("test-fence")
+    policies = {"default": RetryPolicy(8, 0)}
+    delivery = Delivery(database, policies, GroupSender(), fence)
+    try:
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(delivery.run(asyncio.Event()), 5)
+    finally:
+        await database.aclose()
+    assert list((await astates()).values()) == ["pending"]
+
+
+async def test_rows_that_somebody_else_delivers_are_read_again(
+    receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take_away(event: Event, **kwargs: Any) -> None:
+        titles.append((event.data or {})["title"])
+        if titles == ["a"]:
+            InboxEvent.objects.filter(event_id=event.id).update(state="done")
+
+    titles: list[str] = []
+    receivers.connect(non_atomic(take_away))
+    await astore(1, "a")
+    await astore(2, "b")
+    async with deliver():
+        await until_states("done", "done")
+    assert titles == ["a", "b"]
+    assert "Somebody else delivers, too" in caplog.text
+
+
+async def test_events_that_wait_for_the_catch_up_are_left_alone(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    await astore(1, "a", state="waiting")
+    await astore(2, "b")
+    async with deliver():
+        await until_states("waiting", "done")
+    assert receivers.titles() == ["b"]
+
+
+async def test_a_receiver_that_hangs_is_reported(
+    receivers: Receivers,
+    deliver: RunDelivery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(delivery_module, "PATIENCE", 0.05)
+    go_on = threading.Event()
+
+    def receiver(event: Event, **kwargs: Any) -> None:
+        assert go_on.wait(10)
+
+    receivers.connect(receiver)
+    await astore(1, "a")
+    async with deliver():
+        try:
+            await await_for(lambda: "Delivery waits for a receiver since" in caplog.text, 5)
+        finally:
+            go_on.set()
+        await until_states("done")
+
+
 # The admin's retry
 
 
@@ -427,7 +607,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "SLICE", 0.0)
+    monkeypatch.setattr(slices, "SLICE", 0.0)
     entered, go_on = threading.Event(), threading.Event()
 
     def receiver(event: Event, **kwargs: Any) -> None:

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from directus_realtime.listener import outcomes
-from directus_realtime.listener.outcomes import Outcomes, RetryPolicy, item_of
+from directus_realtime.listener.jobs import Job, item_of
+from directus_realtime.listener.outcomes import (
+    FailedAttempt,
+    Outcomes,
+    RetryPolicy,
+    RowsChanged,
+)
 from directus_realtime.listener.receivers import Failure
 from directus_realtime.models import InboxEvent, InboxState
-from tests.unit.listener.conftest import states, store_event
+from tests.unit.listener.conftest import make_event, states, store_event
 
 FAILURE = Failure("app.receiver", "ValueError: no", "Traceback …")
 
@@ -26,40 +34,39 @@ def test_a_delay_is_drawn_below_a_ceiling_that_doubles(attempts: int, limit: flo
     assert min(delays) < limit / 2
 
 
-def test_a_row_without_failures_is_through() -> None:
-    row = InboxEvent()
-    found = Outcomes()
-    assert found.add(row, [], RetryPolicy(8, 0))
-    assert found.done == [row]
+def job_of(row: InboxEvent, *failures: Failure) -> Job:
+    """A job whose receivers were called."""
+    job = Job.of(row)
+    job.failures += failures
+    return job
 
 
-def test_a_failed_row_is_tried_again_later() -> None:
-    row, found = InboxEvent(), Outcomes()
-    assert not found.add(row, [FAILURE], RetryPolicy(2, 5))
-    assert found.failed == [row]
-    assert (row.state, row.attempts) == (InboxState.FAILED, 1)
-    assert row.next_attempt_at is not None
-    assert row.next_attempt_at <= timezone.now() + timedelta(seconds=5)
-    assert row.failures == {
-        "app.receiver": {
-            "receiver": "app.receiver",
-            "error": "ValueError: no",
-            "traceback": "Traceback …",
-        }
-    }
+def unsaved_row(**values: Any) -> InboxEvent:
+    row = InboxEvent.from_event(make_event())
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row
+
+
+def test_a_job_without_failures_is_done() -> None:
+    job, found = job_of(unsaved_row()), Outcomes()
+    found.add(job, RetryPolicy(8, 0))
+    assert found.done == [job]
+    assert found.failed == []
+
+
+def test_a_failed_job_is_tried_again_later() -> None:
+    job, found = job_of(unsaved_row(), FAILURE), Outcomes()
+    found.add(job, RetryPolicy(2, 5))
+    (failed,) = found.failed
+    assert (failed.job, failed.state, failed.attempts) == (job, InboxState.FAILED, 1)
+    assert failed.next_attempt_at is not None
+    assert failed.next_attempt_at <= timezone.now() + timedelta(seconds=5)
 
 
 def test_the_last_attempt_makes_a_dead_letter() -> None:
-    row, found = InboxEvent(attempts=1), Outcomes()
-    assert found.add(row, [FAILURE], RetryPolicy(2, 5))
-    assert (row.state, row.attempts, row.next_attempt_at) == (InboxState.DEAD, 2, None)
-    assert row.failures
-
-
-def test_a_failure_replaces_those_of_the_attempt_before() -> None:
-    row, found = InboxEvent(failures={"other": {}}), Outcomes()
-    found.add(row, [FAILURE], RetryPolicy(8, 5))
-    assert list(row.failures) == ["app.receiver"]
+    failed = FailedAttempt.of(job_of(unsaved_row(attempts=1), FAILURE), RetryPolicy(2, 5))
+    assert (failed.state, failed.attempts, failed.next_attempt_at) == (InboxState.DEAD, 2, None)
 
 
 @pytest.mark.django_db
@@ -100,15 +107,37 @@ def test_only_failed_rows_block_their_item() -> None:
     store_event("b", state="failed", connection="blog")
     blocked = outcomes.BlockedItems.read(["default"])
     assert item_of(failed) in blocked
-    assert blocked.remove(failed)
+    blocked.remove(failed)
     assert not blocked
     assert item_of(failed) == ("default", "articles", '"a"')
 
 
 @pytest.mark.django_db
+def test_an_item_is_released_by_the_last_row_that_it_waits_for() -> None:
+    first, second = store_event("a", state="failed"), store_event("a", state="failed")
+    blocked = outcomes.BlockedItems.read(["default"])
+    jobs = [job_of(first), job_of(second)]
+    assert blocked.released_by(Outcomes(done=jobs[:1])) == []
+    assert blocked.released_by(Outcomes(done=jobs)) == [item_of(first)]
+    blocked.update(Outcomes(done=jobs[:1]))
+    assert blocked.released_by(Outcomes(done=jobs[1:])) == [item_of(first)]
+
+
+@pytest.mark.django_db
+def test_an_item_that_fails_anew_is_not_released() -> None:
+    first, second = store_event("a", state="failed"), store_event("a")
+    blocked = outcomes.BlockedItems.read(["default"])
+    found = Outcomes(done=[job_of(first)])
+    found.add(job_of(second, FAILURE), RetryPolicy(8, 5))
+    assert blocked.released_by(found) == []
+    blocked.update(found)
+    assert item_of(first) in blocked
+
+
+@pytest.mark.django_db
 def test_writes_down_what_is_done() -> None:
     row = store_event(attempts=2, failures={"r": {}}, next_attempt_at=timezone.now())
-    outcomes.write(Outcomes(done=[row]))
+    outcomes.write(Outcomes(done=[job_of(row)]))
     row.refresh_from_db()
     assert (row.state, row.attempts, row.failures) == ("done", 3, {})
     assert row.next_attempt_at is None
@@ -118,14 +147,20 @@ def test_writes_down_what_is_done() -> None:
 
 @pytest.mark.django_db
 def test_writes_down_what_failed() -> None:
-    row = store_event()
-    found = Outcomes()
-    found.add(row, [FAILURE], RetryPolicy(8, 5))
+    job, found = job_of(store_event(failures={"other": {}}), FAILURE), Outcomes()
+    job.delivered.append("app.good")
+    found.add(job, RetryPolicy(8, 5))
     outcomes.write(found)
-    outcomes.write(found)  # as when the answer of the first write got lost
     row = InboxEvent.objects.get()
     assert (row.state, row.attempts) == ("failed", 1)
-    assert list(row.failures) == ["app.receiver"]
+    assert row.failures == {
+        "app.receiver": {
+            "receiver": "app.receiver",
+            "error": "ValueError: no",
+            "traceback": "Traceback …",
+        }
+    }
+    assert row.delivered == ["app.good"]
     assert row.sent_at is not None
     assert row.done_at is None
 
@@ -134,16 +169,37 @@ def test_writes_down_what_failed() -> None:
 def test_a_retry_does_not_change_when_it_was_sent() -> None:
     sent_at = timezone.now() - timedelta(hours=1)
     row, found = store_event(sent_at=sent_at, attempts=1), Outcomes()
-    found.add(row, [FAILURE], RetryPolicy(8, 5))
+    found.add(job_of(row, FAILURE), RetryPolicy(8, 5))
+    assert found.to_send() == []
     outcomes.write(found)
     row.refresh_from_db()
     assert row.sent_at == sent_at
 
 
 @pytest.mark.django_db
+def test_writes_down_who_is_through_while_others_are_not() -> None:
+    job = job_of(store_event())
+    job.delivered.append("app.good")
+    outcomes.write(Outcomes(progressed=[job]))
+    row = InboxEvent.objects.get()
+    assert (row.state, row.delivered, row.sent_at) == ("pending", ["app.good"], None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", [{"state": "done"}, {"delivered": ["app.good"]}], ids=repr)
+def test_rows_that_somebody_else_delivered_are_not_written(change: dict[str, Any]) -> None:
+    jobs = [job_of(store_event("a")), job_of(store_event("b"))]
+    InboxEvent.objects.filter(pk=jobs[1].row.pk).update(**change)
+    before = list(InboxEvent.objects.order_by("id").values())
+    with pytest.raises(RowsChanged), transaction.atomic():
+        outcomes.write(Outcomes(done=jobs))
+    assert list(InboxEvent.objects.order_by("id").values()) == before
+
+
+@pytest.mark.django_db
 def test_held_rows_are_marked_as_sent() -> None:
     row = store_event()
-    outcomes.write(Outcomes(held=[row]))
+    outcomes.write(Outcomes(held=[job_of(row)]))
     row.refresh_from_db()
     assert (row.state, row.attempts) == ("held", 0)
     assert row.sent_at is not None

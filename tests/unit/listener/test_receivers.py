@@ -13,6 +13,7 @@ from directus_realtime.signals import (
     directus_item_created,
     directus_item_deleted,
     directus_item_updated,
+    non_atomic,
 )
 from tests.unit.listener.conftest import Receivers, make_event
 
@@ -85,14 +86,25 @@ def test_receivers_of_the_same_name_are_told_apart(receivers: Receivers) -> None
     assert names == ["functools.partial", "functools.partial#2", "functools.partial#3"]
 
 
-def test_only_the_wanted_calls(receivers: Receivers) -> None:
+def test_receivers_that_are_through_are_not_called_again(receivers: Receivers) -> None:
     receivers.connect(plain)
     receivers.connect(functools.partial(plain))
     receivers.connect(functools.partial(plain))
-    assert [c.name for c in calls_for(make_event(), {"functools.partial#2"})] == [
-        "functools.partial#2"
+    delivered = [f"{__name__}.plain", "functools.partial", "gone"]
+    assert [c.name for c in calls_for(make_event(), delivered)] == ["functools.partial#2"]
+
+
+def test_calls_that_share_a_transaction_come_first_and_awaited_ones_last(
+    receivers: Receivers,
+) -> None:
+    for receiver in (asynchronous, non_atomic(functools.partial(plain)), plain):
+        receivers.connect(receiver)
+    found = calls_for(make_event())
+    assert [(c.name.rpartition(".")[2], c.is_atomic, c.is_async) for c in found] == [
+        ("plain", True, False),
+        ("partial", False, False),
+        ("asynchronous", False, True),
     ]
-    assert calls_for(make_event(), {"gone"}) == []
 
 
 def test_a_call_passes_signal_sender_and_event() -> None:

@@ -1,0 +1,204 @@
+"""A slice of delivery: receivers' work and the marks of their rows, in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from django.db import Error
+
+from directus_realtime.listener import outcomes
+from directus_realtime.listener.jobs import Item, Job
+from directus_realtime.listener.outcomes import BlockedItems, Outcomes, RetryPolicy
+from directus_realtime.listener.receivers import Call
+from directus_realtime.listener.transactions import SharedTransaction, shared_transaction
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds of receivers' work that share a transaction.
+SLICE = 0.05
+
+
+@dataclass
+class _Slice:
+    """What was called in a transaction, and what came of it."""
+
+    calls: list[tuple[Job, Call]] = field(default_factory=list)
+    found: Outcomes = field(default_factory=Outcomes)
+
+
+class SliceRunner:
+    """Runs slices, in a thread that may use the database.
+
+    Args:
+        policies: For each connection that is delivered, how failures are retried.
+        fence: Called in each transaction before its commit. What it raises, but for errors
+            of the database, rolls back and comes out of :meth:`run`.
+
+    Attributes:
+        blocked: The items whose later events wait for a failed one.
+    """
+
+    def __init__(
+        self, policies: Mapping[str, RetryPolicy], fence: Callable[[], None] = lambda: None
+    ) -> None:
+        self._policies = policies
+        self._fence = fence
+        self._slow: set[str] = set()
+        self.blocked = BlockedItems()
+
+    def run(self, jobs: Sequence[Job], held: Sequence[Job] = ()) -> Outcomes:
+        """Make calls until :data:`SLICE` is used up, and write down what is through.
+
+        Args:
+            jobs: In order; those of which no call is left are finished.
+            held: Jobs that wait for an earlier event of their item.
+
+        Raises:
+            RowsChanged: Somebody else has delivered one of the rows; nothing has happened.
+            django.db.Error: The database is away; no receiver was called.
+        """
+        part = _Slice()
+        part.found.held += held
+        try:
+            with shared_transaction(outcomes.write_alias()) as shared:
+                self._call(jobs, shared, part)
+                part.found.released = self.blocked.released_by(part.found)
+                outcomes.write(part.found)
+                self._fence()
+        except Error as error:
+            if not part.calls:
+                raise
+            return _after_a_break([*held, *jobs], part.calls, error)
+        self._settle(part.found)
+        return part.found
+
+    def _call(self, jobs: Sequence[Job], shared: SharedTransaction, part: _Slice) -> None:
+        until = monotonic() + SLICE
+        failed: set[Item] = set()
+        for index, job in enumerate(jobs):
+            if job.item in failed:
+                self._skip(job, part.found)
+                continue
+            is_through = self._call_receivers(job, shared, part, until)
+            if not job.left:
+                part.found.add(job, self._policies[job.row.connection])
+            elif job.delivered != job.row.delivered:
+                part.found.progressed.append(job)
+            if not is_through:
+                part.found.unfinished += jobs[index:]
+                return
+            if job.left:
+                part.found.unfinished.append(job)
+            if job.failures:
+                failed.add(job.item)
+
+    def _call_receivers(
+        self, job: Job, shared: SharedTransaction, part: _Slice, until: float
+    ) -> bool:
+        """Make the calls of a job that share the transaction.
+
+        Returns:
+            Whether they were all made; the others wait for the next slice.
+        """
+        while (call := job.next) and call.is_atomic:
+            if part.calls and self._must_wait(job, call, part.calls[-1], shared, until):
+                return False
+            started = monotonic()
+            part.calls.append((job, call))
+            job.take(call, shared.call(call))
+            self._note_time(call, monotonic() - started)
+        return True
+
+    def _must_wait(
+        self,
+        job: Job,
+        call: Call,
+        last: tuple[Job, Call],
+        shared: SharedTransaction,
+        until: float,
+    ) -> bool:
+        """Whether a call must not share the transaction with the calls before it."""
+        last_job, last_call = last
+        return (
+            monotonic() >= until
+            or shared.locks_others_out
+            or job.is_careful
+            or last_job.is_careful
+            or call.name in self._slow
+            or last_call.name in self._slow
+        )
+
+    def _note_time(self, call: Call, seconds: float) -> None:
+        if seconds > SLICE:
+            self._slow.add(call.name)
+        else:
+            self._slow.discard(call.name)
+
+    @staticmethod
+    def _skip(job: Job, found: Outcomes) -> None:
+        """Do not deliver a job whose item has just failed.
+
+        Where the failed one is dead by now, this one is not held: it stays as it is and
+        is read again.
+        """
+        if any(failed.job.item == job.item and not failed.is_dead for failed in found.failed):
+            found.held.append(job)
+        else:
+            found.reads_again = True
+
+    def _settle(self, found: Outcomes) -> None:
+        """Take in what was committed."""
+        for job in found.progressed:
+            job.row.delivered = list(job.delivered)
+        self.blocked.update(found)
+        found.reads_again = found.reads_again or bool(found.released)
+        for failed in found.failed:
+            _report(failed)
+
+
+def _after_a_break(
+    jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
+) -> Outcomes:
+    """What to do after a transaction that could not be committed.
+
+    Its jobs are run again with a transaction for each call, so that the guilty receiver is
+    found and the others get through. A call that breaks its own transaction has failed.
+    """
+    job, call = calls[0]
+    if job.is_careful:
+        job.take_back(call, error)
+        return Outcomes(unfinished=list(jobs))
+    logger.warning(
+        "A transaction could not be committed (%s); its %d receivers are called again, each "
+        "in a transaction of its own.",
+        " ".join(str(error).split()),
+        len(calls),
+    )
+    broken = {job for job, _ in calls}
+    again = [Job.of(job.row, is_careful=True) if job in broken else job for job in jobs]
+    return Outcomes(unfinished=again)
+
+
+def _report(failed: outcomes.FailedAttempt) -> None:
+    event = failed.job.event
+    for failure in failed.job.failures:
+        logger.warning(
+            "The receiver %s failed for %s %s %s (try %d): %s",
+            failure.receiver,
+            event.collection,
+            event.key,
+            event.action,
+            failed.attempts,
+            failure.error,
+        )
+    if failed.is_dead:
+        logger.error(
+            "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
+            event.collection,
+            event.key,
+            event.action,
+            failed.attempts,
+        )
