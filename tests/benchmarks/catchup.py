@@ -28,7 +28,7 @@ django.setup()
 import psycopg  # noqa: E402
 
 from directus_realtime.models import InboxState  # noqa: E402
-from directus_realtime.testing.fake import run_in_thread  # noqa: E402
+from directus_realtime.testing import FakeCollection, run_in_thread  # noqa: E402
 from tests.chaos.directus import ChaosDirectus  # noqa: E402
 from tests.chaos.listeners import Listeners  # noqa: E402
 from tests.chaos.proxy import Proxy  # noqa: E402
@@ -166,7 +166,8 @@ def measure_real(database: str, gap: int) -> Measured:
 @contextlib.contextmanager
 def fake_site(folder: Path) -> Iterator[tuple[Site, int, Proxy, Callable[[int], int]]]:
     """A site on the fake: with the listener's pid, the proxy, and what makes a gap."""
-    with run_in_thread(collections={"articles": {}}) as fake, contextlib.ExitStack() as exits:
+    articles = FakeCollection("articles", fields={"title": "string"})
+    with run_in_thread(collections=[articles]) as fake, contextlib.ExitStack() as exits:
         proxy = Proxy(int(fake.url.rpartition(":")[2]))
         proxy.start()
         exits.callback(proxy.close)

@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=20)
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--listeners", type=int, default=1)
+    parser.add_argument("--only", default="", help="faults with this in their names")
     parser.add_argument("--keep", action="store_true", help="keep the folder of a good run, too")
     return parser.parse_args()
 
@@ -52,6 +53,7 @@ def main() -> int:
         options.faults,
         options.database,
         options.listeners,
+        options.only,
     ).run()
     print("\n".join(map(str, results)))
     is_good = not any(result.problems for result in results)

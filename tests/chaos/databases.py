@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from collections.abc import Iterator
 
 import psycopg
 
-SERVER_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+from tests.conftest import POSTGRES_URL
 
 
 @contextlib.contextmanager
 def postgres_database(purpose: str) -> Iterator[str]:
     """The URL of a new database, which is removed at the end."""
     name = f"chaos_{purpose}_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(SERVER_URL, autocommit=True, connect_timeout=5) as server:
+    with psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=5) as server:
         server.execute(f'CREATE DATABASE "{name}"')
     try:
-        yield f"{SERVER_URL.rpartition('/')[0]}/{name}"
+        yield f"{POSTGRES_URL.rpartition('/')[0]}/{name}"
     finally:
-        with psycopg.connect(SERVER_URL, autocommit=True, connect_timeout=5) as server:
+        with psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=5) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def terminate_connections(url: str) -> int:
     """End every connection to a database; says how many there were."""
     name = url.rpartition("/")[2]
-    with psycopg.connect(SERVER_URL, autocommit=True, connect_timeout=5) as server:
+    with psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=5) as server:
         ended = server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
         ).fetchall()

@@ -75,7 +75,7 @@ def terminate_directus(world: World, chance: random.Random, wait: Wait) -> None:
 
 def pause_directus(world: World, chance: random.Random, wait: Wait) -> None:
     world.directus.server.pause()
-    wait(chance.uniform(6, 9))
+    wait(chance.uniform(0.6, 1.8) * world.patience)
     world.directus.server.resume()
 
 
@@ -83,6 +83,13 @@ def cut_network(world: World, chance: random.Random, wait: Wait) -> None:
     world.proxy.cut()
     wait(chance.uniform(2, 9))
     world.proxy.restore(close=chance.random() < 0.5)
+
+
+def delay_socket(world: World, chance: random.Random, wait: Wait) -> None:
+    """REST goes on meanwhile, so the log tells of changes before their events come in."""
+    world.proxy.delay_sockets()
+    wait(chance.uniform(0.3, 0.95) * world.patience)
+    world.proxy.release_sockets()
 
 
 def restart_redis(world: World, chance: random.Random, wait: Wait) -> None:
@@ -133,6 +140,7 @@ FAULTS: dict[str, tuple[Act, str]] = {
     "SIGTERM of Directus": (terminate_directus, "sqlite postgres"),
     "SIGSTOP of Directus": (pause_directus, "sqlite postgres"),
     "network cut silently": (cut_network, "sqlite postgres"),
+    "WebSocket delayed": (delay_socket, "sqlite postgres"),
     "Redis restarted": (restart_redis, "sqlite postgres"),
     "PostgreSQL connections of the site ended": (end_connections_of_site, "postgres"),
     "PostgreSQL connections of Directus ended": (end_connections_of_directus, "sqlite postgres"),
@@ -180,12 +188,20 @@ class Fault:
         FAULTS[self.name][0](world, random.Random(self.seed), wait)
 
 
-def plan(seed: int, count: int, database: str) -> list[Fault]:
-    """So many faults: every kind once in random order, then again."""
+def plan(seed: int, count: int, database: str, only: str = "") -> list[Fault]:
+    """So many faults: every kind once in random order, then again.
+
+    Args:
+        seed: Of the order, and of everything about the faults.
+        count: Of faults.
+        database: ``sqlite`` or ``postgres``, of the site.
+        only: A part of the names of those that may happen.
+    """
     chance = random.Random(seed)
     names: list[str] = []
-    while len(names) < count:
-        kinds = [name for name, (_, where) in FAULTS.items() if database in where.split()]
+    possible = [name for name, (_, where) in FAULTS.items() if database in where.split()]
+    kinds = [name for name in possible if only in name]
+    while kinds and len(names) < count:
         names += chance.sample(kinds, len(kinds))
     return [
         Fault(

@@ -23,6 +23,7 @@ class Proxy:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
+        self._sockets_open = asyncio.Event()
         self._is_refusing = False
         self._streams: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -40,6 +41,14 @@ class Proxy:
     def cut(self) -> None:
         """Forward nothing more; connections stay open, and new ones are accepted."""
         self._call(self._open.clear)
+
+    def delay_sockets(self) -> None:
+        """Keep back what the server sends on WebSockets; everything else goes on."""
+        self._call(self._sockets_open.clear)
+
+    def release_sockets(self) -> None:
+        """Send what was kept back."""
+        self._call(self._sockets_open.set)
 
     def restore(self, *, close: bool) -> None:
         """Forward again.
@@ -74,6 +83,7 @@ class Proxy:
 
     async def _start(self) -> None:
         self._open.set()
+        self._sockets_open.set()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -101,9 +111,15 @@ class Proxy:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
             streams.add(back)
             self._streams.add(back)
+            request = await reader.read(_CHUNK)
+            await self._open.wait()
+            back.write(request)
+            gates = [self._open]
+            if b"upgrade: websocket" in request.lower():
+                gates.append(self._sockets_open)
             pumps = [
-                asyncio.create_task(self._pump(reader, back)),
-                asyncio.create_task(self._pump(there, writer)),
+                asyncio.create_task(self._pump(reader, back, [self._open])),
+                asyncio.create_task(self._pump(there, writer, gates)),
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             for pump in pumps:
@@ -116,10 +132,14 @@ class Proxy:
             for stream in streams:
                 stream.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gates: list[asyncio.Event]
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
-                await self._open.wait()
+                for gate in gates:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
-            await self._open.wait()  # the end is not heard through a cut, either
+            for gate in gates:  # the end is not heard through a cut, either
+                await gate.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.chaos.checks import Result, check_all
 from tests.chaos.faults import plan
-from tests.chaos.world import World
+from tests.chaos.world import FAST_PINGS, SLOW_PINGS, World
 from tests.chaos.writers import Writers
 
 #: Seconds for everything to be read and delivered once the writers have stopped.
@@ -31,23 +31,33 @@ class ChaosRun:
         faults: How many happen.
         database: ``sqlite`` or ``postgres``, for the site.
         listeners: How many run at the same time.
+        only: A part of the names of the faults that may happen.
     """
 
     def __init__(
-        self, folder: Path, seed: int, changes: int, faults: int, database: str, listeners: int
+        self,
+        folder: Path,
+        seed: int,
+        changes: int,
+        faults: int,
+        database: str,
+        listeners: int = 1,
+        only: str = "",
     ) -> None:
         self._folder = folder
         self._seed = seed
         self._changes = changes
-        self._plan = plan(seed, faults, database)
+        self._plan = plan(seed, faults, database, only)
         self._database = database
         self._listeners = listeners
         self._started = time.monotonic()
 
     def run(self) -> list[Result]:
         """Do it, and check it."""
-        with World(self._folder, self._database, self._listeners) as world:
+        pings = SLOW_PINGS if self._seed % 3 == 0 else FAST_PINGS
+        with World(self._folder, self._database, self._listeners, pings) as world:
             world.listen()
+            self._say(f"a connection counts as dead after {world.patience:g} s of silence")
             since = world.directus.last_activity()
             writers = world.write_changes(self._changes, self._seed)
             self._say("all is subscribed; the writers start")
@@ -72,11 +82,9 @@ class ChaosRun:
     def _disturb(self, world: World, writers: Writers) -> None:
         """Let a fault happen after each part of the changes."""
         step = self._changes // (len(self._plan) + 1)
-        until = (
-            time.monotonic()
-            + SECONDS_PER_CHANGE * self._changes
-            + SECONDS_PER_FAULT * len(self._plan)
-        )
+        seconds = SECONDS_PER_CHANGE * self._changes
+        seconds += (SECONDS_PER_FAULT + world.patience) * len(self._plan)
+        until = time.monotonic() + seconds
         for number, fault in enumerate(self._plan, 1):
             if fault.when_calm and not world.wait_until_live(CALM_TIMEOUT):
                 self._say(f"the listener is not live again within {CALM_TIMEOUT:g} s")

@@ -11,8 +11,7 @@ import psycopg
 import pytest
 
 from directus_realtime.testing import DirectusUnavailable, install
-from tests.chaos.databases import SERVER_URL
-from tests.conftest import missing
+from tests.conftest import POSTGRES_URL, missing
 from tests.helpers.process import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.postgres, pytest.mark.redis]
@@ -27,7 +26,7 @@ def parts() -> None:
     """Skip without what a run needs."""
     try:
         install()
-        psycopg.connect(SERVER_URL, connect_timeout=3).close()
+        psycopg.connect(POSTGRES_URL, connect_timeout=3).close()
     except (DirectusUnavailable, psycopg.OperationalError) as error:
         missing(str(error))
 

@@ -32,6 +32,10 @@ from tests.conftest import RedisServer
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
 
+#: A server that is paused for some seconds counts as dead.
+FAST_PINGS = (2.0, 3.0)
+#: The default: events may be late by more than the catch-up waits for them.
+SLOW_PINGS = (15.0, 10.0)
 #: Directus tells its clock in whole seconds.
 _CLOCK_SLACK = timedelta(seconds=2)
 FINAL = (InboxState.DONE, InboxState.MERGED, InboxState.DEAD)
@@ -44,6 +48,8 @@ class World:
         folder: For logs and databases.
         database: ``sqlite`` or ``postgres``, for the site.
         listeners: How many run at the same time.
+        pings: Seconds between the listener's pings, and until one without answer means that
+            the connection is dead.
         env: More environment of the listeners.
     """
 
@@ -52,6 +58,7 @@ class World:
         folder: Path,
         database: str,
         listeners: int = 1,
+        pings: tuple[float, float] = FAST_PINGS,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
@@ -59,6 +66,9 @@ class World:
         self.disk_full = folder / "disk-is-full"
         self.troubles: list[str] = []
         self.site_database_url = f"sqlite:///{folder}/site.sqlite3"
+        #: Seconds of silence that the listener stands, at the most.
+        self.patience = sum(pings)
+        self._pings = pings
         self._listener_count = listeners
         self._env = dict(env)
         self._exits = contextlib.ExitStack()
@@ -102,9 +112,8 @@ class World:
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
             "DIRECTUS_URL": self.proxy.url,
             "DIRECTUS_TOKEN": self.directus.server.admin_token,
-            # Short, so that a server that is paused for some seconds counts as dead.
-            "DIRECTUS_PING_INTERVAL": "2",
-            "DIRECTUS_PONG_TIMEOUT": "3",
+            "DIRECTUS_PING_INTERVAL": str(self._pings[0]),
+            "DIRECTUS_PONG_TIMEOUT": str(self._pings[1]),
             "REDIS_URL": self.redis.url,
             "SAMPLE_LOG": "",
             "CHAOS_FOLDER": str(self.folder),
