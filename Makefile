@@ -51,6 +51,9 @@ bench-cursor: $(TEST_STAMP)  ## Count changes that a naive cursor misses, and ou
 bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 	@.venv/bin/python -m tests.benchmarks.catchup $(ARGS)
 
+bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
+	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
+
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
 

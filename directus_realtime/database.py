@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import (
@@ -29,6 +32,21 @@ T = TypeVar("T")
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 #: Seconds; the longest wait between two tries while the database is away.
 _CEILING = 5.0
+
+
+_sqlite_turn = threading.RLock()
+
+
+def waits_its_turn(using: str) -> AbstractContextManager[object]:
+    """Hold it while writing, so that the threads of this process take turns on SQLite.
+
+    SQLite has one write lock, and whoever finds it taken sleeps for ever longer spans before
+    looking again; here it is handed over at once. Other databases need nothing of the kind.
+
+    Args:
+        using: Alias of the database.
+    """
+    return _sqlite_turn if connections[using].vendor == "sqlite" else nullcontext()
 
 
 class DatabaseThread:
@@ -107,14 +125,14 @@ def _line(error: Exception) -> str:
 
 
 def check_tables() -> None:
-    """Make sure that the app was migrated.
+    """Make sure that the app was migrated, also after an update that brought new tables.
 
     Raises:
         ImproperlyConfigured: It was not.
     """
-    from directus_realtime.models import InboxEvent
-
-    if InboxEvent._meta.db_table not in connection.introspection.table_names():
+    models = apps.get_app_config("directus_realtime").get_models()
+    tables = {model._meta.db_table for model in models}
+    if not tables <= set(connection.introspection.table_names()):
         raise ImproperlyConfigured(
             "The tables of directus_realtime are missing. Run: python manage.py migrate"
         )

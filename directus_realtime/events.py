@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +14,15 @@ Origin = Literal["live", "catch-up", "snapshot", "replay"]
 Key = int | str
 
 
+# uuid4() asks the system each time and lets other threads have the interpreter meanwhile;
+# while one of them computes, that takes milliseconds. These ids must be unique, not secret.
+_random = random.Random()
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_random.seed)
+
+
 def _new_id() -> str:
-    return str(uuid.uuid4())
+    return str(uuid.UUID(int=_random.getrandbits(128), version=4))
 
 
 def _now() -> datetime:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from directus_realtime import compat
 from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.client.credentials import Token, token_problem
 from directus_realtime.client.proxies import parse_proxy
@@ -20,6 +21,8 @@ from directus_realtime.client.subscription import ErrorCallback
 SETTING = "DIRECTUS_REALTIME"
 #: Alias that is used where none is named.
 DEFAULT_ALIAS = "default"
+#: Values of ``DELIVERY``: receivers run in the listener, or in workers of ``django.tasks``.
+INLINE, TASKS = "inline", "tasks"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class ConnectionSettings:
         retry_ceiling: Seconds; no delay between two tries is longer.
         catch_up_interval: Seconds between two looks into the activity log while connected.
         retention_days: Days after which events that are through are deleted; 0 keeps them.
+        delivery: Where receivers run: ``inline``, in the listener, or in ``tasks``.
+        task_timeout: Seconds after which a task counts as lost and is made anew.
     """
 
     alias: str
@@ -63,6 +68,8 @@ class ConnectionSettings:
     retry_ceiling: float = 300.0
     catch_up_interval: float = 30.0
     retention_days: float = 14
+    delivery: str = INLINE
+    task_timeout: float = 600.0
 
     def client_options(self) -> ClientOptions:
         """What the client takes of it.
@@ -119,6 +126,7 @@ _NUMBERS = (
     "RETRY_BASE",
     "RETRY_CEILING",
     "CATCH_UP_INTERVAL",
+    "TASK_TIMEOUT",
 )
 
 
@@ -181,6 +189,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
     problems += _number_problems(values)
     problems += _proxy_problems(values.get("PROXY"))
     problems += _retention_problems(values)
+    problems += _delivery_problems(values.get("DELIVERY", INLINE))
     for key in sorted(set(values) - set(KEYS)):
         problems.append(Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}."))
     return problems
@@ -243,6 +252,28 @@ def split_url(url: object) -> SplitResult | None:
         return urlsplit(url) if isinstance(url, str) else None
     except ValueError:
         return None
+
+
+def _delivery_problems(delivery: object) -> list[Problem]:
+    if delivery not in (INLINE, TASKS):
+        return [
+            Problem(
+                20,
+                f"DELIVERY is {delivery!r}.",
+                'Use "inline", to have receivers run in directus_listen, or "tasks", to have '
+                "them run in the workers of django.tasks.",
+            )
+        ]
+    if delivery == TASKS and compat.task is None:
+        return [
+            Problem(
+                21,
+                'DELIVERY is "tasks", and there is no tasks framework.',
+                "Use Django 6, or pip install django-tasks on Django 5.2, and configure TASKS "
+                "with a backend that has workers, such as django_tasks_db.DatabaseBackend.",
+            )
+        ]
+    return []
 
 
 def _number_problems(values: Mapping[str, Any]) -> list[Problem]:

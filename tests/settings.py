@@ -89,5 +89,10 @@ _connection = {
     "PONG_TIMEOUT": env.float("DIRECTUS_PONG_TIMEOUT", default=10.0),
     "RETRY_CEILING": 1.0,
     "CATCH_UP_INTERVAL": env.float("DIRECTUS_CATCH_UP_INTERVAL", default=30.0),
+    "DELIVERY": env.str("DIRECTUS_DELIVERY", default="inline"),
+    "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}
+if _connection["DELIVERY"] == "tasks":
+    INSTALLED_APPS.append("django_tasks_db")
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

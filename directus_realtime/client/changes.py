@@ -104,7 +104,8 @@ class ChangeReader:
             await asyncio.sleep(WINDOW)
             feed.leaving.end_window()
             suspects = feed.leaving.suspects
-            suspects.intersection_update([key for key in suspects if feed.may_lose(key)])
+            for key in [key for key in suspects if not feed.may_lose(key)]:
+                del suspects[key]
             if keys := list(islice(suspects, _AT_A_TIME)):
                 await self._read_suspects(feed, keys)
 
@@ -115,7 +116,7 @@ class ChangeReader:
             # What changed meanwhile is read again in the next window.
             if key not in feed.leaving.suspects or (items and key in changed):
                 continue
-            feed.leaving.suspects.discard(key)
+            del feed.leaving.suspects[key]
             if items and key not in items.matching:
                 feed.receive_left(key, items.others.get(key))
 

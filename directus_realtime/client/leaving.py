@@ -17,11 +17,11 @@ class Leaving:
     the item is suspected to have left; a read of it tells.
 
     Attributes:
-        suspects: Items to be read.
+        suspects: Items to be read, in the order they were told of.
     """
 
     def __init__(self) -> None:
-        self.suspects: set[Key] = set()
+        self.suspects: dict[Key, None] = {}
         self._balance: dict[Key, int] = {}
         self._ahead: set[Key] = set()
 
@@ -40,7 +40,7 @@ class Leaving:
 
     def deleted(self, key: Key) -> None:
         """An item is gone for good; it leaves nothing."""
-        self.suspects.discard(key)
+        self.suspects.pop(key, None)
         self._balance.pop(key, None)
 
     def end_window(self) -> None:
@@ -49,16 +49,22 @@ class Leaving:
         Of a message with the filter the other half may still be on its way, for one more
         window; it does not come where the item was deleted meanwhile.
         """
-        self.suspects.update(key for key, count in self._balance.items() if count > 0)
-        ahead = {key: count for key, count in self._balance.items() if count < 0}
-        self._balance = {key: ahead[key] for key in ahead.keys() - self._ahead}
+        self._suspect()
+        self._balance = {
+            key: count
+            for key, count in self._balance.items()
+            if count < 0 and key not in self._ahead
+        }
         self._ahead = set(self._balance)
 
     def gap(self) -> None:
         """The other half of what was told does not come any more."""
-        self.suspects.update(key for key, count in self._balance.items() if count > 0)
+        self._suspect()
         self._balance.clear()
         self._ahead.clear()
+
+    def _suspect(self) -> None:
+        self.suspects |= {key: None for key, count in self._balance.items() if count > 0}
 
     def _add(self, key: Key, count: int) -> None:
         count += self._balance.pop(key, 0)

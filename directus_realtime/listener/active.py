@@ -13,13 +13,14 @@ from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.connection import ListenedConnection
 from directus_realtime.listener.delivery import Delivery
+from directus_realtime.listener.handover import HandOver
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.outcomes import RetryPolicy
 from directus_realtime.listener.retention import DailyPrune
 from directus_realtime.listener.sending import GroupSender
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
-from directus_realtime.settings import ConnectionSettings
+from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -46,19 +47,25 @@ class ActiveListener:
         self._fence = fence
         self._inbox_database = DatabaseThread("inbox")
         delivery_database = DatabaseThread("delivery")
+        handover_database = DatabaseThread("handover")
         notices_database = DatabaseThread("notices")
         retention_database = DatabaseThread("retention")
         self._databases = [
             self._inbox_database,
             delivery_database,
+            handover_database,
             notices_database,
             retention_database,
         ]
         self._sender = GroupSender()
         self._notices = Notices(notices_database)
-        policies = {settings.alias: RetryPolicy.of(settings) for settings in self._settings}
-        self._delivery = Delivery(delivery_database, policies, self._sender, fence=fence)
-        self._inbox = Inbox(self._inbox_database, self._delivery.wake, fence=fence)
+        inline = [settings for settings in self._settings if settings.delivery == INLINE]
+        policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
+        self._delivery = Delivery(delivery_database, policies, self._sender, fence)
+        by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
+        timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
+        self._handover = HandOver(handover_database, timeouts, self._sender, fence)
+        self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence)
         self._retention = DailyPrune(retention_database, self._settings, fence)
         self._status: StatusWriter | None = None
         self._is_lost = False
@@ -98,14 +105,28 @@ class ActiveListener:
             asyncio.create_task(self._status.run(), name="status"),
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
-        delivery = asyncio.create_task(self._delivery.run(delivering), name="delivery")
+        delivery = asyncio.create_task(self._deliver(delivering), name="delivery")
         try:
             await self._listen(connections, [*services, delivery, hold], stopping)
         finally:
             if not self._is_lost:
                 delivering.set()
-                self._delivery.wake()
+                self._wake_delivery()
                 await self._finish(delivery, services)
+
+    async def _deliver(self, stopping: asyncio.Event) -> None:
+        ways = [
+            asyncio.create_task(self._delivery.run(stopping)),
+            asyncio.create_task(self._handover.run(stopping)),
+        ]
+        try:
+            await asyncio.gather(*ways)
+        finally:
+            await _end(ways)
+
+    def _wake_delivery(self) -> None:
+        self._delivery.wake()
+        self._handover.wake()
 
     async def _make_connections(self) -> list[ListenedConnection]:
         await self._inbox_database.run_surely(sync_declared)

@@ -39,8 +39,8 @@ class Delivery:
         database: The thread in which ``def`` receivers run.
         policies: For each connection that is delivered, how failures are retried.
         sender: Sends to groups.
-        fence: Called in each transaction before its commit; what it raises ends delivery,
-            and nothing of that transaction has happened.
+        fence: Called before receivers are called, and in each transaction before its commit;
+            what it raises ends delivery, and nothing of that transaction has happened.
     """
 
     def __init__(
@@ -51,9 +51,11 @@ class Delivery:
         fence: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
+        self._fence = fence
         self._aliases = list(policies)
         self._runner = SliceRunner(policies, fence)
         self._sender = sender
+        self._sending: asyncio.Task[None] | None = None
         self._work_arrived = asyncio.Event()
 
     def wake(self) -> None:
@@ -62,6 +64,7 @@ class Delivery:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
+        await self._database.run_surely(outcomes.take_back, self._aliases)
         self._runner.blocked = await self._database.run_surely(BlockedItems.read, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():
@@ -91,7 +94,8 @@ class Delivery:
         try:
             while waiting := _to_go_on_with(waiting, stopping):
                 if await self._deliver_slice(waiting):
-                    return
+                    break
+            await self._sent()
         except RowsChanged as error:
             logger.warning("Somebody else delivers, too (%s); reading the inbox again.", error)
             await self._wait_for_work(None)
@@ -103,13 +107,28 @@ class Delivery:
             Whether the inbox must be read again: older events than those that wait here
             may have become due.
         """
+        # Before a receiver is called: what it does outside the database stays done.
+        await self._database.run_surely(self._fence)
         held = self._take_held(waiting)
         jobs = self._take_slice(waiting)
         await self._patiently(self._call_outside(jobs))
         found = await self._patiently(self._database.run_surely(self._runner.run, jobs, held))
         waiting.extendleft(reversed(found.unfinished))
-        await self._sender.send_events((job.event, job.row.group) for job in found.to_send())
+        await self._send(found.to_send())
         return found.reads_again
+
+    async def _send(self, jobs: Sequence[Job]) -> None:
+        """Send to groups while the next slice runs, in order: one batch after another."""
+        await self._sent()
+        if jobs:
+            events = [(job.event, job.row.group) for job in jobs]
+            self._sending = asyncio.create_task(self._sender.send_events(events))
+
+    async def _sent(self) -> None:
+        """Wait until everything is sent."""
+        if self._sending is not None:
+            await self._sending
+            self._sending = None
 
     def _take_held(self, waiting: deque[Job]) -> list[Job]:
         """The jobs from the left that an earlier event of their item holds back."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from django.db import DataError, transaction
+from django.db import DataError, router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
@@ -189,7 +189,7 @@ def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) ->
 
 
 def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
-    with transaction.atomic():
+    with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
         fence()
         wanted = judge(incoming)
         gather(wanted, timezone.now())

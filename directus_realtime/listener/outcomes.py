@@ -177,6 +177,12 @@ def write_alias() -> str:
     return router.db_for_write(InboxEvent)
 
 
+def take_back(aliases: Iterable[str]) -> None:
+    """Take rows back from workers, after the setting ``DELIVERY`` was changed."""
+    rows = inbox().filter(connection__in=list(aliases), state=InboxState.DELIVERING)
+    rows.update(state=InboxState.PENDING, next_attempt_at=None)
+
+
 def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[InboxEvent]:
     """The rows to deliver now, oldest first.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -17,6 +17,7 @@ from directus_realtime.groups import (
     event_message,
 )
 from directus_realtime.layers import InboxChannelLayer
+from directus_realtime.listener.publishing import send_all
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -44,34 +45,33 @@ class GroupSender:
         Args:
             events: Each with the own group of its subscription, or ``""``.
         """
-        await self._send(
-            (group, event_message(event))
-            for event, own_group in events
-            for group in event_groups(event, own_group)
-        )
+        if self._layer is not None:
+            await self._send(
+                [
+                    (event_groups(event, own_group), event_message(event))
+                    for event, own_group in events
+                ]
+            )
 
     async def send_state(self, connection: str, state: str, reason: str) -> None:
         """Send a connection's state to its group."""
         message = connection_message(connection, state, reason)
-        await self._send([(connection_group_name(connection), message)])
+        await self._send([((connection_group_name(connection),), message)])
 
     async def aclose(self) -> None:
         """Close the layer's connections of this loop, where it has any."""
         if close := getattr(self._layer, "close_pools", None):
             await close()
 
-    async def _send(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        if self._layer is None:
-            return
-        sends = [self._layer.group_send(group, message) for group, message in messages]
-        if not sends:
+    async def _send(self, messages: Sequence[tuple[Sequence[str], dict[str, Any]]]) -> None:
+        if self._layer is None or not messages:
             return
         try:
             async with asyncio.timeout(TIMEOUT):
-                results = await asyncio.gather(*sends, return_exceptions=True)
+                errors = await send_all(self._layer, messages)
         except TimeoutError as error:
-            results = [error] * len(sends)
-        self._note([error for error in results if isinstance(error, BaseException)])
+            errors = [error] * sum(len(groups) for groups, _ in messages)
+        self._note(errors)
 
     def _note(self, errors: list[BaseException]) -> None:
         self.dropped += len(errors)

@@ -36,17 +36,21 @@ class SliceRunner:
         policies: For each connection that is delivered, how failures are retried.
         fence: Called in each transaction before its commit. What it raises, but for errors
             of the database, rolls back and comes out of :meth:`run`.
+        slow: Names of receivers that are known to be slow; kept up to date.
 
     Attributes:
         blocked: The items whose later events wait for a failed one.
     """
 
     def __init__(
-        self, policies: Mapping[str, RetryPolicy], fence: Callable[[], None] = lambda: None
+        self,
+        policies: Mapping[str, RetryPolicy],
+        fence: Callable[[], None] = lambda: None,
+        slow: set[str] | None = None,
     ) -> None:
         self._policies = policies
         self._fence = fence
-        self._slow: set[str] = set()
+        self._slow = set() if slow is None else slow
         self.blocked = BlockedItems()
 
     def run(self, jobs: Sequence[Job], held: Sequence[Job] = ()) -> Outcomes:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.listener.connection import ListenedConnection
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.incoming import Tally
@@ -124,7 +124,7 @@ def _write(
     fence: Callable[[], None],
 ) -> None:
     now = timezone.now()
-    with transaction.atomic():
+    with waits_its_turn(router.db_for_write(ConnectionStatus)), transaction.atomic():
         fence()
         for snapshot, states in zip(snapshots, news, strict=True):
             ConnectionStatus.objects.update_or_create(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from directus_realtime.database import waits_its_turn
 from directus_realtime.listener.receivers import FAILURES, Call, Failure, receiver_name
 from directus_realtime.models import InboxEvent
 
@@ -34,10 +35,11 @@ def shared_transaction(using: str) -> Iterator[SharedTransaction]:
             the answer of the commit got lost.
     """
     connection = connections[using]
-    shared = SharedTransaction(connection)
-    with connection.execute_wrapper(shared.watch), transaction.atomic(using):
-        yield shared
-        hooks = shared.take_hooks()
+    with ExitStack() as turn:
+        shared = SharedTransaction(connection, turn)
+        with connection.execute_wrapper(shared.watch), transaction.atomic(using):
+            yield shared
+            hooks = shared.take_hooks()
     _run_hooks(hooks)
 
 
@@ -49,13 +51,16 @@ class SharedTransaction:
 
     Args:
         connection: Where the transaction is open.
+        turn: Takes what is held until the transaction is over.
 
     Attributes:
         is_used: Whether some receiver has used the database.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, turn: ExitStack) -> None:
         self._connection = connection
+        self._turn = turn
+        self._has_turn = False
         self._is_sqlite = connection.vendor == "sqlite"
         self._is_calling = False
         self._savepoint: str | None = None
@@ -99,15 +104,18 @@ class SharedTransaction:
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
         """Look at a query before it is executed; see ``connection.execute_wrapper``."""
+        if self._is_sqlite and not self._has_turn:
+            if str(sql).startswith("BEGIN "):
+                # IMMEDIATE would lock others out while receivers do something else.
+                return execute("BEGIN", params, many, context)
+            self._has_turn = True
+            self._turn.enter_context(waits_its_turn(self._connection.alias))
         if self._is_calling and self._savepoint is None:
             self._is_calling = False  # these statements are ours
             try:
                 self._prepare_for_use()
             finally:
                 self._is_calling = True
-        elif self._is_sqlite and not self.is_used and str(sql).startswith("BEGIN "):
-            # IMMEDIATE would lock others out while receivers do something else.
-            sql = "BEGIN"
         return execute(sql, params, many, context)
 
     def _prepare_for_use(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.events import Event
-from directus_realtime.exceptions import CredentialsRefused
+from directus_realtime.exceptions import CredentialsRefused, RequestRefused
 from directus_realtime.protocol.session import Session
 from directus_realtime.testing import FakeDirectus
 from tests.contract.conftest import MakeClient, OpenWire
@@ -162,3 +162,30 @@ async def test_a_token_that_is_refused_later_is_a_state(
             server.fake.call(lambda fake: fake.refuse_tokens(False))
         await await_for(lambda: subscription.state == "subscribed")
         assert states[-1] == "connected"
+
+
+@pytest.mark.real_only
+async def test_t21_a_changed_token_leaves_the_socket_and_is_taken_up_by_rest(
+    server: Server, make_client: MakeClient
+) -> None:
+    """T21: events go on, REST refuses the old token; a callable gives the new one."""
+    events: list[Event] = []
+    user = f"/users/{server.admin.request('GET', '/users', params=_by_email(server))[0]['id']}"
+    secret = [server.reader_token]
+    client = await make_client(server, token=lambda: secret[0])
+    await client.subscribe("articles", events=["create"], on_event=events.append)
+    server.admin.request("PATCH", user, {"token": "another-reader-token"})
+    try:
+        server.admin.create_item("articles", {"status": "published"})
+        await arrived(events, 1)
+        with pytest.raises(RequestRefused, match="credentials"):
+            await client.read_items("articles", limit=1)
+        secret[0] = "another-reader-token"
+        assert await client.read_items("articles", limit=1)
+        assert client.is_connected
+    finally:
+        server.admin.request("PATCH", user, {"token": server.reader_token})
+
+
+def _by_email(server: Server) -> dict[str, str]:
+    return {"filter[email][_eq]": server.reader_email}

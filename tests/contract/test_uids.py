@@ -85,7 +85,7 @@ async def test_t13_our_client_ends_one_and_keeps_the_others(
     await arrived(kept, 1)
     assert told(kept) == [("create", made)]
     assert ended == []
-    await await_for(lambda: sum(each["type"] == "unsubscribe" for each in said) == 3)
+    await await_for(lambda: sum(each["type"] == "unsubscribe" for each in said) == 4)
     assert all(each.get("uid") for each in said if each["type"] == "unsubscribe")
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
+from django.db import connection as database_connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -435,6 +437,33 @@ async def test_an_active_listener_that_stops_does_not_take_the_lease_again(
     async with listening(connection(fake.url)):
         await await_for(lambda: received.states == ["connected"])
     assert (await ListenerLease.objects.aget()).token == 1
+
+
+async def test_a_database_that_is_away_at_the_end_is_not_waited_for(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(candidate_module, "release", away)
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.states == ["connected"])
+    assert "The lease could not be given up: connection refused" in caplog.messages
+
+
+async def test_tables_that_are_not_there_yet_are_asked_for(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = await sync_to_async(database_connection.introspection.table_names)()
+    without = [name for name in real if name != ListenerLease._meta.db_table]
+    monkeypatch.setattr(
+        type(database_connection.introspection), "table_names", lambda self: without
+    )
+    with pytest.raises(ImproperlyConfigured, match=r"python manage\.py migrate"):
+        await Listener([connection(fake.url)]).run(asyncio.Event())
 
 
 async def test_standby_only_waits_for_another_listener(

@@ -29,6 +29,7 @@ class Query:
     search: str | None = None
     meta: list[str] = field(default_factory=list)
     aggregate: dict[str, list[str]] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
     is_empty: bool = True
 
     @classmethod
@@ -53,6 +54,7 @@ class Query:
         query.page = _whole(values.get("page"), minimum=1) or 1
         query.search = values.get("search")
         query.meta = _meta(values.get("meta"))
+        query.alias = _alias(values.get("alias"))
         query.aggregate = {k: _names(v) for k, v in (values.get("aggregate") or {}).items()}
         return query
 
@@ -113,6 +115,15 @@ def _names(value: Any) -> list[str]:
 def _meta(value: Any) -> list[str]:
     names = _names(value or [])
     return ["total_count", "filter_count"] if "*" in names else names
+
+
+def _alias(value: Any) -> dict[str, str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise invalid_query("Invalid JSON for alias object") from None
+    return {str(name): str(of) for name, of in value.items()} if isinstance(value, dict) else {}
 
 
 def _filter(value: Any) -> Filter:

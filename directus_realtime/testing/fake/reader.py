@@ -78,7 +78,7 @@ class Reader:
         collection = self.store.schema[name]
         if not access.may_read(name):
             raise forbidden_collection(name)
-        self._tree(collection, query.fields)
+        self._tree(collection, _real_fields(query))
         filters.check(self.store, collection, query.filter)
         for each in query.sort:
             if each.lstrip("-") not in collection.field_names:
@@ -113,8 +113,8 @@ class Reader:
 
     def _shape(self, name: str, query: Query, rows: list[Item]) -> list[Item]:
         collection = self.store.schema[name]
-        tree = self._tree(collection, query.fields)
-        return [self._project(collection, tree, row) for row in rows]
+        tree = self._tree(collection, _real_fields(query))
+        return [_renamed(query, self._project(collection, tree, row)) for row in rows]
 
     def _tree(self, collection: FakeCollection, fields: Sequence[str], path: str = "") -> Tree:
         tree: Tree = {}
@@ -143,6 +143,21 @@ class Reader:
                 value = other and self._project(self.store.schema[related], below, other)
             shaped[field] = value
         return shaped
+
+
+def _real_fields(query: Query) -> list[str]:
+    """The fields, those with another name by the name they have."""
+    return [query.alias.get(name, name) for name in query.fields]
+
+
+def _renamed(query: Query, row: Item) -> Item:
+    """The row with other names, where the query gives some."""
+    named = {name: row[of] for name, of in query.alias.items() if name in query.fields}
+    if not named:
+        return row
+    hidden = {query.alias[name] for name in named} - set(query.fields)
+    kept = row if "*" in query.fields else {n: v for n, v in row.items() if n not in hidden}
+    return kept | named
 
 
 def _found(search: str | None, row: Item) -> bool:

@@ -7,7 +7,7 @@ def test_a_change_without_a_message_with_the_filter_is_suspicious() -> None:
     leaving = Leaving()
     leaving.changed(1)
     leaving.end_window()
-    assert leaving.suspects == {1}
+    assert list(leaving.suspects) == [1]
 
 
 def test_a_change_that_was_reported_is_not() -> None:
@@ -25,7 +25,7 @@ def test_of_two_changes_one_was_not_reported() -> None:
     leaving.changed(1)
     leaving.changed(1)
     leaving.end_window()
-    assert leaving.suspects == {1}
+    assert list(leaving.suspects) == [1]
 
 
 def test_the_other_half_may_come_in_the_next_window() -> None:
@@ -45,7 +45,7 @@ def test_the_other_half_is_not_waited_for_any_longer() -> None:
     assert leaving.is_idle
     leaving.changed(1)
     leaving.end_window()
-    assert leaving.suspects == {1}
+    assert list(leaving.suspects) == [1]
 
 
 def test_what_is_deleted_leaves_nothing() -> None:
@@ -66,4 +66,4 @@ def test_after_a_gap_nothing_is_waited_for_and_suspects_are_kept() -> None:
     leaving.gap()
     leaving.changed(1)
     leaving.end_window()
-    assert leaving.suspects == {1, 2}
+    assert list(leaving.suspects) == [2, 1]

@@ -79,6 +79,15 @@ async def test_fields_tell_the_primary_key(rest: httpx.AsyncClient) -> None:
     assert (await data(rest, "/fields/articles/id"))["schema"]["has_auto_increment"] is True
 
 
+async def test_a_field_by_another_name(rest: httpx.AsyncClient) -> None:
+    asked = {"alias": '{"called": "title"}', "limit": "1"}
+    assert await data(rest, "/items/articles", fields="called", **asked) == [{"called": "one"}]
+    both = await data(rest, "/items/articles", fields="title,called", **asked)
+    assert both == [{"title": "one", "called": "one"}]
+    (row,) = await data(rest, "/items/articles", fields="*,called", **asked)
+    assert (row["title"], row["called"]) == ("one", "one")
+
+
 async def test_users(rest: httpx.AsyncClient) -> None:
     found = await data(rest, "/users", fields="email")
     assert {"email": "admin@example.com"} in found

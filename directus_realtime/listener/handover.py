@@ -1,0 +1,166 @@
+"""Events of connections with ``"DELIVERY": "tasks"`` are handed over to workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Min, Q, QuerySet
+from django.utils import timezone
+
+from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.events import Event
+from directus_realtime.listener.outcomes import RowsChanged, inbox, write_alias
+from directus_realtime.listener.sending import GroupSender
+from directus_realtime.listener.tasks import enqueue
+from directus_realtime.models import InboxEvent, InboxState
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Events that may be with workers at the same time.
+MOST_OUT = 500
+#: Seconds between two looks at what workers have done; without any, between two at the inbox.
+BUSY_INTERVAL, LOOK_INTERVAL = 0.1, 1.0
+
+
+@dataclass
+class Look:
+    """What came of a look at the inbox.
+
+    Attributes:
+        finished: Events whose group messages are to be sent, with the own group of each.
+        handed: How many events were handed over.
+    """
+
+    finished: list[tuple[Event, str]] = field(default_factory=list)
+    handed: int = 0
+
+
+class HandOver:
+    """Makes each event a task, in order for each item.
+
+    An event is handed over when no earlier one of its item is left. A task that got lost is
+    made anew after its time-out; should both run, only one of them can commit.
+
+    Args:
+        database: The thread to work in.
+        timeouts: For each connection that is delivered so, the seconds that a task may take.
+        sender: Sends to groups.
+        fence: Called in each transaction before its commit; what it raises ends the work.
+    """
+
+    def __init__(
+        self,
+        database: DatabaseThread,
+        timeouts: Mapping[str, float],
+        sender: GroupSender,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._timeouts = timeouts
+        self._sender = sender
+        self._fence = fence
+        self._work_arrived = asyncio.Event()
+        # With workers: whether the groups were told already, by id of the row.
+        self._out: dict[int, bool] = {}
+
+    def wake(self) -> None:
+        """Say that there is something to deliver."""
+        self._work_arrived.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Hand over until told to stop; what is with workers goes on there."""
+        if not self._timeouts:
+            return
+        await self._database.run_surely(self._take_up)
+        while not stopping.is_set():
+            self._work_arrived.clear()
+            look = await self._database.run_surely(self._look)
+            await self._sender.send_events(look.finished)
+            if not look.handed:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(BUSY_INTERVAL if self._out else LOOK_INTERVAL):
+                await self._work_arrived.wait()
+        except TimeoutError:
+            pass
+
+    def _take_up(self) -> None:
+        """Go on where another listener, or delivery in the listener itself, has stopped."""
+        rows = self._rows()
+        rows.filter(state=InboxState.HELD).update(state=InboxState.PENDING)
+        out = rows.filter(state=InboxState.DELIVERING).values_list("pk", "sent_at")
+        self._out = {pk: sent_at is not None for pk, sent_at in out}
+
+    def _look(self) -> Look:
+        look = Look(finished=self._take_finished())
+        try:
+            rows = self._take_next(MOST_OUT - len(self._out))
+        except RowsChanged:
+            return look  # by the admin, or by a worker that was late; the next look sees it
+        look.handed = sum(_enqueue(row) for row in rows)
+        return look
+
+    def _take_finished(self) -> list[tuple[Event, str]]:
+        """What workers are through with, and the groups were not told of."""
+        rows = inbox().filter(pk__in=list(self._out)).exclude(state=InboxState.DELIVERING)
+        return [
+            (row.to_event(), row.group) for row in rows.order_by("id") if not self._out.pop(row.pk)
+        ]
+
+    def _take_next(self, limit: int) -> list[InboxEvent]:
+        """Mark rows as being with workers."""
+        now = timezone.now()
+        alias = write_alias()
+        with waits_its_turn(alias), transaction.atomic(alias):
+            rows = list(self._due(now)[: max(limit, 0)])
+            for state in {row.state for row in rows}:
+                self._take([row for row in rows if row.state == state], now)
+            self._fence()
+        for row in rows:
+            self._out.setdefault(row.pk, row.sent_at is not None)
+            if row.state == InboxState.DELIVERING:
+                logger.warning("A task took too long or is lost; %s is handed over again.", row)
+        return rows
+
+    def _take(self, rows: list[InboxEvent], now: datetime) -> None:
+        """Mark rows of one state."""
+        same = inbox().filter(state=rows[0].state)
+        for alias, timeout in self._timeouts.items():
+            pks = [row.pk for row in rows if row.connection == alias]
+            until = now + timedelta(seconds=timeout)
+            marks = {"state": InboxState.DELIVERING, "next_attempt_at": until}
+            if same.filter(pk__in=pks).update(**marks) != len(pks):
+                raise RowsChanged("Rows that were to be handed over have changed.")
+
+    def _due(self, now: datetime) -> QuerySet[InboxEvent]:
+        """The rows to hand over now, oldest first: the first one of each item, if it is due."""
+        is_due = Q(next_attempt_at__lte=now)
+        arrived = Q(state=InboxState.PENDING) & (is_due | Q(next_attempt_at=None))
+        others = [InboxState.FAILED, InboxState.DELIVERING]
+        left = self._rows().filter(arrived | Q(state__in=others))
+        first = left.values("connection", "collection", "key_json").annotate(first=Min("id"))
+        due = arrived | Q(is_due, state__in=others)
+        return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
+
+    def _rows(self) -> QuerySet[InboxEvent]:
+        return inbox().filter(connection__in=list(self._timeouts))
+
+
+def _enqueue(row: InboxEvent) -> bool:
+    """Enqueue a row; where that fails, it is tried again after a second."""
+    try:
+        enqueue(row.pk)
+    except Exception as error:
+        logger.error("%s cannot be handed over: %s: %s", row, type(error).__name__, error)
+        soon = timezone.now() + timedelta(seconds=LOOK_INTERVAL)
+        with waits_its_turn(write_alias()):
+            inbox().filter(pk=row.pk, state=InboxState.DELIVERING).update(next_attempt_at=soon)
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""``python manage.py directus_replay``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from directus_realtime.database import check_tables
+from directus_realtime.declared import sync_declared
+from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener.replaying import Replay, Replayed, Selection
+from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
+from directus_realtime.management.arguments import chosen_connections
+from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
+
+#: Characters of the progress bar.
+_BAR = 30
+
+
+class Command(BaseCommand):
+    """Puts changes of the past through the inbox once more."""
+
+    help = (
+        "Read Directus's activity log again and deliver its changes once more, with the origin "
+        "“replay” and the items as they are now. The active listener delivers them."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--collection", required=True, help="Such as articles.")
+        parser.add_argument(
+            "--since",
+            required=True,
+            type=valid_time,
+            metavar="TIME",
+            help="Changes from this time on: 2026-11-20, or 2026-11-20T08:00 in the project's "
+            "time zone, or with one of its own such as +02:00.",
+        )
+        parser.add_argument(
+            "--until", type=valid_time, metavar="TIME", help="Up to this time (default: now)."
+        )
+        parser.add_argument("--key", help="Only the item with this primary key.")
+        parser.add_argument(
+            "--subscription",
+            action="append",
+            metavar="NAME",
+            help="For this subscription only; may be given more than once (default: all enabled "
+            "ones of the collection).",
+        )
+        parser.add_argument(
+            "--connection",
+            default=DEFAULT_ALIAS,
+            metavar="ALIAS",
+            help="Directus server (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only say how many changes there are."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        (settings,) = chosen_connections([options["connection"]])
+        selection = Selection(
+            options["collection"], options["since"], options["until"], options["key"]
+        )
+        if selection.until is not None and selection.until < selection.since:
+            raise CommandError("--until is before --since.")
+        wanted = self._wanted(settings.alias, selection.collection, options["subscription"])
+        replayed = self._replay(settings, wanted, selection, dry_run=options["dry_run"])
+        self._report(replayed, selection, dry_run=options["dry_run"])
+
+    def _wanted(self, alias: str, collection: str, names: list[str] | None) -> list[Wanted]:
+        try:
+            check_tables()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+        sync_declared()
+        found = [
+            each
+            for each in wanted_subscriptions(alias).values()
+            if each.query.collection == collection and (names is None or each.name in names)
+        ]
+        if missing := set(names or ()) - {each.name for each in found}:
+            raise CommandError(
+                f"{min(missing)!r} is not an enabled subscription of {collection} on {alias!r}."
+            )
+        if not found:
+            raise CommandError(
+                f"No enabled subscription of {alias!r} is of the collection {collection!r}."
+            )
+        return found
+
+    def _replay(
+        self,
+        settings: ConnectionSettings,
+        wanted: list[Wanted],
+        selection: Selection,
+        *,
+        dry_run: bool,
+    ) -> Replayed:
+        replay = Replay(
+            settings, wanted, selection, dry_run=dry_run, on_progress=self._show_progress
+        )
+        try:
+            return asyncio.run(replay.run())
+        except DirectusRealtimeError as error:
+            raise CommandError(str(error)) from None
+        finally:
+            if self.stdout.isatty():
+                self.stdout.write("\r\033[K", ending="")
+
+    def _show_progress(self, replayed: Replayed) -> None:
+        if self.stdout.isatty():
+            share = replayed.done / max(replayed.total, replayed.done, 1)
+            bar = "#" * round(share * _BAR)
+            events = sum(replayed.events.values())
+            line = f"[{bar:<{_BAR}}] {replayed.done} of {replayed.total} rows, {events} events"
+            self.stdout.write(f"\r{line}", ending="")
+            self.stdout.flush()
+
+    def _report(self, replayed: Replayed, selection: Selection, *, dry_run: bool) -> None:
+        since = timezone.localtime(selection.since)
+        self.stdout.write(
+            f"{replayed.changes} changes of {selection.collection} since {since:%Y-%m-%d %H:%M:%S}"
+        )
+        for name, count in sorted(replayed.events.items()):
+            put = "would be replayed" if dry_run else f"{count} events put into the inbox"
+            self.stdout.write(f"  {name}: {put}")
+
+
+def valid_time(text: str) -> datetime:
+    """A time from the command line, in the project's time zone where it names none."""
+    try:
+        moment = parse_datetime(text)
+        if moment is None and (day := parse_date(text)):
+            moment = datetime(day.year, day.month, day.day)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-20T08:00.")
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
