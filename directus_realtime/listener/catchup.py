@@ -290,37 +290,20 @@ class CatchUp:
         missing = [row for row in missing if row.id not in follower.settled]
         young = set() if not follower.is_current else self._young(missing)
         ripe = [row for row in missing if row.id not in young]
-        if held:
-            ripe = await self._settle_held(follower, page, ripe, held)
+        stale = _stale_events(held, ripe)
+        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
+        rows = [row for row in page if row.id in ids]
         events = []
-        if ripe:
-            events = await make_events(self._client, follower.subscription, ripe, "catch-up")
-        self._put(follower, events, {row.id: row for row in ripe})
+        if rows:
+            events = await make_events(self._client, follower.subscription, rows, "catch-up")
+        self._put(follower, events, {row.id: row for row in rows})
+        if held:
+            # Before what comes later in the log is made; behind what replaces the stale ones.
+            going = [h.row for h in held if h.row not in stale]
+            delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
+            await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
         follower.settle(row.id for row in page if row.id not in young)
         return len(events)
-
-    async def _settle_held(
-        self,
-        follower: Follower,
-        page: Sequence[ActivityRow],
-        ripe: list[ActivityRow],
-        held: list[Held],
-    ) -> list[ActivityRow]:
-        """Let go what waits, before what comes later in the log is made.
-
-        An event whose item is caught up too carries an older state than what is read now,
-        or tells of one that is gone: its row makes a new event, in its place.
-
-        Returns:
-            The rows to make events of.
-        """
-        items = {row.item for row in ripe}
-        stale = [h.row for h in held if h.is_stale or _item_of(h.row) in items]
-        going = [h.row for h in held if h.row not in stale]
-        delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
-        await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
-        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
-        return [row for row in page if row.id in ids]
 
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""
@@ -389,9 +372,14 @@ class CatchUp:
         self._is_first = False
 
 
-def _item_of(row: InboxEvent) -> str:
-    """The key of an event, as the log has it."""
-    return str(row.to_event().key)
+def _stale_events(held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
+    """The held events whose items are caught up, too.
+
+    They carry an older state than what is read now, or tell of an item that is gone: their
+    rows make new events, in their place.
+    """
+    items = {row.item for row in ripe}
+    return [h.row for h in held if h.is_stale or str(h.row.to_event().key) in items]
 
 
 def _change_of(event: Event) -> Change:
