@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from django.db import DataError, router, transaction
+from django.db import DataError, IntegrityError, router, transaction
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
@@ -183,8 +183,9 @@ def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) ->
     """
     try:
         return _store(incoming, fence)
-    except DataError:
-        # One row that the database cannot hold must not take its neighbours along.
+    except (DataError, IntegrityError):
+        # One row that the database cannot hold must not take its neighbours along, nor one
+        # of a subscription that was deleted in this very moment.
         return [entry for one in incoming for entry in _store_alone(one, fence)]
 
 
@@ -200,7 +201,7 @@ def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming
 def _store_alone(entry: Incoming, fence: Callable[[], None]) -> list[Incoming]:
     try:
         return _store([entry], fence)
-    except DataError as error:
+    except (DataError, IntegrityError) as error:
         row = entry.row
         logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)
         return []

@@ -34,21 +34,21 @@ def judge(incoming: Iterable[Incoming]) -> list[Incoming]:
     judged = [entry for entry in entries if entry.memory is not None]
     if not judged:
         return entries
+    known = _known(judged)
     before = _remembered(judged)
     now = set(before)
-    complete = _complete(judged)
-    kept = [entry for entry in entries if _is_for_its_subscription(entry, now, complete)]
+    kept = [entry for entry in entries if _is_for_its_subscription(entry, now, known)]
     _forget(before - now)
     _remember(now - before)
     return kept
 
 
 def _is_for_its_subscription(
-    entry: Incoming, inside: set[_Remembered], complete: set[Memory]
+    entry: Incoming, inside: set[_Remembered], known: dict[int, str]
 ) -> bool:
     """Whether an event is to be delivered; what it says of its item is noted."""
     row, memory = entry.row, entry.memory
-    if memory is None:
+    if memory is None or memory.subscription_id not in known:
         return True
     item = memory.subscription_id, _key(row)
     if row.action != "delete" and not row.left_filter:
@@ -57,7 +57,8 @@ def _is_for_its_subscription(
     if item in inside:
         inside.discard(item)
         return True
-    return row.action == "delete" and memory not in complete
+    is_complete = known[memory.subscription_id] == memory.matched_of
+    return row.action == "delete" and not is_complete
 
 
 def _key(row: InboxEvent) -> str:
@@ -82,12 +83,15 @@ def _remembered(entries: Iterable[Incoming]) -> set[_Remembered]:
     return found
 
 
-def _complete(entries: Iterable[Incoming]) -> set[Memory]:
-    """The memories that hold all items in their filter, so that others are not in it."""
-    memories = {entry.memory for entry in entries if entry.memory is not None}
-    rows = DirectusSubscription.objects.filter(pk__in=[m.subscription_id for m in memories])
-    found = dict(rows.values_list("pk", "matched_of"))
-    return {m for m in memories if found.get(m.subscription_id) == m.matched_of}
+def _known(entries: Iterable[Incoming]) -> dict[int, str]:
+    """The subscriptions that have not been deleted meanwhile.
+
+    Returns:
+        By primary key, the filter of which all items are remembered.
+    """
+    ids = {entry.memory.subscription_id for entry in entries if entry.memory is not None}
+    rows = DirectusSubscription.objects.filter(pk__in=ids)
+    return dict(rows.values_list("pk", "matched_of"))
 
 
 def _remember(items: Iterable[_Remembered]) -> None:

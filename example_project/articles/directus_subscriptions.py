@@ -10,7 +10,7 @@ register(
     Subscription(
         "published-articles",
         collection="articles",
-        # Directus sends deletes whatever the filter says; here they would only repeat others.
+        # The deletes come with the subscription to all articles, which seed_demo makes.
         events=("create", "update"),
         filter=Q(status="published"),
         fields=["id", "title", "status"],
