@@ -203,7 +203,7 @@ class CatchUp:
     async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
         """Settle every row of the log up to now."""
         newest = await self._client.activity.newest()
-        server_time = self._client.server_time()
+        server_time = self._client.clock.now()
         edge = newest.id if newest else 0
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
@@ -238,7 +238,7 @@ class CatchUp:
         self, page: Sequence[ActivityRow], followers: list[Follower], progress: Progress
     ) -> None:
         """Write the place and the progress down, and do not run ahead of the inbox."""
-        horizon = self._client.server_time() - OVERLAP
+        horizon = self._client.clock.now() - OVERLAP
         old = [row for row in page if row.timestamp <= horizon]
         place = (old[-1].id, old[-1].timestamp) if old else None
         await self._advance(followers, place, progress=progress)
@@ -262,7 +262,7 @@ class CatchUp:
         if not fresh:
             return 0
         interests = [follower.interest() for follower in followers]
-        clock_ahead = self._client.server_time() - timezone.now()
+        clock_ahead = self._client.clock.ahead
         missing = await self._inbox.run_in_order(
             partial(pair, self._alias, fresh, interests, clock_ahead)
         )
@@ -290,45 +290,28 @@ class CatchUp:
         missing = [row for row in missing if row.id not in follower.settled]
         young = set() if not follower.is_current else self._young(missing)
         ripe = [row for row in missing if row.id not in young]
-        if held:
-            ripe = await self._settle_held(follower, page, ripe, held)
+        stale = _stale_events(held, ripe)
+        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
+        rows = [row for row in page if row.id in ids]
         events = []
-        if ripe:
-            events = await make_events(self._client, follower.subscription, ripe, "catch-up")
-        self._put(follower, events, {row.id: row for row in ripe})
+        if rows:
+            events = await make_events(self._client, follower.subscription, rows, "catch-up")
+        self._put(follower, events, {row.id: row for row in rows})
+        if held:
+            # Before what comes later in the log is made; behind what replaces the stale ones.
+            going = [h.row for h in held if h.row not in stale]
+            delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
+            await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
         follower.settle(row.id for row in page if row.id not in young)
         return len(events)
 
-    async def _settle_held(
-        self,
-        follower: Follower,
-        page: Sequence[ActivityRow],
-        ripe: list[ActivityRow],
-        held: list[Held],
-    ) -> list[ActivityRow]:
-        """Let go what waits, before what comes later in the log is made.
-
-        An event whose item is caught up too carries an older state than what is read now,
-        or tells of one that is gone: its row makes a new event, in its place.
-
-        Returns:
-            The rows to make events of.
-        """
-        items = {row.item for row in ripe}
-        stale = [h.row for h in held if h.is_stale or _item_of(h.row) in items]
-        going = [h.row for h in held if h.row not in stale]
-        delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
-        await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
-        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
-        return [row for row in page if row.id in ids]
-
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""
-        horizon = self._client.server_time() - SETTLE
+        horizon = self._client.clock.now() - SETTLE
         return {row.id for row in rows if row.timestamp > horizon}
 
     def _put(self, follower: Follower, events: list[Event], rows: dict[int, ActivityRow]) -> None:
-        stragglers = self._client.server_time() - _STRAGGLERS
+        stragglers = self._client.clock.now() - _STRAGGLERS
         for event in events:
             self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
             if rows[event.activity_id or 0].timestamp > stragglers:
@@ -336,7 +319,7 @@ class CatchUp:
 
     def _horizon(self) -> tuple[int, datetime] | None:
         """The newest row that was seen so long ago that none before it can appear now."""
-        limit = self._client.server_time() - OVERLAP
+        limit = self._client.clock.now() - OVERLAP
         old = None
         while self._marks and self._marks[0][1] <= limit:
             old = self._marks.popleft()
@@ -389,9 +372,14 @@ class CatchUp:
         self._is_first = False
 
 
-def _item_of(row: InboxEvent) -> str:
-    """The key of an event, as the log has it."""
-    return str(row.to_event().key)
+def _stale_events(held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
+    """The held events whose items are caught up, too.
+
+    They carry an older state than what is read now, or tell of an item that is gone: their
+    rows make new events, in their place.
+    """
+    items = {row.item for row in ripe}
+    return [h.row for h in held if h.is_stale or str(h.row.to_event().key) in items]
 
 
 def _change_of(event: Event) -> Change:
