@@ -46,7 +46,7 @@ def test_a_changed_token_is_taken_up_by_the_running_listener(
     with server.admin() as admin:
         admin.request("PATCH", user, {"token": NEW})
     server.restart()
-    refused = listener.wait_for_line("refused the credentials")
+    refused = listener.wait_for_line("refused the credentials", timeout=60)
     assert "Check TOKEN" in refused
     wait_for(lambda: "refused the credentials" in site.statuses.get().reason, what="the reason")
     assert site.statuses.get().state == "reconnecting"
