@@ -1,7 +1,8 @@
 """As much of Directus as a listener needs, sending events as fast as they are taken.
 
-Run it: ``python -m tests.benchmarks.ingest_server EVENTS [RATE]``. It prints its port, and
-sends so many events to whoever subscribes, at most so many in a second.
+Run it: ``python -m tests.benchmarks.ingest_server EVENTS [WINDOW]``. It prints its port, and
+sends so many events to whoever subscribes; with a window, at most so many more than were
+reported as handled by ``GET /handled/COUNT``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,16 +50,19 @@ class Server:
 
     Args:
         count: Of the events.
-        rate: Events in a second, 0 for as many as go.
+        window: Events that may be sent and not handled, 0 for as many as go.
     """
 
-    def __init__(self, count: int, rate: float) -> None:
+    def __init__(self, count: int, window: int) -> None:
         self._count = count
-        self._rate = rate
+        self._window = window
+        self._handled = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/websocket":
             return await self._talk(request)
+        if request.path.startswith("/handled/"):
+            self._handled = int(request.path.rpartition("/")[2])
         return web.json_response({"data": _answer(request.path)})
 
     async def _talk(self, request: web.Request) -> web.StreamResponse:
@@ -79,14 +82,15 @@ class Server:
         return socket
 
     async def _send(self, transport: Any, uid: str) -> None:
-        started, sent = time.monotonic(), 0
+        sent = 0
         # The library would write frame by frame and be the slowest part.
         for chunk in chunks(self._count, uid):
             transport.write(chunk)
             sent += CHUNK
-            due = started + (sent / self._rate if self._rate else 0)
-            await asyncio.sleep(max(0, due - time.monotonic()))
-            while transport.get_write_buffer_size() > MOST_UNSENT:  # noqa: ASYNC110
+            while (  # noqa: ASYNC110
+                transport.get_write_buffer_size() > MOST_UNSENT
+                or (self._window and sent - self._handled > self._window)
+            ):
                 await asyncio.sleep(0.001)
 
 
@@ -101,9 +105,9 @@ def _answer(path: str) -> Any:
 
 async def main() -> None:
     """Serve until the process is ended."""
-    count, rate = int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0
+    count, window = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", Server(count, rate).handle)
+    application.router.add_route("*", "/{path:.*}", Server(count, window).handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 import django
+import httpx
 from django.conf import settings
 
 if os.environ.get("BENCH_LAYER"):
@@ -75,9 +76,10 @@ async def memory(url: str, count: int, watch: Stopwatch) -> None:
     """The listener, whose resident memory is printed on the way; done rows are pruned."""
     marks = [10_000 * step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
     pruned_at = time.monotonic()
-    async with _listening(url):
+    async with _listening(url), httpx.AsyncClient() as http:
         while watch.count < count:
-            await asyncio.sleep(0.02)
+            await http.get(f"{url}/handled/{watch.count}")
+            await asyncio.sleep(0.05)
             if marks and watch.count >= marks[0]:
                 print(f"{marks.pop(0):>9} events {_resident_mb():7.1f} MB", flush=True)
             if time.monotonic() - pruned_at > PRUNE_EVERY:
