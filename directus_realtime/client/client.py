@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from directus_realtime.client.activity import ActivityLog
+from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.debounce import DebounceBy
@@ -492,9 +493,10 @@ class DirectusClient(SystemCollections):
         """Directus's activity log."""
         return ActivityLog(self._connection.rest, self.url)
 
-    def server_time(self) -> datetime:
-        """The present time of the Directus server's clock, to the second; aware."""
-        return self._connection.rest.server_time()
+    @property
+    def clock(self) -> ServerClock:
+        """The Directus server's clock."""
+        return self._connection.rest.clock
 
     async def accountability(self, collection: str) -> Accountability:
         """What Directus logs of a collection's changes.

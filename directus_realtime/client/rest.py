@@ -10,14 +10,14 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
 
+from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy
@@ -112,7 +112,7 @@ class RestClient:
     ) -> None:
         self.info: ServerInfo | None = None
         self.proxy_address = proxy.address if proxy else ""
-        self._clock_offset = timedelta()
+        self.clock = ServerClock()
         self._credentials = credentials
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -160,26 +160,10 @@ class RestClient:
 
     async def _get(self, path: str, query: dict[str, str], token: AccessToken) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token.value}"}
+        sent_at = datetime.now(UTC)
         response = await self._http.get(path, params=query, headers=headers)
-        self._note_clock(response.headers.get("Date", ""))
+        self.clock.note(response.headers.get("Date", ""), sent_at, datetime.now(UTC))
         return response
-
-    def server_time(self) -> datetime:
-        """The present time of the server's clock, as the last answer's ``Date`` tells it.
-
-        Right to the second; our own time where no answer has told yet.
-        """
-        return datetime.now(UTC) + self._clock_offset
-
-    def _note_clock(self, date: str) -> None:
-        try:
-            told = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        if told.tzinfo is None:
-            return
-        # The header names whole seconds.
-        self._clock_offset = told + timedelta(seconds=0.5) - datetime.now(UTC)
 
     def forget_token(self) -> None:
         """The server says that the access token has ended."""

@@ -203,7 +203,7 @@ class CatchUp:
     async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
         """Settle every row of the log up to now."""
         newest = await self._client.activity.newest()
-        server_time = self._client.server_time()
+        server_time = self._client.clock.now()
         edge = newest.id if newest else 0
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
@@ -238,7 +238,7 @@ class CatchUp:
         self, page: Sequence[ActivityRow], followers: list[Follower], progress: Progress
     ) -> None:
         """Write the place and the progress down, and do not run ahead of the inbox."""
-        horizon = self._client.server_time() - OVERLAP
+        horizon = self._client.clock.now() - OVERLAP
         old = [row for row in page if row.timestamp <= horizon]
         place = (old[-1].id, old[-1].timestamp) if old else None
         await self._advance(followers, place, progress=progress)
@@ -262,7 +262,7 @@ class CatchUp:
         if not fresh:
             return 0
         interests = [follower.interest() for follower in followers]
-        clock_ahead = self._client.server_time() - timezone.now()
+        clock_ahead = self._client.clock.ahead
         missing = await self._inbox.run_in_order(
             partial(pair, self._alias, fresh, interests, clock_ahead)
         )
@@ -307,11 +307,11 @@ class CatchUp:
 
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""
-        horizon = self._client.server_time() - SETTLE
+        horizon = self._client.clock.now() - SETTLE
         return {row.id for row in rows if row.timestamp > horizon}
 
     def _put(self, follower: Follower, events: list[Event], rows: dict[int, ActivityRow]) -> None:
-        stragglers = self._client.server_time() - _STRAGGLERS
+        stragglers = self._client.clock.now() - _STRAGGLERS
         for event in events:
             self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
             if rows[event.activity_id or 0].timestamp > stragglers:
@@ -319,7 +319,7 @@ class CatchUp:
 
     def _horizon(self) -> tuple[int, datetime] | None:
         """The newest row that was seen so long ago that none before it can appear now."""
-        limit = self._client.server_time() - OVERLAP
+        limit = self._client.clock.now() - OVERLAP
         old = None
         while self._marks and self._marks[0][1] <= limit:
             old = self._marks.popleft()

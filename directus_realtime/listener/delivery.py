@@ -95,10 +95,10 @@ class Delivery:
             while waiting := _to_go_on_with(waiting, stopping):
                 if await self._deliver_slice(waiting):
                     break
-            await self._sent()
         except RowsChanged as error:
             logger.warning("Somebody else delivers, too (%s); reading the inbox again.", error)
             await self._wait_for_work(None)
+        await self._sent()
 
     async def _deliver_slice(self, waiting: deque[Job]) -> bool:
         """Deliver some jobs from the left; those that are not finished are put back.

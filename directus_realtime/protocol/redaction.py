@@ -13,6 +13,7 @@ _PATTERNS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(Bearer\s+)[^\s\"',}]+",
+        r"(://[^\s/:@]*:)[^\s/]+(?=@)",  # a URL with a password
         rf'("(?:{_NAMES})"\s*:\s*")(?:[^"\\]|\\.)*',  # JSON
         rf'(\\+"(?:{_NAMES})\\+"\s*:\s*\\+")[^"\\]*',  # JSON inside of JSON
         rf"('(?:{_NAMES})'\s*:\s*')(?:[^'\\]|\\.)*",  # the repr of a dict

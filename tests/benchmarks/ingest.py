@@ -1,10 +1,9 @@
 """Events in a second from the socket to a receiver and a group, ours beside two other ways.
 
-Run it: ``python -m tests.benchmarks.ingest [--events 20000] [--memory 1000000
-[--rate 2000]]``. It needs
-Redis and PostgreSQL. Each way has a process, a database and a server of its own; the server
-sends events of 821 bytes as fast as they are taken. With ``--memory`` it is the resident
-memory of the listener on the way that is printed.
+Run it: ``python -m tests.benchmarks.ingest [--events 20000]``. It needs Redis and PostgreSQL.
+Each way has a process, a database and a server of its own; the server sends events of 821 bytes
+as fast as they are taken. With ``--memory 1000000 [--rate 2000]`` it is the resident memory of
+the listener on the way that is printed.
 """
 
 from __future__ import annotations

@@ -168,8 +168,13 @@ async def test_a_header_that_the_proxy_misses(connect: Connect, nginx: ReversePr
 
 
 async def test_through_a_forward_proxy_with_a_password(
-    connect: Connect, nginx: ReverseProxy, tinyproxy: ForwardProxy, directus: DirectusAdmin
+    connect: Connect,
+    nginx: ReverseProxy,
+    tinyproxy: ForwardProxy,
+    directus: DirectusAdmin,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG")
     events: list[Event] = []
     before = len(tinyproxy.tunnels)
     client = await connect(nginx.url, proxy=tinyproxy.url)
@@ -179,6 +184,7 @@ async def test_through_a_forward_proxy_with_a_password(
     assert events[0].key == made
     # One tunnel for REST, one for the WebSocket.
     assert len(tinyproxy.tunnels) - before == 2
+    assert ForwardProxy.password not in caplog.text
 
 
 async def test_through_the_proxy_of_the_environment(

@@ -457,7 +457,7 @@ async def test_a_database_that_is_away_at_the_end_is_not_waited_for(
 async def test_tables_that_are_not_there_yet_are_asked_for(
     fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = await sync_to_async(database_connection.introspection.table_names)()
+    real = await sync_to_async(lambda: database_connection.introspection.table_names())()
     without = [name for name in real if name != ListenerLease._meta.db_table]
     monkeypatch.setattr(
         type(database_connection.introspection), "table_names", lambda self: without

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from directus_realtime import compat
 from directus_realtime.settings import (
     KEYS,
     aliases,
@@ -179,3 +180,18 @@ def test_a_number_as_text_is_a_problem(key: str) -> None:
     # What os.environ gives.
     (problem,) = find_problems({**GOOD, key: "15"})
     assert key in problem.message
+
+
+def test_an_unknown_delivery_is_named() -> None:
+    values = {"URL": "https://cms.example.com", "TOKEN": "x", "DELIVERY": "celery"}
+    (problem,) = find_problems(values)
+    assert (problem.number, problem.message) == (20, "DELIVERY is 'celery'.")
+
+
+def test_tasks_without_a_tasks_framework_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"URL": "https://cms.example.com", "TOKEN": "x", "DELIVERY": "tasks"}
+    assert find_problems(values) == []
+    monkeypatch.setattr(compat, "task", None)
+    (problem,) = find_problems(values)
+    assert problem.number == 21
+    assert "pip install django-tasks" in problem.hint

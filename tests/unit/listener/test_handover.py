@@ -15,7 +15,7 @@ from directus_realtime.events import Event
 from directus_realtime.listener import handover
 from directus_realtime.listener.handover import HandOver
 from directus_realtime.listener.sending import GroupSender
-from directus_realtime.listener.tasks import deliver_event, deliver_row
+from directus_realtime.listener.tasks import deliver_event, deliver_row, enqueue
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import non_atomic
 from tests.helpers.waiting import await_for
@@ -212,6 +212,20 @@ async def test_rows_of_other_connections_are_left_alone(workers: Workers) -> Non
     other = await astore(1, "b")
     async with workers.handing_over():
         await workers.until_queued(other.pk)
+
+
+async def test_a_backend_that_runs_tasks_at_once_delivers_in_the_listener(
+    workers: Workers, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "enqueue", enqueue)
+    receivers.add()
+    receivers.add_async("awaited")
+    for title in ("a1", "a2"):
+        await astore(1, title)
+    async with workers.handing_over():
+        await until_states("done", "done")
+        await await_for(lambda: workers.sender.titles == ["a1", "a2"], 5)
+    assert receivers.titles() == receivers.titles("awaited") == ["a1", "a2"]
 
 
 # What a worker does

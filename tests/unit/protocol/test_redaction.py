@@ -29,14 +29,21 @@ def test_secrets_in_json_are_masked(name: str) -> None:
         f'login(password="{SECRET}")',
         f"Illegal header value b'Bearer {SECRET}\\n'",
         json.dumps({"body": json.dumps({"token": SECRET})}),
+        f"http://user:{SECRET}@proxy:3128 isn't a valid proxy",
+        f"http://user:p@{SECRET}@proxy:3128",
     ],
-    ids=["url", "form", "cut", "escaped", "repr", "kwarg", "kwarg2", "bearer", "json in json"],
+    ids=[
+        *("url", "form", "cut", "escaped", "repr", "kwarg", "kwarg2", "bearer", "json in json"),
+        *("proxy", "odd proxy"),
+    ],
 )
 def test_secrets_are_masked_however_they_are_written(text: str) -> None:
     assert SECRET not in redact(text)
 
 
 def test_the_rest_of_a_url_stays() -> None:
+    assert redact("http://user:abc@proxy:3128/x") == "http://user:***@proxy:3128/x"
+    assert redact("http://proxy:3128/x to a@b") == "http://proxy:3128/x to a@b"
     assert redact("wss://cms/websocket?access_token=abc&x=1") == (
         "wss://cms/websocket?access_token=***&x=1"
     )
