@@ -166,8 +166,11 @@ class Inbox:
                 work.done.set_result(result)
 
     def _fenced(self, function: Callable[[], Any]) -> Any:
-        self._fence()
-        return function()
+        # The turn before the transaction, as everybody takes them: the other way round, two
+        # threads would wait for each other until SQLite gives up.
+        with waits_its_turn(router.db_for_write(InboxEvent)):
+            self._fence()
+            return function()
 
     def _count(self, row: InboxEvent) -> None:
         tally = self._tallies.setdefault(row.subscription, Tally())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     """Do one run and print what came of it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end what was started, too
     options = parse()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(

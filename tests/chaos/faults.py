@@ -53,7 +53,7 @@ def swap_listeners(world: World, chance: random.Random, wait: Wait) -> None:
             return
         end = world.listeners.terminate if way == "SIGTERM" else world.listeners.kill
         end(old)
-        wait_for(lambda: world.active_listener() == new, 30, "the second listener to take over")
+        wait_for(lambda: world.is_replaced(old), 30, "another listener to take over")
         time.sleep(seconds)
 
 
@@ -61,7 +61,7 @@ def _freeze_until_replaced(world: World, old: int, new: int, seconds: float) -> 
     """Freeze the active listener, as a paused machine does, and end it later."""
     world.listeners.pause(old)
     try:
-        wait_for(lambda: world.active_listener() == new, 15, "the second listener to take over")
+        wait_for(lambda: world.is_replaced(old), 15, "another listener to take over")
         time.sleep(seconds)
     except AssertionError:
         # Frozen in the middle of a write, it keeps everybody else out of SQLite.

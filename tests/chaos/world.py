@@ -154,6 +154,12 @@ class World:
         newest = active.order_by("-heartbeat_at").first()
         return newest.pid if newest else pids[0]
 
+    def is_replaced(self, pid: int) -> bool:
+        """Whether another listener than this one is active."""
+        others = [each for each in self.listeners.pids if each != pid]
+        rows = ListenerProcess.objects.using(ALIAS).filter(pid__in=others)
+        return rows.filter(role=ListenerRole.ACTIVE).exists()
+
     def stands_by(self, pid: int) -> bool:
         """Whether a listener waits for another one to go."""
         roles = ListenerProcess.objects.using(ALIAS).filter(pid=pid)

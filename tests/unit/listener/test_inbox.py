@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener import inbox as inbox_module
 from directus_realtime.listener.inbox import Inbox, store
@@ -179,6 +180,23 @@ async def test_tallies_count_by_subscription_and_are_given_once(inbox: Inbox) ->
     assert {name: tally.events for name, tally in tallies.items()} == {"a": 2, "b": 1}
     assert tallies["a"].last_event_at == events[2].received_at
     assert inbox.take_tallies() == {}
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="others need no turns")
+async def test_work_has_its_turn_before_it_opens_a_transaction(inbox: Inbox) -> None:
+    """Two threads must not wait for each other, one for the turn, one for the lock."""
+    turn: Any = waits_its_turn("default")
+
+    def somebody_else_may_write() -> bool:
+        with ThreadPoolExecutor(1) as other:
+            return bool(other.submit(turn.acquire, blocking=False).result())
+
+    work = asyncio.create_task(inbox.run_in_order(somebody_else_may_write))
+    await asyncio.sleep(0)
+    await inbox.flush()
+    assert await work is False
+    with turn:
+        pass  # it was given back
 
 
 async def test_odd_contents_survive(inbox: Inbox) -> None:
