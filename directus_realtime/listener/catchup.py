@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -25,36 +25,22 @@ from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener import cursors
-from directus_realtime.listener.caught import make_events
 from directus_realtime.listener.cursors import Progress
 from directus_realtime.listener.followers import Follower
 from directus_realtime.listener.gaps import GapKeeper
 from directus_realtime.listener.holding import (
-    DOUBT,
-    Change,
     Delivered,
-    Doubts,
-    Held,
-    held_events,
     let_go,
-    recent_changes,
-    replace_held,
 )
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.pairing import pair
+from directus_realtime.listener.settling import Settler, change_of
 from directus_realtime.listener.wanted import Wanted
-from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
 
 #: Rows younger than this are read again: a transaction that began before them may still
 #: commit rows with lower ids.
 OVERLAP = timedelta(seconds=120)
-#: How old a row must be on the beat until its live event counts as lost: a busy Directus
-#: sends events many seconds late.
-SETTLE = timedelta(seconds=15)
-#: Live events of changes older than this do not come any more.
-_STRAGGLERS = timedelta(seconds=300)
 #: Seconds that a catch-up waits for subscriptions that are not confirmed yet.
 _PATIENCE = 30.0
 #: Seconds between two looks where nobody says that something is due.
@@ -87,13 +73,12 @@ class CatchUp:
         self._interval = interval
         self._followers: dict[str, Follower] = {}
         self._seen: set[int] = set()
-        self._doubts = Doubts()
+        self._settler = Settler(alias, client, inbox)
         self._marks: deque[tuple[int, datetime]] = deque()
         self._look = asyncio.Event()
         self._next_beat = 0.0
         self._connected_at = 0.0
         self._has_stayed = False
-        self._is_first = True
         self._losses = 0
 
     # What the connection says
@@ -122,6 +107,7 @@ class CatchUp:
     def connected(self) -> None:
         """The socket is back."""
         self._connected_at = monotonic()
+        self._settler.connected()
         self.look()
 
     def look(self) -> None:
@@ -134,7 +120,7 @@ class CatchUp:
         # A new subscription has missed nothing.
         if follower is None or (not follower.is_current and follower.position is not None):
             return True
-        if _change_of(event) in self._doubts:
+        if change_of(event) in self._settler.doubts:
             self._has_stayed = True
             self.look()
             return True
@@ -173,19 +159,26 @@ class CatchUp:
         is_waiting = any(f.subscription.state is SubscriptionState.WAITING for f in followers)
         if is_waiting and monotonic() - self._connected_at < _PATIENCE:
             return False
+        for follower in followers:
+            follower.is_current = follower.is_current and follower.is_subscribed
         subscribed = [follower for follower in followers if follower.is_subscribed]
         is_behind = any(not follower.is_current for follower in subscribed)
+        return bool(subscribed) and self._is_time(is_behind)
+
+    def _is_time(self, is_behind: bool) -> bool:
         return is_behind or self._has_stayed or monotonic() >= self._next_beat
 
     async def _pass(self) -> None:
         """Read what is new in the log, and let go what waits for it."""
         followers = [f for f in self._followers.values() if f.is_subscribed]
+        for follower in followers:
+            follower.is_refused = False
         gap, losses = self._gaps.take(), self._losses
         looked_at, self._has_stayed = timezone.now(), False
         try:
             problem = await self._gaps.problem_of_the_log(self._client)
             if not problem:
-                await self._recall_doubts()
+                await self._settler.recall()
                 gap = gap and await self._gaps.look_for_pruning(self._client, gap)
                 await self._read_log(followers, is_gap=gap is not None)
         except BaseException:
@@ -196,7 +189,7 @@ class CatchUp:
             return
         await self._release(followers, looked_at)
         self._next_beat = monotonic() + self._interval
-        if gap is not None and followers:
+        if gap is not None:
             collections = {follower.wanted.query.collection for follower in followers}
             await self._gaps.announce(self._client, gap, problem, collections)
 
@@ -207,7 +200,7 @@ class CatchUp:
         edge = newest.id if newest else 0
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
-        after = min((f.position or 0 for f in followers), default=edge)
+        after = min(f.position or 0 for f in followers)
         if after < edge:
             collections = tuple(sorted({f.wanted.query.collection for f in followers}))
             progress = Progress(self._alias) if is_gap or is_behind else None
@@ -227,7 +220,7 @@ class CatchUp:
         if progress is not None:
             progress.total = await self._client.activity.count(span)
         async for page in self._client.activity.pages(span):
-            events = await self._settle_page(page, followers, span.after)
+            events = await self._settler.settle(page, followers, span.after)
             if progress is not None:
                 progress.add(len(page), events)
                 await self._page_done(page, followers, progress)
@@ -244,78 +237,6 @@ class CatchUp:
         await self._advance(followers, place, progress=progress)
         await self._inbox.drained_to(_WAITING_LIMIT)
         progress.report()
-
-    async def _settle_page(
-        self, page: Sequence[ActivityRow], followers: list[Follower], after: int
-    ) -> int:
-        """Give each row of a page its events, be they made or held.
-
-        Args:
-            page: Rows of the log.
-            followers: Who may want them.
-            after: Row before those of this catch-up.
-
-        Returns:
-            How many events were made.
-        """
-        fresh = [row for row in page if any(f.is_open(row) for f in followers)]
-        if not fresh:
-            return 0
-        interests = [follower.interest() for follower in followers]
-        clock_ahead = self._client.clock.ahead
-        missing = await self._inbox.run_in_order(
-            partial(pair, self._alias, fresh, interests, clock_ahead)
-        )
-        by_name: dict[str, list[ActivityRow]] = {}
-        for owed in missing:
-            by_name.setdefault(owed.subscription, []).append(owed.row)
-        names = {follower.wanted.name for follower in followers}
-        held = await self._inbox.run_in_order(
-            partial(held_events, self._alias, names, [row.id for row in fresh], after)
-        )
-        made = 0
-        for follower in followers:
-            name = follower.wanted.name
-            mine = [each for each in held if each.row.subscription == name]
-            made += await self._settle_rows(follower, fresh, by_name.get(name, []), mine)
-        return made
-
-    async def _settle_rows(
-        self,
-        follower: Follower,
-        page: Sequence[ActivityRow],
-        missing: list[ActivityRow],
-        held: list[Held],
-    ) -> int:
-        missing = [row for row in missing if row.id not in follower.settled]
-        young = set() if not follower.is_current else self._young(missing)
-        ripe = [row for row in missing if row.id not in young]
-        stale = _stale_events(held, ripe)
-        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
-        rows = [row for row in page if row.id in ids]
-        events = []
-        if rows:
-            events = await make_events(self._client, follower.subscription, rows, "catch-up")
-        self._put(follower, events, {row.id: row for row in rows})
-        if held:
-            # Before what comes later in the log is made; behind what replaces the stale ones.
-            going = [h.row for h in held if h.row not in stale]
-            delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
-            await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
-        follower.settle(row.id for row in page if row.id not in young)
-        return len(events)
-
-    def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
-        """The rows whose live event may be on its way."""
-        horizon = self._client.clock.now() - SETTLE
-        return {row.id for row in rows if row.timestamp > horizon}
-
-    def _put(self, follower: Follower, events: list[Event], rows: dict[int, ActivityRow]) -> None:
-        stragglers = self._client.clock.now() - _STRAGGLERS
-        for event in events:
-            self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
-            if rows[event.activity_id or 0].timestamp > stragglers:
-                self._doubts.add(_change_of(event))
 
     def _horizon(self) -> tuple[int, datetime] | None:
         """The newest row that was seen so long ago that none before it can appear now."""
@@ -336,6 +257,7 @@ class CatchUp:
         progress: Progress | None = None,
     ) -> None:
         """Move on, and write it down behind the events of the rows before."""
+        followers = [follower for follower in followers if not follower.is_refused]
         if place is not None:
             for follower in followers:
                 follower.advance(place[0])
@@ -353,34 +275,10 @@ class CatchUp:
         }
         behind = [f.wanted.name for f in self._followers.values() if not f.is_current]
         stayed = await self._inbox.run_in_order(
-            partial(let_go, self._alias, delivered, behind, self._doubts.current(), looked_at)
+            partial(
+                let_go, self._alias, delivered, behind, self._settler.doubts.current(), looked_at
+            )
         )
         if stayed:
             self._has_stayed = True
             self.look()
-
-    async def _recall_doubts(self) -> None:
-        """What a listener before this one caught up may still come in live."""
-        if not self._is_first:
-            return
-        since = timezone.now() - timedelta(seconds=DOUBT)
-        changes: list[Change] = await self._inbox.run_in_order(
-            partial(recent_changes, self._alias, since)
-        )
-        for change in changes:
-            self._doubts.add(change)
-        self._is_first = False
-
-
-def _stale_events(held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
-    """The held events whose items are caught up, too.
-
-    They carry an older state than what is read now, or tell of an item that is gone: their
-    rows make new events, in their place.
-    """
-    items = {row.item for row in ripe}
-    return [h.row for h in held if h.is_stale or str(h.row.to_event().key) in items]
-
-
-def _change_of(event: Event) -> Change:
-    return event.subscription, InboxEvent.from_event(event).key_json

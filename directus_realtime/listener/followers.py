@@ -22,6 +22,8 @@ class Follower:
         position: Rows up to this one are settled, or are none of its business.
         settled: Rows behind the position that are settled, too.
         is_current: Whether nothing is missing since it was last confirmed.
+        is_refused: Whether the token may not read its items any more; it keeps its place
+            until it may again.
     """
 
     wanted: Wanted
@@ -29,6 +31,7 @@ class Follower:
     position: int | None
     settled: set[int] = field(default_factory=set)
     is_current: bool = False
+    is_refused: bool = False
 
     @property
     def is_subscribed(self) -> bool:

@@ -1,0 +1,189 @@
+"""Rows of the activity log are settled: each has an event, or needs none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
+from time import monotonic
+
+from django.utils import timezone
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.activity import ActivityRow
+from directus_realtime.events import Event
+from directus_realtime.exceptions import RequestRefused
+from directus_realtime.listener.caught import make_events
+from directus_realtime.listener.followers import Follower
+from directus_realtime.listener.holding import (
+    DOUBT,
+    Change,
+    Delivered,
+    Doubts,
+    Held,
+    held_events,
+    recent_changes,
+    replace_held,
+)
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.pairing import Owed, pair
+from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: How old a row must be on the beat until its live event counts as lost: a busy Directus
+#: sends events many seconds late.
+SETTLE = timedelta(seconds=15)
+#: Live events of changes that are older than this do not come any more, nor do those of
+#: changes that were made so long before the socket was there.
+_STRAGGLERS, _BEFORE_THE_SOCKET = timedelta(seconds=300), timedelta(seconds=60)
+
+# Answers that are about the subscription's items, and no other subscription's.
+_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+
+
+class Settler:
+    """Holds rows of the log against the inbox, and makes the events that are missing.
+
+    Args:
+        alias: Of the connection.
+        client: To read the items with.
+        inbox: Takes the events.
+
+    Attributes:
+        doubts: Items of which a live event may come in for a change that has its event.
+    """
+
+    def __init__(self, alias: str, client: DirectusClient, inbox: Inbox) -> None:
+        self._alias = alias
+        self._client = client
+        self._inbox = inbox
+        self.doubts = Doubts()
+        self._has_recalled = False
+        self._connected_at = monotonic()
+
+    def connected(self) -> None:
+        """There is a new socket, which brings nothing of long ago."""
+        self._connected_at = monotonic()
+
+    async def recall(self) -> None:
+        """What a listener before this one caught up may still come in live."""
+        if self._has_recalled:
+            return
+        since = timezone.now() - timedelta(seconds=DOUBT)
+        changes: list[Change] = await self._inbox.run_in_order(
+            partial(recent_changes, self._alias, since)
+        )
+        for change in changes:
+            self.doubts.add(change)
+        self._has_recalled = True
+
+    async def settle(
+        self, page: Sequence[ActivityRow], followers: Sequence[Follower], after: int
+    ) -> int:
+        """Give each row of a page its events, be they made or held.
+
+        Args:
+            page: Rows of the log.
+            followers: Who may want them. One whose items the token may not read is left
+                as it is, and is marked so.
+            after: Row before those of this catch-up.
+
+        Returns:
+            How many events were made.
+
+        Raises:
+            RequestRefused: Directus is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        followers = [follower for follower in followers if not follower.is_refused]
+        fresh = [row for row in page if any(f.is_open(row) for f in followers)]
+        if not fresh:
+            return 0
+        missing = await self._missing(fresh, followers)
+        names = {follower.wanted.name for follower in followers}
+        held = await self._inbox.run_in_order(
+            partial(held_events, self._alias, names, [row.id for row in fresh], after)
+        )
+        made = 0
+        for follower in followers:
+            name = follower.wanted.name
+            rows = [owed.row for owed in missing if owed.subscription == name]
+            mine = [each for each in held if each.row.subscription == name]
+            made += await self._settle_for(follower, fresh, rows, mine)
+        return made
+
+    async def _missing(
+        self, rows: Sequence[ActivityRow], followers: Iterable[Follower]
+    ) -> list[Owed]:
+        interests = [follower.interest() for follower in followers]
+        return await self._inbox.run_in_order(
+            partial(pair, self._alias, rows, interests, self._client.clock.ahead)
+        )
+
+    async def _settle_for(
+        self,
+        follower: Follower,
+        page: Sequence[ActivityRow],
+        missing: list[ActivityRow],
+        held: list[Held],
+    ) -> int:
+        missing = [row for row in missing if row.id not in follower.settled]
+        young = self._young(missing) if follower.is_current else set()
+        ripe = [row for row in missing if row.id not in young]
+        stale = _stale_events(held, ripe)
+        ids = {row.id for row in ripe} | {row.activity_id for row in stale}
+        rows = [row for row in page if row.id in ids]
+        try:
+            events = await self._make(follower, rows) if rows else []
+        except RequestRefused as error:
+            if error.status not in _REFUSALS:
+                raise
+            follower.is_refused = True
+            logger.warning("%s  %s is not caught up: %s", self._alias, follower.wanted.name, error)
+            return 0
+        self._put(follower, events, {row.id: row for row in rows})
+        if held:
+            await self._let_go(follower, held, stale)
+        follower.settle(row.id for row in page if row.id not in young)
+        return len(events)
+
+    def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
+        """The rows whose live event may be on its way."""
+        horizon = self._client.clock.now() - SETTLE
+        return {row.id for row in rows if row.timestamp > horizon}
+
+    async def _make(self, follower: Follower, rows: Sequence[ActivityRow]) -> list[Event]:
+        return await make_events(self._client, follower.subscription, rows, "catch-up")
+
+    def _put(self, follower: Follower, events: list[Event], rows: dict[int, ActivityRow]) -> None:
+        since_the_socket = timedelta(seconds=monotonic() - self._connected_at)
+        age = min(_STRAGGLERS, since_the_socket + _BEFORE_THE_SOCKET)
+        stragglers = self._client.clock.now() - age
+        for event in events:
+            self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
+            if rows[event.activity_id or 0].timestamp > stragglers:
+                self.doubts.add(change_of(event))
+
+    async def _let_go(self, follower: Follower, held: list[Held], stale: list[InboxEvent]) -> None:
+        """Before what comes later in the log is made; behind what replaces the stale ones."""
+        going = [each.row for each in held if each.row not in stale]
+        delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
+        await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
+
+
+def _stale_events(held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
+    """The held events whose items are caught up, too.
+
+    They carry an older state than what is read now, or tell of an item that is gone: their
+    rows make new events, in their place.
+    """
+    items = {row.item for row in ripe}
+    return [h.row for h in held if h.is_stale or str(h.row.to_event().key) in items]
+
+
+def change_of(event: Event) -> Change:
+    """What an event is about, as it is doubted."""
+    return event.subscription, InboxEvent.from_event(event).key_json
