@@ -198,7 +198,7 @@ async def test_a_disabled_subscription_misses_what_happens_meanwhile(
     async with listening(connection(fake.url, catch_up_interval=0.05)):
         await until_subscribed(fake)
         await until_caught_up()
-        other.collection, other.enabled = "articles", True
+        other.collection, other.fields, other.enabled = "articles", ["title"], True
         await other.asave()
         await until(
             lambda: DirectusSubscription.objects.filter(name="other", state="subscribed").exists()
@@ -208,6 +208,7 @@ async def test_a_disabled_subscription_misses_what_happens_meanwhile(
         await row.asave(update_fields=["enabled"])
         forgotten = DirectusSubscription.objects.filter(name="all", caught_up_to=None)
         await until(forgotten.exists)
+        await until_subscribed(fake, 3)
         await create(fake, "meanwhile")
         await await_for(lambda: received.titles == ["meanwhile"])  # the other one
         row.enabled = True
