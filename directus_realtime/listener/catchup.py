@@ -98,6 +98,16 @@ class CatchUp:
         """Leave a subscription."""
         self._followers.pop(wanted.uid, None)
 
+    def lost_events(self) -> None:
+        """More came in than could be stored."""
+        if any(follower.is_current for follower in self._followers.values()):
+            logger.warning(
+                "%s  events come in faster than they are stored; what is left out now is caught "
+                "up from the activity log.",
+                self._alias,
+            )
+        self.lost_connection()
+
     def lost_connection(self) -> None:
         """The socket is gone, or what it brings does not count."""
         self._losses += 1
@@ -154,7 +164,7 @@ class CatchUp:
 
     def _is_due(self) -> bool:
         followers = list(self._followers.values())
-        if not self._client.is_connected or not followers:
+        if not self._client.is_connected or not followers or self._inbox.is_full:
             return False
         is_waiting = any(f.subscription.state is SubscriptionState.WAITING for f in followers)
         if is_waiting and monotonic() - self._connected_at < _PATIENCE:
@@ -175,9 +185,11 @@ class CatchUp:
             follower.is_refused = False
         gap, losses = self._gaps.take(), self._losses
         looked_at, self._has_stayed = timezone.now(), False
+        collections = {follower.wanted.query.collection for follower in followers}
         try:
             problem = await self._gaps.problem_of_the_log(self._client)
             if not problem:
+                await self._gaps.look_at_collections(self._client, collections)
                 await self._settler.recall()
                 gap = gap and await self._gaps.look_for_pruning(self._client, gap)
                 await self._read_log(followers, is_gap=gap is not None)
@@ -190,8 +202,7 @@ class CatchUp:
         await self._release(followers, looked_at)
         self._next_beat = monotonic() + self._interval
         if gap is not None:
-            collections = {follower.wanted.query.collection for follower in followers}
-            await self._gaps.announce(self._client, gap, problem, collections)
+            await self._gaps.announce(gap, collections)
 
     async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
         """Settle every row of the log up to now."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from time import monotonic
 
+from django.utils import timezone
+
 from directus_realtime.client import ConnectionState
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.feed import SubscriptionState
@@ -173,7 +175,11 @@ class ListenedConnection:
         )
 
     def _take(self, wanted: Wanted, event: Event) -> None:
-        if event.origin == "live":
+        if event.origin == "live" and self._inbox.is_full and self._gaps.can_recover(wanted):
+            # In memory it would be lost in a crash, and fill it; in the log it is safe.
+            self._gaps.begin(timezone.now())
+            self._catch_up.lost_events()
+        elif event.origin == "live":
             is_held = self._catch_up.holds(wanted, event)
             self._inbox.put(event, wanted.group, wanted.debounce, wanted.memory, is_held=is_held)
         else:

@@ -14,6 +14,7 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.listener import cursors
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
+from directus_realtime.listener.wanted import Wanted
 from directus_realtime.protocol.redaction import storable
 from directus_realtime.signals import directus_gap_detected
 
@@ -57,7 +58,7 @@ class GapKeeper:
         self._gap = Gap(last_alive) if last_alive else None
         self._problem: str | None = None
         self._said: set[str] = set()
-        self._silent: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def begin(self, since: datetime | None) -> None:
         """The socket is gone, or what it brings does not count."""
@@ -67,7 +68,7 @@ class GapKeeper:
     def connected(self) -> None:
         """The rights of the token may be others than before."""
         self._problem = None
-        self._silent = {}
+        self._logged = {}
 
     def take(self) -> Gap | None:
         """The gap, which is about to be caught up."""
@@ -78,6 +79,13 @@ class GapKeeper:
         """The catch-up did not come through."""
         if gap is not None:
             self._gap = gap
+
+    def can_recover(self, wanted: Wanted) -> bool:
+        """Whether what a subscription misses is known to be in the log."""
+        return self._is_logged(wanted.query.collection)
+
+    def _is_logged(self, collection: str) -> bool:
+        return self._problem == "" and self._logged.get(collection) in {"all", "activity"}
 
     # What the log can tell
 
@@ -96,13 +104,10 @@ class GapKeeper:
                 )
         return self._problem
 
-    async def silent_collections(
-        self, client: DirectusClient, collections: Iterable[str]
-    ) -> list[str]:
-        """The collections whose changes Directus does not log, as far as the token may see."""
-        for collection in sorted(set(collections) - set(self._silent)):
-            logged = await client.accountability(collection)
-            self._silent[collection] = logged
+    async def look_at_collections(self, client: DirectusClient, collections: Iterable[str]) -> None:
+        """Say of which collections Directus does not log the changes."""
+        for collection in sorted(set(collections) - set(self._logged)):
+            logged = self._logged[collection] = await client.accountability(collection)
             if logged == "none":
                 self._say_once(
                     f"Directus does not log the changes of {collection} (its accountability is "
@@ -113,7 +118,6 @@ class GapKeeper:
                     f"Whether Directus logs the changes of {collection} is not known: allow the "
                     "token to read directus_collections."
                 )
-        return sorted(c for c in collections if self._silent[c] in {"none", "unknown"})
 
     async def look_for_pruning(self, client: DirectusClient, gap: Gap) -> Gap:
         """Say of a gap whether the log still reaches back to it.
@@ -130,17 +134,11 @@ class GapKeeper:
 
     # What is told
 
-    async def announce(
-        self, client: DirectusClient, gap: Gap, problem: str, collections: Iterable[str]
-    ) -> None:
+    async def announce(self, gap: Gap, collections: Iterable[str]) -> None:
         """Tell from when to when events may have been missed, and whether all were found."""
-        collections = sorted(collections)
-        if problem or gap.is_pruned:
-            missing = collections
-        else:
-            missing = await self.silent_collections(client, collections)
+        missing = sorted(c for c in collections if gap.is_pruned or not self._is_logged(c))
         until = timezone.now()
-        self._log(gap, until, problem, missing)
+        self._log(gap, until, missing)
         await self._inbox.run_in_order(
             partial(
                 cursors.note,
@@ -160,12 +158,12 @@ class GapKeeper:
             collections=missing,
         )
 
-    def _log(self, gap: Gap, until: datetime, problem: str, missing: list[str]) -> None:
+    def _log(self, gap: Gap, until: datetime, missing: list[str]) -> None:
         seconds = (until - gap.since).total_seconds()
         if not missing:
             logger.info("%s  nothing of the last %.1f s is missing", self._alias, seconds)
             return
-        reason = problem or (
+        reason = self._problem or (
             "The activity log does not reach back that far"
             if gap.is_pruned
             else f"Directus is not known to log {', '.join(missing)}"

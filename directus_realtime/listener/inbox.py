@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 #: Events of one write.
 BATCH_SIZE = 500
+#: Events that are received and not stored, from which on the inbox is full, and down to which
+#: it stays so: some 100 MB of events of 1 kB each.
+FULL, HAS_ROOM = 50_000, 5_000
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,18 @@ class Inbox:
         self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
         self._writing = asyncio.Lock()
+        self._is_full = False
 
     @property
     def waiting(self) -> int:
         """Events that are received and not stored yet."""
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is received and not stored that more would be a danger."""
+        self._is_full = len(self._waiting) > (HAS_ROOM if self._is_full else FULL)
+        return self._is_full
 
     def put(
         self,

@@ -13,10 +13,16 @@ import pytest
 from aiohttp import web
 
 from directus_realtime.client import ClientOptions, DirectusClient
+from directus_realtime.signals import (
+    directus_connection_changed,
+    directus_event,
+    directus_gap_detected,
+    directus_subscription_failed,
+)
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
+from tests.integration.listening import TOKEN, Received
 
 TIMEOUT = 5.0  # seconds: a deadline, never a wait
-TOKEN = "the-s3cret-token"
 PASSWORD = "the-p4ssword"
 
 
@@ -161,3 +167,19 @@ class Stub:
 async def stub() -> AsyncIterator[Stub]:
     async with Stub() as stub:
         yield stub
+
+
+@pytest.fixture
+async def received() -> AsyncIterator[Received]:
+    received = Received()
+    connected = [
+        (directus_event, received.event),
+        (directus_connection_changed, received.state),
+        (directus_gap_detected, received.gap),
+        (directus_subscription_failed, received.refusal),
+    ]
+    for signal, receiver in connected:
+        signal.connect(receiver)
+    yield received
+    for signal, receiver in connected:
+        signal.disconnect(receiver)

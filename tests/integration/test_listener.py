@@ -6,8 +6,7 @@ import asyncio
 import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -32,99 +31,25 @@ from directus_realtime.models import (
     ListenerLease,
     ListenerProcess,
 )
-from directus_realtime.settings import ConnectionSettings
 from directus_realtime.signals import (
-    directus_connection_changed,
     directus_event,
-    directus_gap_detected,
-    directus_subscription_failed,
 )
 from directus_realtime.testing import FakeDirectus
-from tests.helpers.waiting import POLL_INTERVAL, await_for
-from tests.integration.conftest import TOKEN, Stub
+from tests.helpers.waiting import await_for
+from tests.integration.conftest import Stub
+from tests.integration.listening import (
+    TIMEOUT,
+    Received,
+    connection,
+    create,
+    listening,
+    state_is,
+    subscribe,
+    until,
+    until_subscribed,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-TIMEOUT = 10.0
-
-
-class Received:
-    """What the receivers of the test got."""
-
-    def __init__(self) -> None:
-        self.titles: list[Any] = []
-        self.states: list[str] = []
-        self.gaps: list[dict[str, Any]] = []
-        self.refusals: list[tuple[str, str]] = []
-
-    def event(self, event: Event, **kwargs: Any) -> None:
-        self.titles.append((event.data or {}).get("title"))
-
-    def state(self, state: str, **kwargs: Any) -> None:
-        self.states.append(state)
-
-    def gap(self, since: Any, until: Any, recovered: bool, **kwargs: Any) -> None:
-        self.gaps.append({"since": since, "until": until, "recovered": recovered})
-
-    def refusal(self, sender: str, subscription: str, error: str, **kwargs: Any) -> None:
-        self.refusals.append((subscription, error))
-
-
-@pytest.fixture
-async def received() -> AsyncIterator[Received]:
-    received = Received()
-    connected = [
-        (directus_event, received.event),
-        (directus_connection_changed, received.state),
-        (directus_gap_detected, received.gap),
-        (directus_subscription_failed, received.refusal),
-    ]
-    for signal, receiver in connected:
-        signal.connect(receiver)
-    yield received
-    for signal, receiver in connected:
-        signal.disconnect(receiver)
-
-
-def connection(url: str, **values: Any) -> ConnectionSettings:
-    return ConnectionSettings(**{"alias": "default", "url": url, "token": TOKEN, **values})
-
-
-@asynccontextmanager
-async def listening(*connections: ConnectionSettings) -> AsyncIterator[asyncio.Task[None]]:
-    stopping = asyncio.Event()
-    task = asyncio.create_task(Listener(connections).run(stopping))
-    try:
-        yield task
-    finally:
-        stopping.set()
-        await asyncio.wait_for(task, TIMEOUT)
-
-
-async def subscribe(name: str = "all", **values: Any) -> DirectusSubscription:
-    return await DirectusSubscription.objects.acreate(
-        **{"name": name, "collection": "articles", **values}
-    )
-
-
-async def until(condition: Callable[[], Any], what: str = "") -> None:
-    """Wait until a condition about the database is true."""
-    async with asyncio.timeout(TIMEOUT):
-        # The database tells nobody of a change.
-        while not await sync_to_async(condition)():  # noqa: ASYNC110
-            await asyncio.sleep(POLL_INTERVAL)
-
-
-def state_is(name: str, state: str) -> Callable[[], bool]:
-    return lambda: DirectusSubscription.objects.filter(name=name, state=state).exists()
-
-
-async def create(fake: FakeDirectus, title: str) -> None:
-    await fake.create("articles", {"title": title})
-
-
-async def until_subscribed(fake: FakeDirectus, count: int = 3) -> None:
-    await fake.wait_for(lambda fake: len(fake.subscriptions) == count, TIMEOUT)
 
 
 async def test_a_change_becomes_a_signal(fake: FakeDirectus, received: Received) -> None:

@@ -1,0 +1,239 @@
+"""The catch-up on the fake: what a real server cannot be told to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from directus_realtime.listener import inbox as inbox_module
+from directus_realtime.listener import settling
+from directus_realtime.listener.settling import Settler
+from directus_realtime.models import ActivityCursor, DirectusSubscription, InboxEvent, MatchedItem
+from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
+from tests.helpers.waiting import await_for
+from tests.integration.listening import (
+    Received,
+    connection,
+    create,
+    listening,
+    subscribe,
+    until,
+    until_subscribed,
+)
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("fast_beat"),
+]
+
+
+@pytest.fixture
+def fast_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change whose live event is not there counts as missed at once."""
+    monkeypatch.setattr(settling, "SETTLE", settling.SETTLE * 0)
+
+
+async def until_caught_up() -> None:
+    """Wait until each subscription has a place in the log."""
+    rows = DirectusSubscription.objects.filter(enabled=True)
+    await until(lambda: not rows.filter(caught_up_to=None).exists())
+
+
+async def titles() -> list[str]:
+    rows = [row async for row in InboxEvent.objects.exclude(state="merged").order_by("id")]
+    return [(row.to_event().data or {}).get("title", "") for row in rows]
+
+
+async def test_a_live_event_that_comes_after_its_change_was_caught_up_is_no_second_one(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        fake.hold_changes()
+        await create(fake, "late")
+        await await_for(lambda: received.titles == ["late"])
+        fake.release_changes()
+        await until(lambda: InboxEvent.objects.filter(state="merged").exists())
+        await create(fake, "next")
+        await await_for(lambda: received.titles == ["late", "next"])
+    origins = Counter([row.origin async for row in InboxEvent.objects.exclude(state="merged")])
+    assert origins["catch-up"] >= 1
+    assert len(await titles()) == 2
+
+
+async def test_a_second_change_beside_a_late_event_is_delivered_too(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe()
+    item = await fake.create("articles", {"title": "first"})
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        fake.hold_changes()
+        await fake.update("articles", item["id"], {"title": "second"})
+        await await_for(lambda: received.titles == ["second"])
+        await fake.update("articles", item["id"], {"title": "third"})
+        fake.release_changes()
+        await await_for(lambda: len(received.titles) == 2)
+        await until(lambda: not InboxEvent.objects.filter(state="waiting").exists())
+        await create(fake, "mark")
+        await await_for(lambda: received.titles[-1] == "mark")
+    assert received.titles[:2] == ["second", "third"]
+    assert len(await titles()) == 3
+
+
+async def test_more_than_can_be_stored_is_left_to_the_log(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(inbox_module, "FULL", 20)
+    monkeypatch.setattr(inbox_module, "HAS_ROOM", 5)
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await create(fake, "before")
+        await await_for(lambda: received.titles == ["before"])
+        await until_caught_up()
+        # One message each, all of them before the inbox comes to write.
+        await fake.create("articles", [{"title": str(number)} for number in range(200)])
+        await await_for(lambda: len(received.titles) == 201)
+    assert Counter(received.titles) == Counter(["before", *map(str, range(200))])
+    assert [gap["recovered"] for gap in received.gaps] == [True]
+    assert "events come in faster than they are stored" in caplog.text
+
+
+async def test_a_log_that_cannot_be_read_for_a_while_is_read_again(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        await fake.cut()
+        await fake.create("articles", {"title": "missed"}, emit=False)
+        await await_for(lambda: received.titles == ["missed"])
+    failures = 3
+    settle = Settler.settle
+
+    async def failing(self: Settler, *args: object) -> int:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            await fake.cut()
+        return await settle(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Settler, "settle", failing)
+    await fake.create("articles", {"title": "missed again"}, emit=False)
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.titles[1:] == ["missed again"])
+        await create(fake, "live")
+        await await_for(lambda: received.titles[2:] == ["live"])
+    assert failures == 0
+
+
+async def test_items_that_may_not_be_read_stop_no_other_subscription(
+    received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A right that is lost while the socket goes on: Directus does not close it."""
+    reader = FakeUser(
+        "reader@example.com",
+        "",
+        token="reader-token",
+        readable={
+            "articles": {},
+            "notes": {},
+            "directus_activity": {},
+            "directus_collections": {},
+        },
+    )
+    collections = [FakeCollection("articles"), FakeCollection("notes")]
+    await subscribe()
+    await subscribe("notes", collection="notes")
+    async with (
+        FakeDirectus(collections, users=[reader]) as fake,
+        listening(connection(fake.url, token="reader-token", catch_up_interval=0.05)),
+    ):
+        await until_subscribed(fake, 6)
+        await until_caught_up()
+        del reader.readable["notes"]
+        await fake.create("notes", {"title": "unreadable"}, emit=False)
+        await fake.create("articles", {"title": "readable"}, emit=False)
+        await await_for(lambda: received.titles == ["readable"])
+        reader.readable["notes"] = {}
+        await await_for(lambda: sorted(received.titles) == ["readable", "unreadable"])
+    assert "notes is not caught up" in caplog.text
+
+
+async def test_a_subscription_that_was_changed_begins_at_the_end_of_the_log(
+    fake: FakeDirectus, received: Received
+) -> None:
+    row = await subscribe(filter={"title": {"_eq": "wanted"}})
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake, 4)
+        await until_caught_up()
+        await create(fake, "other")
+        await until(lambda: ActivityCursor.objects.filter(caught_up_at__isnull=False).exists())
+        row.filter = {}
+        await row.asave()
+        await until_subscribed(fake, 3)
+        await until(lambda: not MatchedItem.objects.exists())
+        await create(fake, "after")
+        await await_for(lambda: received.titles == ["after"])
+
+
+async def test_a_disabled_subscription_misses_what_happens_meanwhile(
+    fake: FakeDirectus, received: Received
+) -> None:
+    row = await subscribe()
+    other = await subscribe("other", collection="notes", enabled=False)
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        other.collection, other.enabled = "articles", True
+        await other.asave()
+        await until(lambda: DirectusSubscription.objects.filter(name="other", state="subscribed"))
+        await until_caught_up()
+        row.enabled = False
+        await row.asave(update_fields=["enabled"])
+        forgotten = DirectusSubscription.objects.filter(name="all", caught_up_to=None)
+        await until(forgotten.exists)
+        await create(fake, "meanwhile")
+        await await_for(lambda: received.titles == ["meanwhile"])  # the other one
+        row.enabled = True
+        await row.asave(update_fields=["enabled"])
+        await until_caught_up()
+        await create(fake, "after")
+        await await_for(lambda: received.titles == ["meanwhile", "after", "after"])
+
+
+async def test_the_first_look_at_a_filter_misses_nothing_that_changes_meanwhile(
+    fake: FakeDirectus, received: Received
+) -> None:
+    made = await fake.create("articles", [{"title": "in"} for _ in range(50)])
+    await subscribe(filter={"title": {"_eq": "in"}})
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake, 4)
+        changing = asyncio.create_task(_leave(fake, [item["id"] for item in made[:20]]))
+        await until(lambda: DirectusSubscription.objects.exclude(matched_of="").exists())
+        await changing
+        await create(fake, "in")
+        await until(lambda: InboxEvent.objects.filter(action="create").exists())
+        left = InboxEvent.objects.filter(left_filter=True)
+        remembered = {int(key) async for key in MatchedItem.objects.values_list("key", flat=True)}
+        # Who was seen in the filter is told when it leaves; who left before is not remembered.
+        await until(lambda: MatchedItem.objects.count() == 31)
+        assert remembered >= {item["id"] for item in made[20:]}
+        assert await sync_to_async(left.count)() <= 20
+
+
+async def _leave(fake: FakeDirectus, keys: list[int]) -> None:
+    for key in keys:
+        await fake.update("articles", key, {"title": "out"})
+        await asyncio.sleep(0)
