@@ -64,8 +64,9 @@ class Held:
 
     Attributes:
         row: Of the inbox.
-        is_stale: Whether its item was caught up after it came in: what it carries is older
-            than what was handed on.
+        is_stale: Whether its item was caught up: what it carries may be older than what was
+            handed on. When it came in says nothing of that, for it may have been long on its
+            way.
     """
 
     row: InboxEvent
@@ -91,7 +92,6 @@ def held_events(
     caught = mine.filter(
         origin="catch-up",
         activity_id__gt=after,
-        received_at__gte=min(row.received_at for row in held),
         key_json__in={row.key_json for row in held},
     )
     overtaken = set(caught.values_list("subscription", "key_json"))
