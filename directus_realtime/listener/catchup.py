@@ -84,11 +84,24 @@ class CatchUp:
     # What the connection says
 
     def follow(self, wanted: Wanted, subscription: ClientSubscription) -> None:
-        """Take a subscription up. One that was changed begins at the end of the log."""
-        is_changed = wanted.subscription_id in self._seen
+        """Take a subscription up, where it was left.
+
+        One that was changed goes on where it was, so that nothing is missed between the old
+        and the new one on the wire. One that was disabled meanwhile, or is of another
+        collection now, begins at the end of the log.
+        """
+        follower = Follower(wanted, subscription, wanted.caught_up_to)
+        if wanted.subscription_id in self._seen:
+            follower.take_over(self._former(wanted))
         self._seen.add(wanted.subscription_id)
-        position = None if is_changed else wanted.caught_up_to
-        self._followers[wanted.uid] = Follower(wanted, subscription, position)
+        self._followers[wanted.uid] = follower
+
+    def _former(self, wanted: Wanted) -> Follower | None:
+        """The same subscription before it was changed."""
+        for follower in self._followers.values():
+            if follower.wanted.subscription_id == wanted.subscription_id:
+                return follower
+        return None
 
     def update(self, wanted: Wanted) -> None:
         """Take note of what became of a subscription in the database."""

@@ -41,6 +41,13 @@ class Follower:
         """What it wants of the log."""
         return Interest(self.wanted.name, self.wanted.query, self.position or 0)
 
+    def take_over(self, former: Follower | None) -> None:
+        """Go on where a former one was; without one of this collection, at the end."""
+        if former is None or former.wanted.query.collection != self.wanted.query.collection:
+            self.position = None
+        else:
+            self.position, self.settled = former.position, set(former.settled)
+
     def settle(self, rows: Iterable[int]) -> None:
         """Rows need not be looked at again."""
         self.settled.update(rows)

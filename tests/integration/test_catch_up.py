@@ -15,6 +15,7 @@ from directus_realtime.models import ActivityCursor, DirectusSubscription, Inbox
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
+    TIMEOUT,
     Received,
     connection,
     create,
@@ -173,21 +174,29 @@ async def test_items_that_may_not_be_read_stop_no_other_subscription(
     assert "notes is not caught up" in caplog.text
 
 
-async def test_a_subscription_that_was_changed_begins_at_the_end_of_the_log(
+async def test_a_subscription_that_was_changed_goes_on_where_it_was(
     fake: FakeDirectus, received: Received
 ) -> None:
+    """Between the old and the new one on the wire, nothing is lost."""
     row = await subscribe(filter={"title": {"_eq": "wanted"}})
     async with listening(connection(fake.url, catch_up_interval=0.05)):
         await until_subscribed(fake, 4)
         await until_caught_up()
-        await create(fake, "other")
-        await until(lambda: ActivityCursor.objects.filter(caught_up_at__isnull=False).exists())
+        await create(fake, "not wanted then")
+        await until(lambda: ActivityCursor.objects.filter(position__gt=0).exists())
         row.filter = {}
-        await row.asave()
+        await row.asave(update_fields=["filter"])
+        # The old one ends here; the new one may not be there yet.
+        await fake.wait_for(lambda fake: not _is_filtered(fake), TIMEOUT)
+        await create(fake, "between")
         await until_subscribed(fake, 3)
-        await until(lambda: not MatchedItem.objects.exists())
         await create(fake, "after")
-        await await_for(lambda: received.titles == ["after"])
+        await await_for(lambda: len(received.titles) == 2)
+    assert received.titles == ["between", "after"]
+
+
+def _is_filtered(fake: FakeDirectus) -> bool:
+    return any((uid or "").endswith(".changed") for _, _, uid in fake.subscriptions)
 
 
 async def test_a_disabled_subscription_misses_what_happens_meanwhile(
