@@ -300,7 +300,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
     actions = ("retry",)
     fieldsets = (
         (None, {"fields": ("event_id", "subscription", "connection", "group")}),
-        (_("Change"), {"fields": ("collection", "action", "key_json", "shown_data")}),
+        (_("Change"), {"fields": ("collection", "action", "left_filter", "key_json", "shown_data")}),
         (_("Way in"), {"fields": ("origin", "received_at", "activity_id")}),
         (
             _("Way out"),
@@ -310,13 +310,14 @@ class InboxEventAdmin(ReadOnlyAdmin):
                     "attempts",
                     "next_attempt_at",
                     "shown_failures",
+                    "shown_delivered",
                     "sent_at",
                     "done_at",
                 )
             },
         ),
     )
-    readonly_fields = ("listed_state", "shown_data", "shown_failures")
+    readonly_fields = ("listed_state", "shown_data", "shown_failures", "shown_delivered")
 
     class Media:
         css = {"all": ("directus_realtime/admin.css",)}
@@ -354,6 +355,11 @@ class InboxEventAdmin(ReadOnlyAdmin):
             )
             or "–"
         )
+
+    @admin.display(description=_("delivered to"))
+    def shown_delivered(self, row: InboxEvent) -> str:
+        """The receivers that are through, while others are not."""
+        return ", ".join(row.delivered) or "–"
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whoever could change an event may have it delivered again."""
