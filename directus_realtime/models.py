@@ -367,10 +367,8 @@ class ActivityCursor(models.Model):
     """How far the activity log of a connection is worked through, and what came of it."""
 
     alias = models.CharField(_("connection"), max_length=40, primary_key=True)
-    # The newest row of the log that is surely settled, and its time of the Directus server's
-    # clock; null before the log was first read.
+    # The newest row of the log when it was last looked at; null before the first look.
     position = models.BigIntegerField(null=True, blank=True)
-    position_at = models.DateTimeField(null=True, blank=True)
     problem = models.TextField(_("problem"), blank=True)
     rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)
     rows_total = models.PositiveBigIntegerField(_("rows to read"), default=0)

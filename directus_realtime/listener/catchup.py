@@ -25,7 +25,7 @@ from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener import cursors
-from directus_realtime.listener.cursors import Progress
+from directus_realtime.listener.cursors import Look, Progress
 from directus_realtime.listener.followers import Follower
 from directus_realtime.listener.gaps import GapKeeper
 from directus_realtime.listener.holding import (
@@ -207,8 +207,8 @@ class CatchUp:
     async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
         """Settle every row of the log up to now."""
         newest = await self._client.activity.newest()
-        server_time = self._client.clock.now()
         edge = newest.id if newest else 0
+        look = Look(self._client.clock.now(), edge)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
         after = min(f.position or 0 for f in followers)
@@ -218,7 +218,7 @@ class CatchUp:
             await self._work(Span(collections, after, edge), followers, progress)
         if newest is not None:
             self._marks.append((newest.id, newest.timestamp))
-        await self._advance(followers, self._horizon(), looked_at=server_time)
+        await self._advance(followers, self._horizon(), look=look)
 
     def _begin(self, followers: list[Follower], edge: int) -> None:
         """Put new subscriptions at the end of the log, and all of a log that began anew."""
@@ -244,37 +244,38 @@ class CatchUp:
         """Write the place and the progress down, and do not run ahead of the inbox."""
         horizon = self._client.clock.now() - OVERLAP
         old = [row for row in page if row.timestamp <= horizon]
-        place = (old[-1].id, old[-1].timestamp) if old else None
+        place = old[-1].id if old else None
         await self._advance(followers, place, progress=progress)
         await self._inbox.drained_to(_WAITING_LIMIT)
         progress.report()
 
-    def _horizon(self) -> tuple[int, datetime] | None:
+    def _horizon(self) -> int | None:
         """The newest row that was seen so long ago that none before it can appear now."""
         limit = self._client.clock.now() - OVERLAP
         old = None
         while self._marks and self._marks[0][1] <= limit:
             old = self._marks.popleft()
-        if old is not None:
-            self._marks.appendleft(old)
-        return old
+        if old is None:
+            return None
+        self._marks.appendleft(old)
+        return old[0]
 
     async def _advance(
         self,
         followers: list[Follower],
-        place: tuple[int, datetime] | None,
+        place: int | None,
         *,
-        looked_at: datetime | None = None,
+        look: Look | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Move on, and write it down behind the events of the rows before."""
         followers = [follower for follower in followers if not follower.is_refused]
         if place is not None:
             for follower in followers:
-                follower.advance(place[0])
+                follower.advance(place)
         positions = {f.wanted.subscription_id: f.position or 0 for f in followers}
         await self._inbox.run_in_order(
-            partial(cursors.write, self._alias, positions, place, looked_at, progress)
+            partial(cursors.write, self._alias, positions, look, progress)
         )
 
     async def _release(self, followers: list[Follower], looked_at: datetime) -> None:

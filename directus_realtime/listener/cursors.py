@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -17,6 +18,19 @@ logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds between two lines about the progress.
 REPORT_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at the end of the log.
+
+    Attributes:
+        at: When, of the server's clock.
+        newest: Id of the newest row; 0 where there is none.
+    """
+
+    at: datetime
+    newest: int
 
 
 class Progress:
@@ -72,8 +86,7 @@ def read(alias: str) -> ActivityCursor:
 def write(
     alias: str,
     positions: Mapping[int, int],
-    place: tuple[int, datetime] | None,
-    looked_at: datetime | None,
+    look: Look | None,
     progress: Progress | None,
 ) -> None:
     """Write down how far it is.
@@ -81,15 +94,17 @@ def write(
     Args:
         alias: Of the connection.
         positions: The last settled row of each subscription, by primary key.
-        place: Id and time of the newest row that is settled for all, where one is.
-        looked_at: When everything was settled that was visible then, of the server's clock.
+        look: After which everything was settled that was visible then.
         progress: Of a gap that is being caught up.
     """
     values: dict[str, Any] = {}
-    if place is not None:
-        values |= {"position": place[0], "position_at": place[1]}
-    if looked_at is not None:
-        values |= {"caught_up_at": looked_at, "rows_done": 0, "rows_total": 0}
+    if look is not None:
+        values |= {
+            "caught_up_at": look.at,
+            "position": look.newest,
+            "rows_done": 0,
+            "rows_total": 0,
+        }
     if progress is not None:
         values |= {"rows_done": progress.done, "rows_total": max(progress.total, progress.done)}
     by_position: dict[int, list[int]] = {}

@@ -125,12 +125,13 @@ class GapKeeper:
         Rows that were not seen yet and are gone can only be younger than the last look.
         """
         cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
-        if cursor.caught_up_at is None:
+        if cursor.caught_up_at is None or cursor.position is None:
             return replace(gap, is_pruned=True)
         oldest = await client.activity.oldest()
         if oldest is None:
-            return replace(gap, is_pruned=bool(cursor.position))
-        return replace(gap, is_pruned=oldest.timestamp > cursor.caught_up_at)
+            return replace(gap, is_pruned=cursor.position > 0)
+        is_whole = oldest.id <= cursor.position + 1 or oldest.timestamp <= cursor.caught_up_at
+        return replace(gap, is_pruned=not is_whole)
 
     # What is told
 

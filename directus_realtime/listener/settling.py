@@ -29,6 +29,7 @@ from directus_realtime.listener.holding import (
 )
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.pairing import Owed, pair
+from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -62,6 +63,7 @@ class Settler:
         self._inbox = inbox
         self.doubts = Doubts()
         self._has_recalled = False
+        self._repetitions = Repetitions()
         self._connected_at = monotonic()
 
     def connected(self) -> None:
@@ -130,7 +132,7 @@ class Settler:
         missing = [row for row in missing if row.id not in follower.settled]
         young = self._young(missing) if follower.is_current else set()
         ripe = [row for row in missing if row.id not in young]
-        stale = _stale_events(held, ripe)
+        stale = self._stale_events(held, ripe)
         ids = {row.id for row in ripe} | {row.activity_id for row in stale}
         rows = [row for row in page if row.id in ids]
         try:
@@ -138,14 +140,19 @@ class Settler:
         except RequestRefused as error:
             if error.status not in _REFUSALS:
                 raise
-            follower.is_refused = True
-            logger.warning("%s  %s is not caught up: %s", self._alias, follower.wanted.name, error)
+            self._refuse(follower, error)
             return 0
         self._put(follower, events, {row.id: row for row in rows})
         if held:
             await self._let_go(follower, held, stale)
         follower.settle(row.id for row in page if row.id not in young)
         return len(events)
+
+    def _refuse(self, follower: Follower, error: RequestRefused) -> None:
+        follower.is_refused = True
+        sentence = f"{follower.wanted.name} is not caught up: {error}"
+        level = logging.WARNING if self._repetitions.is_news(sentence) else logging.DEBUG
+        logger.log(level, "%s  %s", self._alias, sentence)
 
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""
@@ -164,21 +171,26 @@ class Settler:
             if rows[event.activity_id or 0].timestamp > stragglers:
                 self.doubts.add(change_of(event))
 
+    def _stale_events(self, held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
+        """The held events that may carry an older state than what was read of their items.
+
+        Their items are caught up, too, now or lately: their rows make new events, in their
+        place.
+        """
+        items = {row.item for row in ripe}
+        return [
+            each.row
+            for each in held
+            if each.is_stale
+            or str(each.row.to_event().key) in items
+            or (each.row.subscription, each.row.key_json) in self.doubts
+        ]
+
     async def _let_go(self, follower: Follower, held: list[Held], stale: list[InboxEvent]) -> None:
         """Before what comes later in the log is made; behind what replaces the stale ones."""
         going = [each.row for each in held if each.row not in stale]
         delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
         await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
-
-
-def _stale_events(held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
-    """The held events whose items are caught up, too.
-
-    They carry an older state than what is read now, or tell of an item that is gone: their
-    rows make new events, in their place.
-    """
-    items = {row.item for row in ripe}
-    return [h.row for h in held if h.is_stale or str(h.row.to_event().key) in items]
 
 
 def change_of(event: Event) -> Change:

@@ -22,7 +22,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("position", models.BigIntegerField(blank=True, null=True)),
-                ("position_at", models.DateTimeField(blank=True, null=True)),
                 ("problem", models.TextField(blank=True, verbose_name="problem")),
                 ("rows_done", models.PositiveBigIntegerField(default=0, verbose_name="rows read")),
                 (
