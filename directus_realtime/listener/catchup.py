@@ -244,7 +244,7 @@ class CatchUp:
         if progress is not None:
             progress.total = await self._client.activity.count(span)
         async for page in self._client.activity.pages(span):
-            events = await self._settler.settle(page, followers, span.after)
+            events = await self._settler.settle(page, followers)
             if progress is not None:
                 progress.add(len(page), events)
                 await self._page_done(page, followers, progress)

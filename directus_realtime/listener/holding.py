@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 
 from django.db import transaction
@@ -73,29 +73,32 @@ class Held:
     is_stale: bool
 
 
-def held_events(
-    alias: str, subscriptions: Collection[str], rows: Collection[int], after: int
-) -> list[Held]:
+def held_events(alias: str, subscriptions: Collection[str], rows: Collection[int]) -> list[Held]:
     """The events that wait, of some rows of the log; in the order of the log.
 
     Args:
         alias: Of the connection.
         subscriptions: Names.
         rows: Ids of the log.
-        after: What was caught up from here on may have overtaken them.
     """
     mine = InboxEvent.objects.filter(connection=alias, subscription__in=subscriptions)
     waiting = mine.filter(state=InboxState.WAITING, activity_id__in=rows)
     held = list(waiting.order_by("activity_id", "id"))
+    overtaken = _overtaken(alias, held)
+    return [Held(row, (row.subscription, row.key_json) in overtaken) for row in held]
+
+
+def _overtaken(alias: str, held: Collection[InboxEvent]) -> set[Change]:
+    """Of the items of some events, those that were caught up lately."""
     if not held:
-        return []
-    caught = mine.filter(
+        return set()
+    caught = InboxEvent.objects.filter(
+        connection=alias,
         origin="catch-up",
-        activity_id__gt=after,
+        received_at__gte=timezone.now() - timedelta(seconds=DOUBT),
         key_json__in={row.key_json for row in held},
     )
-    overtaken = set(caught.values_list("subscription", "key_json"))
-    return [Held(row, (row.subscription, row.key_json) in overtaken) for row in held]
+    return set(caught.values_list("subscription", "key_json"))
 
 
 def replace_held(
@@ -133,7 +136,8 @@ def let_go(
 
     Where a change was caught up before its live event came in, that event belongs to no
     row of the log and is marked as merged. One that came in after the log was looked at
-    stays until the next look.
+    stays until the next look, and so does one of an item that was caught up meanwhile: it
+    may carry an older state, which its row of the log will tell.
 
     Args:
         alias: Of the connection.
@@ -146,10 +150,15 @@ def let_go(
         How many events stay.
     """
 
+    overtaken: set[Change] = set()
+
     def judge(row: InboxEvent) -> Verdict:
-        if row.activity_id is not None or (row.subscription, row.key_json) not in doubts:
+        change = row.subscription, row.key_json
+        if row.activity_id is not None or not (change in doubts or change in overtaken):
             return Verdict.GO
-        return Verdict.DUPLICATE if row.received_at < looked_at else Verdict.STAY
+        if row.received_at >= looked_at:
+            return Verdict.STAY
+        return Verdict.DUPLICATE if change in doubts else Verdict.GO
 
     waiting = InboxEvent.objects.filter(connection=alias, state=InboxState.WAITING)
     waiting = waiting.exclude(subscription__in=list(behind))
@@ -157,6 +166,7 @@ def let_go(
     last, stayed = 0, 0
     while rows := list(waiting.filter(id__gt=last).order_by("id")[:_CHUNK]):
         last = rows[-1].pk
+        overtaken = _overtaken(alias, rows)
         stayed += _let_go(rows, subscriptions, judge, staying)
     return stayed
 

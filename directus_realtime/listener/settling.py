@@ -82,16 +82,13 @@ class Settler:
             self.doubts.add(change)
         self._has_recalled = True
 
-    async def settle(
-        self, page: Sequence[ActivityRow], followers: Sequence[Follower], after: int
-    ) -> int:
+    async def settle(self, page: Sequence[ActivityRow], followers: Sequence[Follower]) -> int:
         """Give each row of a page its events, be they made or held.
 
         Args:
             page: Rows of the log.
             followers: Who may want them. One whose items the token may not read is left
                 as it is, and is marked so.
-            after: Row before those of this catch-up.
 
         Returns:
             How many events were made.
@@ -107,7 +104,7 @@ class Settler:
         missing = await self._missing(fresh, followers)
         names = {follower.wanted.name for follower in followers}
         held = await self._inbox.run_in_order(
-            partial(held_events, self._alias, names, [row.id for row in fresh], after)
+            partial(held_events, self._alias, names, [row.id for row in fresh])
         )
         made = 0
         for follower in followers:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from directus_realtime.listener.holding import Delivered, held_events, replace_held
+from directus_realtime.listener.holding import Delivered, held_events, let_go, replace_held
 from directus_realtime.models import InboxEvent, InboxState
 from tests.unit.listener.conftest import store_event
 
@@ -19,9 +19,8 @@ NOW = timezone.now()
 
 def hold(key: int, row: int, **values: Any) -> InboxEvent:
     """An event that waits and belongs to a row of the log."""
-    return store_event(
-        key, f"held {row}", activity_id=row, state=InboxState.WAITING, received_at=NOW, **values
-    )
+    values = {"activity_id": row, "state": InboxState.WAITING, "received_at": NOW, **values}
+    return store_event(key, f"held {row}", **values)
 
 
 def catch_up(key: int, row: int, seconds_later: float = 1, **values: Any) -> InboxEvent:
@@ -31,9 +30,9 @@ def catch_up(key: int, row: int, seconds_later: float = 1, **values: Any) -> Inb
     return store_event(key, f"made {row}", **values)
 
 
-def held(rows: list[int], after: int = 0) -> list[tuple[int | None, bool]]:
+def held(rows: list[int]) -> list[tuple[int | None, bool]]:
     """Row of the log, and whether it is stale, of each held event."""
-    found = held_events("default", {"all"}, rows, after)
+    found = held_events("default", {"all"}, rows)
     return [(each.row.activity_id, each.is_stale) for each in found]
 
 
@@ -53,8 +52,8 @@ def test_a_held_event_is_stale_once_its_item_was_caught_up() -> None:
     catch_up(1, 11)
     catch_up(2, 12, seconds_later=-1)
     catch_up(3, 13, subscription="other")
-    catch_up(4, 9)
-    assert held([15, 16, 17, 18], after=10) == [
+    catch_up(4, 14, seconds_later=-600)
+    assert held([15, 16, 17, 18]) == [
         (15, True),
         (16, True),
         (17, False),
@@ -72,3 +71,22 @@ def test_what_is_let_go_comes_behind_the_inbox_and_what_is_stale_is_dropped() ->
         (made.event_id, InboxState.PENDING),
         (going.event_id, InboxState.PENDING),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "seconds_later", "state"),
+    [
+        (1, 1, InboxState.WAITING),  # its row of the log is not read yet
+        (1, -1, InboxState.PENDING),  # it has none
+        (2, 1, InboxState.PENDING),
+    ],
+)
+def test_an_event_of_an_item_that_was_caught_up_waits_for_its_row(
+    key: int, seconds_later: float, state: str
+) -> None:
+    catch_up(1, 10)
+    event = hold(key, 0, activity_id=None)
+    looked_at = NOW - timedelta(seconds=seconds_later)
+    stayed = let_go("default", {"all": Delivered(None, None)}, [], frozenset(), looked_at)
+    assert stayed == (1 if state == InboxState.WAITING else 0)
+    assert InboxEvent.objects.get(event_id=event.event_id).state == state
