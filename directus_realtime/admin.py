@@ -300,7 +300,10 @@ class InboxEventAdmin(ReadOnlyAdmin):
     actions = ("retry",)
     fieldsets = (
         (None, {"fields": ("event_id", "subscription", "connection", "group")}),
-        (_("Change"), {"fields": ("collection", "action", "left_filter", "key_json", "shown_data")}),
+        (
+            _("Change"),
+            {"fields": ("collection", "action", "left_filter", "key_json", "shown_data")},
+        ),
         (_("Way in"), {"fields": ("origin", "received_at", "activity_id")}),
         (
             _("Way out"),

@@ -12,13 +12,13 @@ from directus_realtime.database import DatabaseThread
 from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.connection import ListenedConnection
-from directus_realtime.listener.delivery import Delivery
-from directus_realtime.listener.handover import HandOver
+from directus_realtime.listener.delivery.delivery import Delivery
+from directus_realtime.listener.delivery.handover import HandOver
+from directus_realtime.listener.delivery.outcomes import RetryPolicy
+from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
-from directus_realtime.listener.outcomes import RetryPolicy
 from directus_realtime.listener.retention import DailyPrune
-from directus_realtime.listener.sending import GroupSender
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 

@@ -18,8 +18,8 @@ from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
-from directus_realtime.listener.catchup import CatchUp
-from directus_realtime.listener.gaps import GapKeeper
+from directus_realtime.listener.catch_up.catch_up import CatchUp
+from directus_realtime.listener.catch_up.gaps import GapKeeper
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.notices import Notices

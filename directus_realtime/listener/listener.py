@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.active import ActiveListener
-from directus_realtime.listener.candidate import Candidate
-from directus_realtime.listener.lease import Fence
+from directus_realtime.listener.standby.candidate import Candidate
+from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
 
 #: Seconds that a database may take for the last words of a process.

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from directus_realtime.database import DatabaseThread
-from directus_realtime.listener.receivers import calls_of
+from directus_realtime.listener.delivery.receivers import calls_of
 from directus_realtime.signals import DirectusSignal
 
 logger = logging.getLogger("directus_realtime.receivers")

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from django.db import connections
 from django.utils import timezone
 
-from directus_realtime.listener.settling import SETTLE
+from directus_realtime.listener.catch_up.settling import SETTLE
 from directus_realtime.models import (
     ActivityCursor,
     InboxState,

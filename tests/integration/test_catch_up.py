@@ -9,8 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener import settling
-from directus_realtime.listener.settling import Settler
+from directus_realtime.listener.catch_up import settling
+from directus_realtime.listener.catch_up.settling import Settler
 from directus_realtime.models import ActivityCursor, DirectusSubscription, InboxEvent, MatchedItem
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from tests.helpers.waiting import await_for

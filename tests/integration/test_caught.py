@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
 from directus_realtime.events import Action
-from directus_realtime.listener.caught import make_events
+from directus_realtime.listener.catch_up.caught import make_events
 from directus_realtime.testing import FakeDirectus
 
 NOTE = "7db06078-0000-4000-8000-000000000000"

@@ -20,10 +20,10 @@ from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
-from directus_realtime.listener import candidate as candidate_module
 from directus_realtime.listener import status
-from directus_realtime.listener.lease import Fence
 from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.standby import candidate as candidate_module
+from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.models import (
     ConnectionStatus,
     DirectusSubscription,

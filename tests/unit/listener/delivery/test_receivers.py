@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.listener import receivers as receivers_module
-from directus_realtime.listener.receivers import Call, Failure, calls_for, receiver_name
+from directus_realtime.listener.delivery import receivers as receivers_module
+from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for, receiver_name
 from directus_realtime.signals import (
     directus_event,
     directus_item_created,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from directus_realtime.listener import publishing
-from directus_realtime.listener.publishing import send_all
+from directus_realtime.listener.delivery import publishing
+from directus_realtime.listener.delivery.publishing import send_all
 from tests.conftest import RedisServer
 
 GROUPS = ("directus.articles", "directus.articles.1")

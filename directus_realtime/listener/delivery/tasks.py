@@ -8,9 +8,9 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from directus_realtime.compat import task
-from directus_realtime.listener.jobs import Job
-from directus_realtime.listener.outcomes import RetryPolicy, RowsChanged, inbox
-from directus_realtime.listener.slices import SliceRunner
+from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged, inbox
+from directus_realtime.listener.delivery.slices import SliceRunner
 from directus_realtime.models import InboxState
 from directus_realtime.settings import connection_settings
 

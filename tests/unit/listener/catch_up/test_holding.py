@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from directus_realtime.listener.holding import Delivered, held_events, let_go, replace_held
+from directus_realtime.listener.catch_up.holding import Delivered, held_events, let_go, replace_held
 from directus_realtime.models import InboxEvent, InboxState
 from tests.unit.listener.conftest import store_event
 

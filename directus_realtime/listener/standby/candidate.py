@@ -10,7 +10,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from directus_realtime.database import DATABASE_IS_AWAY, DatabaseThread, check_tables
-from directus_realtime.listener.lease import (
+from directus_realtime.listener.standby.lease import (
     POLL_INTERVAL,
     RENEW_INTERVAL,
     Fence,
@@ -19,7 +19,7 @@ from directus_realtime.listener.lease import (
     release,
     take,
 )
-from directus_realtime.listener.presence import Presence, dead_processes, name_of
+from directus_realtime.listener.standby.presence import Presence, dead_processes, name_of
 from directus_realtime.models import ListenerRole
 
 logger = logging.getLogger("directus_realtime.listener")

@@ -15,10 +15,10 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.dispatch import receiver as connects
 
 from directus_realtime.events import Event
-from directus_realtime.listener import outcomes, slices
-from directus_realtime.listener.jobs import Job
-from directus_realtime.listener.outcomes import Outcomes, RetryPolicy, RowsChanged
-from directus_realtime.listener.slices import SliceRunner
+from directus_realtime.listener.delivery import outcomes, slices
+from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.outcomes import Outcomes, RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.slices import SliceRunner
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from tests.conftest import own_postgres

@@ -9,7 +9,7 @@ import pytest
 
 from directus_realtime.client.activity import ActivityRow
 from directus_realtime.events import Action
-from directus_realtime.listener.pairing import Interest, pair
+from directus_realtime.listener.catch_up.pairing import Interest, pair
 from directus_realtime.models import InboxEvent
 from directus_realtime.protocol.queries import Query
 from tests.unit.listener.conftest import store_event

@@ -15,9 +15,9 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
-from directus_realtime.listener.caught import make_events
-from directus_realtime.listener.followers import Follower
-from directus_realtime.listener.holding import (
+from directus_realtime.listener.catch_up.caught import make_events
+from directus_realtime.listener.catch_up.followers import Follower
+from directus_realtime.listener.catch_up.holding import (
     DOUBT,
     Change,
     Delivered,
@@ -27,8 +27,8 @@ from directus_realtime.listener.holding import (
     recent_changes,
     replace_held,
 )
+from directus_realtime.listener.catch_up.pairing import Owed, pair
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.pairing import Owed, pair
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.models import InboxEvent
 

@@ -11,7 +11,7 @@ from functools import partial
 from django.utils import timezone
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.listener import cursors
+from directus_realtime.listener.catch_up import cursors
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.wanted import Wanted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from directus_realtime.events import Event
-from directus_realtime.listener.receivers import Call, Failure, calls_for
+from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for
 from directus_realtime.models import InboxEvent
 
 #: Connection, collection and key (as JSON): what order is kept for.

@@ -7,8 +7,8 @@ import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from directus_realtime.layers import InboxChannelLayer
-from directus_realtime.listener import sending
-from directus_realtime.listener.sending import GroupSender
+from directus_realtime.listener.delivery import sending
+from directus_realtime.listener.delivery.sending import GroupSender
 from tests.unit.listener.conftest import make_event
 
 

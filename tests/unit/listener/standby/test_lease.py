@@ -15,10 +15,18 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.exceptions import LeaseLost
-from directus_realtime.listener import presence as presence_module
 from directus_realtime.listener.inbox import Inbox, store
-from directus_realtime.listener.lease import STANDSTILL, Fence, Lease, Watch, look, release, take
-from directus_realtime.listener.presence import Presence, dead_processes, name_of, new_id
+from directus_realtime.listener.standby import presence as presence_module
+from directus_realtime.listener.standby.lease import (
+    STANDSTILL,
+    Fence,
+    Lease,
+    Watch,
+    look,
+    release,
+    take,
+)
+from directus_realtime.listener.standby.presence import Presence, dead_processes, name_of, new_id
 from directus_realtime.models import InboxEvent, ListenerLease, ListenerProcess
 from tests.unit.listener.conftest import make_event
 from tests.unit.listener.test_inbox import incoming

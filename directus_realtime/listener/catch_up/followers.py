@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from directus_realtime.client.activity import ActivityRow
 from directus_realtime.client.feed import SubscriptionState
 from directus_realtime.client.subscription import ClientSubscription
-from directus_realtime.listener.pairing import Interest
+from directus_realtime.listener.catch_up.pairing import Interest
 from directus_realtime.listener.wanted import Wanted
 
 

@@ -13,7 +13,7 @@ from django.db import router, transaction
 from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
-from directus_realtime.listener.jobs import Item, Job, item_of
+from directus_realtime.listener.delivery.jobs import Item, Job, item_of
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 

@@ -7,15 +7,15 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from directus_realtime.listener import outcomes
-from directus_realtime.listener.jobs import Job, item_of
-from directus_realtime.listener.outcomes import (
+from directus_realtime.listener.delivery import outcomes
+from directus_realtime.listener.delivery.jobs import Job, item_of
+from directus_realtime.listener.delivery.outcomes import (
     FailedAttempt,
     Outcomes,
     RetryPolicy,
     RowsChanged,
 )
-from directus_realtime.listener.receivers import Failure
+from directus_realtime.listener.delivery.receivers import Failure
 from directus_realtime.models import InboxEvent, InboxState
 from tests.unit.listener.conftest import make_event, states, store_event
 

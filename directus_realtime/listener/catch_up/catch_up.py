@@ -24,16 +24,16 @@ from directus_realtime.client.feed import SubscriptionState
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError
-from directus_realtime.listener import cursors
-from directus_realtime.listener.cursors import Look, Progress
-from directus_realtime.listener.followers import Follower
-from directus_realtime.listener.gaps import GapKeeper
-from directus_realtime.listener.holding import (
+from directus_realtime.listener.catch_up import cursors
+from directus_realtime.listener.catch_up.cursors import Look, Progress
+from directus_realtime.listener.catch_up.followers import Follower
+from directus_realtime.listener.catch_up.gaps import GapKeeper
+from directus_realtime.listener.catch_up.holding import (
     Delivered,
     let_go,
 )
+from directus_realtime.listener.catch_up.settling import Settler, change_of
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.settling import Settler, change_of
 from directus_realtime.listener.wanted import Wanted
 
 logger = logging.getLogger("directus_realtime.listener")

@@ -13,11 +13,11 @@ from typing import TypeVar
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
-from directus_realtime.listener import outcomes
-from directus_realtime.listener.jobs import Item, Job
-from directus_realtime.listener.outcomes import BlockedItems, RetryPolicy, RowsChanged
-from directus_realtime.listener.sending import GroupSender
-from directus_realtime.listener.slices import SliceRunner
+from directus_realtime.listener.delivery import outcomes
+from directus_realtime.listener.delivery.jobs import Item, Job
+from directus_realtime.listener.delivery.outcomes import BlockedItems, RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.sending import GroupSender
+from directus_realtime.listener.delivery.slices import SliceRunner
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")

@@ -11,7 +11,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.database import waits_its_turn
-from directus_realtime.listener.receivers import FAILURES, Call, Failure, receiver_name
+from directus_realtime.listener.delivery.receivers import FAILURES, Call, Failure, receiver_name
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.receivers")

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
-from directus_realtime.listener.outcomes import RowsChanged, inbox, write_alias
-from directus_realtime.listener.sending import GroupSender
-from directus_realtime.listener.tasks import enqueue
+from directus_realtime.listener.delivery.outcomes import RowsChanged, inbox, write_alias
+from directus_realtime.listener.delivery.sending import GroupSender
+from directus_realtime.listener.delivery.tasks import enqueue
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")

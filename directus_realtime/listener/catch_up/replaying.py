@@ -13,8 +13,8 @@ from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
-from directus_realtime.listener.caught import make_events
-from directus_realtime.listener.pairing import Interest
+from directus_realtime.listener.catch_up.caught import make_events
+from directus_realtime.listener.catch_up.pairing import Interest
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings

@@ -17,7 +17,7 @@ from directus_realtime.groups import (
     event_message,
 )
 from directus_realtime.layers import InboxChannelLayer
-from directus_realtime.listener.publishing import send_all
+from directus_realtime.listener.delivery.publishing import send_all
 
 logger = logging.getLogger("directus_realtime.listener")
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.listener import handover
-from directus_realtime.listener.handover import HandOver
-from directus_realtime.listener.sending import GroupSender
-from directus_realtime.listener.tasks import deliver_event, deliver_row, enqueue
+from directus_realtime.listener.delivery import handover
+from directus_realtime.listener.delivery.handover import HandOver
+from directus_realtime.listener.delivery.sending import GroupSender
+from directus_realtime.listener.delivery.tasks import deliver_event, deliver_row, enqueue
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import non_atomic
 from tests.helpers.waiting import await_for
@@ -300,4 +300,4 @@ def test_of_two_tasks_for_a_row_only_one_has_an_effect(receivers: Receivers) -> 
 
 
 def test_the_task_can_be_found_by_its_path() -> None:
-    assert deliver_event.module_path == "directus_realtime.listener.tasks.deliver_event"
+    assert deliver_event.module_path == "directus_realtime.listener.delivery.tasks.deliver_event"

@@ -9,11 +9,11 @@ from time import monotonic
 
 from django.db import Error
 
-from directus_realtime.listener import outcomes
-from directus_realtime.listener.jobs import Item, Job
-from directus_realtime.listener.outcomes import BlockedItems, Outcomes, RetryPolicy
-from directus_realtime.listener.receivers import Call
-from directus_realtime.listener.transactions import SharedTransaction, shared_transaction
+from directus_realtime.listener.delivery import outcomes
+from directus_realtime.listener.delivery.jobs import Item, Job
+from directus_realtime.listener.delivery.outcomes import BlockedItems, Outcomes, RetryPolicy
+from directus_realtime.listener.delivery.receivers import Call
+from directus_realtime.listener.delivery.transactions import SharedTransaction, shared_transaction
 
 logger = logging.getLogger("directus_realtime.listener")
 

@@ -13,11 +13,11 @@ from django.db import connection
 from directus_realtime.admin import retry_now
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.listener import delivery as delivery_module
-from directus_realtime.listener import slices
-from directus_realtime.listener.delivery import Delivery
-from directus_realtime.listener.outcomes import RetryPolicy
-from directus_realtime.listener.sending import GroupSender
+from directus_realtime.listener.delivery import delivery as delivery_module
+from directus_realtime.listener.delivery import slices
+from directus_realtime.listener.delivery.delivery import Delivery
+from directus_realtime.listener.delivery.outcomes import RetryPolicy
+from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_item_created, directus_item_updated, non_atomic
 from tests.helpers.waiting import POLL_INTERVAL, await_for

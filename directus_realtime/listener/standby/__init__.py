@@ -1,0 +1,1 @@
+"""One active listener of several: the lease, and who waits for it."""
