@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -201,9 +202,14 @@ class Feed:
                 entries.append((key, entry))
         return entries
 
-    def noting_changes(self) -> AbstractContextManager[set[Key]]:
-        """The keys of the items of which news comes while the block runs."""
-        return self.news.taken()
+    @contextmanager
+    def noting_changes(self) -> Iterator[set[Key]]:
+        """The keys of the items of which news comes, or is handed over, while the block runs.
+
+        News that is checked first is handed over some time after it came.
+        """
+        with self.news.taken() as changed, self.told.taken(changed):
+            yield changed
 
     @property
     def _hears_of_all_updates(self) -> bool:

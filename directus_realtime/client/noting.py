@@ -20,9 +20,13 @@ class ChangeNotes:
             notes.add(key)
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator[set[Key]]:
-        """The keys of which news comes while the block runs."""
-        notes: set[Key] = set()
+    def taken(self, notes: set[Key] | None = None) -> Iterator[set[Key]]:
+        """The keys of which news comes while the block runs.
+
+        Args:
+            notes: Where to add them; a new set if not given.
+        """
+        notes = set() if notes is None else notes
         self._open[id(notes)] = notes
         try:
             yield notes

@@ -41,6 +41,8 @@ logger = logging.getLogger("directus_realtime.listener")
 #: Rows younger than this are read again: a transaction that began before them may still
 #: commit rows with lower ids.
 OVERLAP = timedelta(seconds=120)
+#: How exactly the server's clock is known.
+_UNSURE = timedelta(seconds=1)
 #: Seconds that a catch-up waits for subscriptions that are not confirmed yet.
 _PATIENCE = 30.0
 #: Seconds between two looks where nobody says that something is due.
@@ -221,7 +223,7 @@ class CatchUp:
         """Settle every row of the log up to now."""
         newest = await self._client.activity.newest()
         edge = newest.id if newest else 0
-        look = Look(self._client.clock.now(), edge)
+        look = Look(self._client.clock.now() - _UNSURE, edge)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
         after = min(f.position or 0 for f in followers)

@@ -18,7 +18,7 @@ from directus_realtime.events import Action, Event, Key, Origin
 #: The same row always makes the same event, so that it is in the inbox once at the most.
 _NAMESPACE = uuid.UUID("5f0c1d3e-7c53-4b0b-9e0e-1f6f0b7a5a11")
 #: How often an item is read again that keeps changing while it is read.
-_READS = 5
+_READS = 20
 
 
 @dataclass
