@@ -91,16 +91,9 @@ def site(make_site: Callable[..., Site], directus_env: dict[str, str]) -> Site:
     return make_site(directus_env)
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """The URL of a PostgreSQL database of its own."""
-    with own_postgres() as url:
-        yield url
-
-
 @contextmanager
-def own_postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL database that is there for a while."""
+def postgres_database() -> Iterator[str]:
+    """A PostgreSQL database of its own; gives its URL."""
     name = f"directus_realtime_{uuid.uuid4().hex[:12]}"
     try:
         server = psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=3)
@@ -110,6 +103,13 @@ def own_postgres() -> Iterator[str]:
         server.execute(f'CREATE DATABASE "{name}"')
         yield f"{POSTGRES_URL.rpartition('/')[0]}/{name}"
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL database of its own."""
+    with postgres_database() as url:
+        yield url
 
 
 class RedisServer:
