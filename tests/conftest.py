@@ -92,7 +92,7 @@ def site(make_site: Callable[..., Site], directus_env: dict[str, str]) -> Site:
 
 
 @contextmanager
-def postgres_database() -> Iterator[str]:
+def own_postgres() -> Iterator[str]:
     """A PostgreSQL database of its own; gives its URL."""
     name = f"directus_realtime_{uuid.uuid4().hex[:12]}"
     try:
@@ -108,7 +108,7 @@ def postgres_database() -> Iterator[str]:
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL database of its own."""
-    with postgres_database() as url:
+    with own_postgres() as url:
         yield url
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer
-from tests.conftest import ARTICLE_FIELDS, postgres_database
+from tests.conftest import ARTICLE_FIELDS, own_postgres
 from tests.helpers.flows import create_by_flow, update_by_flow
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
@@ -28,7 +28,7 @@ BEAT = {"DIRECTUS_CATCH_UP_INTERVAL": "1"}
 def directus_on(request: pytest.FixtureRequest) -> Iterator[DirectusServer]:
     """A real Directus of these tests, on SQLite and on PostgreSQL."""
     on_postgres = request.param == "postgres"
-    own_database = postgres_database() if on_postgres else nullcontext("sqlite")
+    own_database = own_postgres() if on_postgres else nullcontext("sqlite")
     with own_database as database, DirectusServer(database=database) as server:
         with server.admin() as admin:
             admin.create_collection("articles", ARTICLE_FIELDS)
