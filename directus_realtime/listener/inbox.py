@@ -178,9 +178,10 @@ class Inbox:
     def _fenced(self, function: Callable[[], Any]) -> Any:
         # The turn before the transaction, as everybody takes them: the other way round, two
         # threads would wait for each other until SQLite gives up.
-        with waits_its_turn(router.db_for_write(InboxEvent)):
+        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
+            result = function()
             self._fence()
-            return function()
+        return result
 
     def _count(self, row: InboxEvent) -> None:
         tally = self._tallies.setdefault(row.subscription, Tally())
@@ -204,10 +205,12 @@ def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) ->
 
 def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
     with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
-        fence()
         wanted = judge(incoming)
         gather(wanted, timezone.now())
         InboxEvent.objects.bulk_create([e.row for e in wanted], ignore_conflicts=True)
+        # Last of all: a process that is paused between here and the commit may have lost its
+        # lease when it goes on.
+        fence()
     return wanted
 
 
