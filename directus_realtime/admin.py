@@ -477,8 +477,8 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("rows read"))
     def shown_rows(self, row: Any) -> str:
-        """How far the activity log is worked through."""
-        if row.health.catch_up is None:
+        """How far the activity log is worked through, while a gap is caught up."""
+        if row.health.catch_up is None or not row.health.catch_up.rows_total:
             return "–"
         return gettext("%(done)s of %(total)s rows") % {
             "done": row.health.catch_up.rows_done,
