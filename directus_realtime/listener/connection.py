@@ -175,8 +175,8 @@ class ListenedConnection:
         )
 
     def _take(self, wanted: Wanted, event: Event) -> None:
-        if event.origin == "live" and self._inbox.is_full and self._gaps.can_recover(wanted):
-            # In memory it would be lost in a crash, and fill it; in the log it is safe.
+        if event.origin == "live" and self._inbox.is_full and self._is_safe_in_the_log(wanted):
+            # In memory it would be lost in a crash, and fill it.
             self._gaps.begin(timezone.now())
             self._catch_up.lost_events()
         elif event.origin == "live":
@@ -184,6 +184,9 @@ class ListenedConnection:
             self._inbox.put(event, wanted.group, wanted.debounce, wanted.memory, is_held=is_held)
         else:
             self._inbox.put(event, wanted.group, None, wanted.memory)
+
+    def _is_safe_in_the_log(self, wanted: Wanted) -> bool:
+        return self._gaps.can_recover(wanted) and self._catch_up.has_place(wanted)
 
     def _count_error(self, error: object) -> None:
         """Count something that came to grief; the same is said once a minute, not each time."""

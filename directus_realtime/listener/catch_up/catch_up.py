@@ -113,6 +113,11 @@ class CatchUp:
         """Leave a subscription."""
         self._followers.pop(wanted.uid, None)
 
+    def has_place(self, wanted: Wanted) -> bool:
+        """Whether a subscription has a place in the log; a new one has none yet."""
+        follower = self._followers.get(wanted.uid)
+        return follower is not None and follower.position is not None
+
     def lost_events(self) -> None:
         """More came in than could be stored."""
         if any(follower.is_current for follower in self._followers.values()):
