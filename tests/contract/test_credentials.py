@@ -17,7 +17,7 @@ from directus_realtime.protocol.session import Session
 from directus_realtime.testing import FakeDirectus
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PASSWORD, TOKEN_LIFE, FakeServer, Server
-from tests.contract.watching import arrived, states_of, told
+from tests.contract.watching import TIMEOUT, arrived, states_of, told
 from tests.helpers.waiting import await_for
 
 EXPIRED = {"code": "TOKEN_EXPIRED", "message": "Token expired."}
@@ -38,7 +38,7 @@ async def test_wrong_credentials_are_impossible(server: Server) -> None:
     ):
         client = DirectusClient(server.url, **credentials)
         with pytest.raises(CredentialsRefused) as refused:
-            await asyncio.wait_for(client.connect(), 10)
+            await asyncio.wait_for(client.connect(), TIMEOUT)
         assert "wrong-token" not in str(refused.value)
         assert client.state == "disconnected"
         await client.disconnect()
