@@ -18,7 +18,7 @@ demo-directus: $(STAMP)  ## Run the example site with a real Directus from npm
 	@.venv/bin/python -m example_project.demo --directus
 
 test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some, WORKERS=0 for one process)
-	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 and the fake
 	@CONTRACT_VERSIONS=10.13.4,12.4.1 .venv/bin/python -m pytest tests/contract $(ARGS)

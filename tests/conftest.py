@@ -16,32 +16,16 @@ import pytest
 from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
-from tests.helpers.parallel import long_ones_first, make_scheduler, turn_of
+from tests.helpers.parallel import (  # noqa: F401 - pytest finds its hooks here
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+)
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
 
 ARTICLE_FIELDS = {"title": "string", "body": "text", "status": "string"}
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let the workers of ``make test`` begin with what takes long."""
-    if hasattr(config, "workerinput"):
-        items[:] = long_ones_first(items)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep tests that share a server in one worker of ``make test``."""
-    return make_scheduler(config, log)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Let tests that are marked ``alone`` have the machine for themselves."""
-    with turn_of(item):
-        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,9 @@ from tests.helpers.waiting import wait_for
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_directus() -> Iterator[DirectusServer]:
-    """A real Directus that a test may kill, restart and freeze."""
+    """A real Directus that a test may kill, start again and freeze."""
     server = DirectusServer(env={"ACCESS_TOKEN_TTL": "10s"})
     server.start()
     try:

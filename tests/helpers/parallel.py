@@ -1,10 +1,12 @@
-"""How tests share the workers of pytest-xdist: what stays together, comes first, runs alone."""
+"""How tests share the workers of pytest-xdist: what stays together, comes first, runs alone.
+
+``tests/conftest.py`` has these hooks; without workers they do nothing.
+"""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -18,15 +20,13 @@ _BY_VERSION = "tests/contract/"
 _FIRST = (
     "tests/chaos/test_chaos.py",
     "tests/contract/",
-    "tests/e2e/test_lifecycle.py",
+    "tests/e2e/test_catch_up.py",
     "tests/e2e/",
     "tests/browser/",
     "tests/fuzz/test_conversations.py",
     "tests/unit/example/test_demo.py",
     "tests/docs/",
 )
-
-
 #: Bytes of a file that stand for what the workers lock.
 _GATE, _MACHINE = 0, 1
 
@@ -43,35 +43,39 @@ def scope_of(nodeid: str) -> str:
 
 
 def rank_of(nodeid: str) -> int:
-    """The place of a test in the order of a parallel run."""
-    scope = scope_of(nodeid)
-    hits = (n for n, start in enumerate(_FIRST) if scope.startswith(start))
-    return next(hits, len(_FIRST)) if "[fake" not in nodeid else len(_FIRST)
+    """The place of a test in the order in which workers take them."""
+    if "[fake" in nodeid:
+        return len(_FIRST)
+    hits = (number for number, start in enumerate(_FIRST) if nodeid.startswith(start))
+    return next(hits, len(_FIRST))
 
 
-def long_ones_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The tests in the order in which workers take them."""
-    return sorted(items, key=lambda item: rank_of(item.nodeid))
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: rank_of(item.nodeid))
 
 
-def make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A scheduler that hands out scopes in the order of the tests."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out scopes, in the order of the tests."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return scope_of(nodeid)
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
-@contextmanager
-def turn_of(item: pytest.Item) -> Iterator[None]:
-    """Wait until a test may run: one that is marked ``alone``, when no other one does."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test that is marked ``alone`` wait until no other one runs."""
     basetemp = item.config.getoption("basetemp")
     if not hasattr(item.config, "workerinput") or basetemp is None:
-        yield  # there is one process, and nobody to wait for
-        return
+        return (yield)
     file = _open(Path(basetemp).parent / "turns.lock")
     kind = fcntl.LOCK_SH if item.get_closest_marker("alone") is None else fcntl.LOCK_EX
     # Who waits to be alone keeps the gate closed, so that nobody begins meanwhile.
@@ -79,7 +83,7 @@ def turn_of(item: pytest.Item) -> Iterator[None]:
     fcntl.lockf(file, kind, 1, _MACHINE)
     fcntl.lockf(file, fcntl.LOCK_UN, 1, _GATE)
     try:
-        yield
+        return (yield)
     finally:
         fcntl.lockf(file, fcntl.LOCK_UN, 1, _MACHINE)
 
