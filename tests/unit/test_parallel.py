@@ -14,6 +14,7 @@ from tests.helpers.process import ROOT
 REAL = "tests/contract/test_events.py::test_x[11.17.4-articles]"
 FAKE = "tests/contract/test_events.py::test_x[fake-articles]"
 LISTENER = "tests/e2e/test_lifecycle.py::test_x"
+LEASE = "tests/e2e/test_lease.py::test_x"
 UNIT = "tests/unit/test_x.py::test_x[11.17.4]"
 
 SUITE = """
@@ -63,7 +64,8 @@ def test_tests_stay_together_where_they_share_a_server(nodeid: str, scope: str) 
 
 
 def test_what_takes_long_comes_first() -> None:
-    assert sorted([UNIT, FAKE, LISTENER, REAL], key=rank_of) == [REAL, LISTENER, UNIT, FAKE]
+    expected = [REAL, LISTENER, LEASE, UNIT, FAKE]
+    assert sorted([UNIT, LEASE, FAKE, LISTENER, REAL], key=rank_of) == expected
 
 
 def test_nothing_runs_beside_a_test_that_wants_to_be_alone(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Demo:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "example_project.demo"],
                 cwd=folder,
-                env={**inherited, **env},
+                env={**inherited, "PYTHONDONTWRITEBYTECODE": "", **env},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
