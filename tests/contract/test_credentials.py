@@ -70,7 +70,7 @@ async def test_a_log_in_is_renewed_on_the_same_socket(
 
         def renewed() -> bool:
             tokens[:] = [each["access_token"] for each in said if each["type"] == "auth"]
-            return len(tokens) >= 3
+            return len(set(tokens)) >= 3  # two of the same second are the same
 
         await await_for(renewed, what="two renewals")
         assert monotonic() - started > TOKEN_LIFE
@@ -78,7 +78,6 @@ async def test_a_log_in_is_renewed_on_the_same_socket(
         await arrived(events, 1)
         assert told(events) == [("create", made)]
         assert states == ["connected"]
-    assert len(set(tokens)) == 3
     assert sum(each["type"] == "subscribe" for each in said) == 3
 
 
