@@ -17,12 +17,18 @@ _OURS = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Process:
-    """Runs ``python -m django …`` with the tests' settings and keeps its lines."""
+    """Runs ``python -m django …`` with the tests' settings and keeps its lines.
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    Args:
+        arguments: Of the command line.
+        env: Added to the environment.
+        module: Run instead of ``django``.
+    """
+
+    def __init__(self, *arguments: str, env: Mapping[str, str], module: str = "django") -> None:
         self.lines: list[str] = []
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "django", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env={"PYTHONDEVMODE": "1", **os.environ, **env, **_OURS},
             cwd=ROOT,
             stdout=subprocess.PIPE,

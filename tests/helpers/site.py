@@ -51,8 +51,8 @@ class Site:
 
     # Processes
 
-    def start(self, *arguments: str, **env: str) -> Process:
-        process = Process(*arguments, env={**self.env, **env})
+    def start(self, *arguments: str, module: str = "django", **env: str) -> Process:
+        process = Process(*arguments, env={**self.env, **env}, module=module)
         self._processes.append(process)
         return process
 
