@@ -112,9 +112,13 @@ def _keep_healthy() -> None:
     """Close connections that failed or are too old, as Django does around a request.
 
     ``CONN_MAX_AGE = 0`` (Django's default) is about requests; to open a connection for
-    every batch of events would cost more than the batch, so it means no limit here.
+    every batch of events would cost more than the batch, so it means no limit here. To a
+    pool they are given back, for the other threads.
     """
     for wrapper in connections.all(initialized_only=True):
+        if wrapper.settings_dict["OPTIONS"].get("pool"):
+            wrapper.close()
+            continue
         if not wrapper.settings_dict["CONN_MAX_AGE"]:
             wrapper.close_at = None
         wrapper.close_if_unusable_or_obsolete()
