@@ -89,12 +89,19 @@ class DatabaseThread:
                 result = await self.run(work, *args, **kwargs)
             except DATABASE_IS_AWAY as error:
                 if not is_away:
-                    logger.warning("The database is away (%s); waiting for it.", _line(error))
+                    logger.warning(
+                        "The database is away (%s); waiting for it.",
+                        _line(error),
+                        extra={"what": "database-away", "task": self._name, "error": _line(error)},
+                    )
                 is_away = True
                 await asyncio.sleep(next(delays))
             else:
                 if is_away:
-                    logger.info("The database is back.")
+                    logger.info(
+                        "The database is back.",
+                        extra={"what": "database-back", "task": self._name},
+                    )
                 return result
 
     async def aclose(self) -> None:

@@ -529,4 +529,9 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning("%s  %s", self.name, error)
+        logger.warning(
+            "%s  %s",
+            self.name,
+            error,
+            extra={"what": "client-error", "connection": self.name, "error": str(error)},
+        )
