@@ -39,6 +39,16 @@ class DebounceBy(models.TextChoices):
     SUBSCRIPTION = "subscription", _("the subscription as a whole")
 
 
+class BrowserAccess(models.TextChoices):
+    """Which browsers may have a subscription through the gateway."""
+
+    NOBODY = "nobody", _("nobody")
+    PUBLIC = "public", _("everybody")
+    SIGNED_IN = "signed_in", _("users who are signed in")
+    PERMISSION = "permission", _("users with a permission")
+    FUNCTION = "function", _("as a function in code decides")
+
+
 class DirectusSubscription(models.Model):
     """What to listen to: a collection, actions, a filter and fields."""
 
@@ -102,6 +112,24 @@ class DirectusSubscription(models.Model):
     )
     debounce_by = models.CharField(
         _("debounce by"), max_length=20, choices=DebounceBy.choices, default=DebounceBy.ITEM
+    )
+    browser_access = models.CharField(
+        _("browsers"),
+        max_length=10,
+        choices=BrowserAccess.choices,
+        default=BrowserAccess.NOBODY,
+        help_text=_("Whose browsers may subscribe to it through the gateway."),
+    )
+    browser_permission = models.CharField(
+        _("permission"),
+        max_length=200,
+        blank=True,
+        help_text=_("Such as articles.view_article; for users with a permission."),
+    )
+    browser_first_load = models.PositiveIntegerField(
+        _("first load of browsers"),
+        default=0,
+        help_text=_("So many items, the newest, are sent when a browser subscribes; 0 for none."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     declared_in = models.CharField(_("declared in"), max_length=200, blank=True, editable=False)
@@ -230,6 +258,7 @@ class InboxState(models.TextChoices):
     DELIVERING = "delivering", _("with a worker")
     FAILED = "failed", _("waiting for the next try")
     DEAD = "dead", _("dead letter")
+    HANDLED = "handled", _("handled by a person")
     DONE = "done", _("done")
     MERGED = "merged", _("merged into another")
 
@@ -267,6 +296,10 @@ class InboxEvent(models.Model):
         verbose_name = _("inbox event")
         verbose_name_plural = _("inbox events")
         ordering = ["-id"]
+        permissions = [
+            ("retry_inboxevent", "Can retry inbox events, or mark them as handled"),
+            ("replay_inboxevent", "Can replay changes from the activity log"),
+        ]
         # Each index is there for queries that run all the time; those that a person asks for
         # now and then (a search in the admin) may walk through the table.
         indexes = [
@@ -319,6 +352,29 @@ class InboxEvent(models.Model):
             activity_id=self.activity_id,
             left_filter=self.left_filter,
         )
+
+
+class EventCount(models.Model):
+    """How many events of a subscription came in within one minute; kept for some hours."""
+
+    subscription = models.CharField(_("subscription"), max_length=100)
+    connection = models.CharField(_("connection"), max_length=40)
+    minute = models.DateTimeField(_("minute"))
+    events = models.PositiveIntegerField(_("events"), default=0)
+
+    class Meta:
+        verbose_name = _("event count")
+        verbose_name_plural = _("event counts")
+        default_permissions = ()
+        constraints = [
+            # Also what the pictures of the last hour are read by.
+            models.UniqueConstraint(
+                fields=["minute", "subscription"], name="directus_event_count_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription} {self.minute:%Y-%m-%d %H:%M}: {self.events}"
 
 
 class ConnectionStatus(models.Model):

@@ -60,7 +60,7 @@ class Retention:
         """Which rows are deleted."""
         condition = Q(pk__in=[])
         if self.done_before:
-            through = [InboxState.DONE, InboxState.MERGED]
+            through = [InboxState.DONE, InboxState.MERGED, InboxState.HANDLED]
             condition |= Q(state__in=through, done_at__lt=self.done_before)
         if self.dead_before:
             condition |= Q(state=InboxState.DEAD, received_at__lt=self.dead_before)
