@@ -29,7 +29,7 @@ def sync_declared() -> None:
                 "name. Rename one of them.",
                 name,
                 module,
-                extra={"what": "declaration-left-out", "subscription": name, "module_name": module},
+                extra={"what": "declaration-left-out", "subscription": name, "declared_in": module},
             )
             continue
         if subscription.connection not in aliases():
@@ -42,7 +42,7 @@ def sync_declared() -> None:
                 extra={
                     "what": "declaration-without-connection",
                     "subscription": name,
-                    "module_name": module,
+                    "declared_in": module,
                     "connection": subscription.connection,
                 },
             )

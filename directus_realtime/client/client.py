@@ -533,5 +533,5 @@ class DirectusClient(SystemCollections):
             "%s  %s",
             self.name,
             error,
-            extra={"what": "client-error", "connection": self.name, "error": str(error)},
+            extra={"what": "error", "connection": self.name, "error": str(error)},
         )

@@ -83,8 +83,8 @@ async def test_failures_retries_and_dead_letters(
     assert found["lag_seconds{connection=default}"] == 0
 
 
-async def test_a_lost_connection_and_what_was_caught_up(
-    fake: FakeDirectus, metrics: Endpoint
+async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
+    fake: FakeDirectus, metrics: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     await subscribe()
     async with listening(connection(fake.url)):
@@ -105,6 +105,15 @@ async def test_a_lost_connection_and_what_was_caught_up(
     assert found["gap_seconds_total{connection=default,recovered=true}"] > 0
     assert found["gaps_total{connection=default,recovered=false}"] == 0
     assert found["caught_up_timestamp_seconds{connection=default}"] > 1e9
+    (story,) = [record for record in caplog.records if vars(record).get("what") == "back"]
+    told = vars(story)
+    assert (told["levelname"], told["connection"]) == ("INFO", "default")
+    assert (told["events"], told["recovered"], told["collections"]) == (1, True, [])
+    assert told["reason"] == f"{fake.url} closed the connection"
+    assert story.getMessage() == (
+        f"default  back after {told['seconds']:.1f} s ({fake.url} closed the connection): "
+        "1 events caught up, nothing is missing"
+    )
 
 
 async def test_frames_that_come_to_grief(fake: FakeDirectus, metrics: Endpoint) -> None:
