@@ -28,6 +28,7 @@ from directus_realtime.client.reading import (
     read_pages,
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
+from directus_realtime.client.rights import Rights
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -492,6 +493,11 @@ class DirectusClient(SystemCollections):
     def activity(self) -> ActivityLog:
         """Directus's activity log."""
         return ActivityLog(self._connection.rest, self.url)
+
+    @property
+    def rights(self) -> Rights:
+        """What the token may read."""
+        return Rights(self._connection.rest, self.url)
 
     @property
     def clock(self) -> ServerClock:

@@ -112,7 +112,7 @@ async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
     assert told["reason"] == f"{fake.url} closed the connection"
     assert story.getMessage() == (
         f"default  back after {told['seconds']:.1f} s ({fake.url} closed the connection): "
-        "1 events caught up, nothing is missing"
+        "1 event caught up, nothing is missing"
     )
 
 

@@ -178,11 +178,11 @@ class GapKeeper:
         verdict = f"others may have been missed: {self._why(gap, missing)}."
         logger.log(
             logging.WARNING if missing else logging.INFO,
-            "%s  back after %.1f s (%s): %d events caught up, %s",
+            "%s  back after %.1f s (%s): %s caught up, %s",
             self._alias,
             max(away, 0),
             gap.reason,
-            events,
+            "1 event" if events == 1 else f"{events} events",
             verdict if missing else "nothing is missing",
             extra={
                 "what": "back",
