@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NoReturn
 
 from directus_realtime.database import DatabaseThread
-from directus_realtime.health import InboxHealth, inbox_health
+from directus_realtime.health import InboxHealth, aliases_subscribed, inbox_health
 from directus_realtime.models import ActivityCursor
 
 #: Seconds between two looks.
@@ -70,4 +70,6 @@ class Sampler:
 
 def _take(aliases: Sequence[str]) -> Sample:
     cursors = ActivityCursor.objects.in_bulk(aliases)
+    for alias in cursors.keys() - aliases_subscribed():
+        cursors[alias].caught_up_at = None  # nobody reads its log, and nobody should
     return Sample(inbox_health(aliases), cursors, monotonic())
