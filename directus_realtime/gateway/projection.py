@@ -87,12 +87,12 @@ def field_tree(fields: Iterable[str]) -> FieldTree:
 
 
 def _tree(paths: Iterable[Path]) -> FieldTree:
-    paths = set(paths)
-    heads = {path[0] for path in paths if path} - {WILDCARD}
+    paths = list(dict.fromkeys(paths))
+    heads = dict.fromkeys(path[0] for path in paths if path and path[0] != WILDCARD)
     # For a field without a relation, the part behind a wildcard means nothing.
-    others = {tail for path in paths if path and path[0] == WILDCARD for tail in (path[1:], ())}
+    others = [tail for path in paths if path and path[0] == WILDCARD for tail in (path[1:], ())]
     names = {
-        head: _tree(others | {path[1:] for path in paths if path and path[0] == head})
+        head: _tree(others + [path[1:] for path in paths if path and path[0] == head])
         for head in heads
     }
     return FieldTree(() in paths, names, _tree(others) if others else None)

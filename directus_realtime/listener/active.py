@@ -17,6 +17,7 @@ from directus_realtime.listener.delivery.handover import HandOver
 from directus_realtime.listener.delivery.outcomes import RetryPolicy
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
@@ -66,6 +67,7 @@ class ActiveListener:
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         self._handover = HandOver(handover_database, timeouts, self._sender, fence)
         self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence)
+        counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)
         self._status: StatusWriter | None = None
         self._is_lost = False
@@ -178,6 +180,7 @@ class ActiveListener:
                 "Stopping took longer than %g s; what a receiver is busy with will be "
                 "delivered again.",
                 STOP_TIMEOUT,
+                extra={"what": "stop-timeout", "seconds": STOP_TIMEOUT},
             )
             raise
         finally:

@@ -19,6 +19,7 @@ from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
 from directus_realtime.listener.matching import judge
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -187,6 +188,7 @@ class Inbox:
         tally = self._tallies.setdefault(row.subscription, Tally())
         tally.events += 1
         tally.last_event_at = row.received_at
+        counts.events.add((row.connection, row.collection, row.action, row.origin))
 
 
 def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) -> list[Incoming]:
@@ -219,5 +221,18 @@ def _store_alone(entry: Incoming, fence: Callable[[], None]) -> list[Incoming]:
         return _store([entry], fence)
     except (DataError, IntegrityError) as error:
         row = entry.row
-        logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)
+        logger.error(
+            "The event %s of %s cannot be stored: %s",
+            row.event_id,
+            row,
+            error,
+            extra={
+                "what": "store-failed",
+                "connection": row.connection,
+                "subscription": row.subscription,
+                "collection": row.collection,
+                "event_id": str(row.event_id),
+                "error": str(error),
+            },
+        )
         return []

@@ -96,7 +96,11 @@ class Delivery:
                 if await self._deliver_slice(waiting):
                     break
         except RowsChanged as error:
-            logger.warning("Somebody else delivers, too (%s); reading the inbox again.", error)
+            logger.warning(
+                "Somebody else delivers, too (%s); reading the inbox again.",
+                error,
+                extra={"what": "rows-changed", "error": str(error)},
+            )
             await self._wait_for_work(None)
         await self._sent()
 
@@ -177,7 +181,11 @@ class Delivery:
             done, _ = await asyncio.wait({task}, timeout=PATIENCE)
             if done:
                 break
-            logger.warning("Delivery waits for a receiver since %d s.", waited * PATIENCE)
+            logger.warning(
+                "Delivery waits for a receiver since %d s.",
+                waited * PATIENCE,
+                extra={"what": "delivery-waits", "seconds": waited * PATIENCE},
+            )
         return task.result()
 
 

@@ -24,6 +24,7 @@ from directus_realtime.signals import (
     directus_item_deleted,
     directus_item_updated,
 )
+from tests.helpers.waiting import DEADLINE
 
 ITEM_SIGNALS = (
     directus_event,
@@ -178,7 +179,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
             stopping.set()
             delivery.wake()
             try:
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, DEADLINE)
             finally:
                 await database.aclose()
 
