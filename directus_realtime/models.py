@@ -365,7 +365,7 @@ class InboxEvent(models.Model):
     def from_event(cls, event: Event, group: str = "") -> InboxEvent:
         """A row, not saved yet."""
         return cls(
-            event_id=event.id,
+            event_id=uuid.UUID(event.id),
             connection=event.connection,
             subscription=event.subscription,
             group=group,
