@@ -58,9 +58,7 @@ async def look_at_offers(hub: Hub) -> None:
 async def look_at_users(hub: Hub) -> None:
     """End what users may not have any more, and change what they may see of the rest."""
     members = [
-        member
-        for member in hub.members
-        if isinstance(_unwrapped(member.user), get_user_model())
+        member for member in hub.members if isinstance(_unwrapped(member.user), get_user_model())
     ]
     for start in range(0, len(members), _CHUNK):
         await recheck(hub, members[start : start + _CHUNK])
@@ -156,9 +154,7 @@ def _ended_sessions(members: Iterable[Member]) -> set[Member]:
 
 def _is_by_session(member: Member) -> bool:
     """Whether Django's session says who it is, and not a token or a middleware of the site."""
-    return (
-        not member.authenticated and member.session is not None and SESSION_KEY in member.session
-    )
+    return not member.authenticated and member.session is not None and SESSION_KEY in member.session
 
 
 def _unwrapped(value: Any) -> Any:

@@ -12,7 +12,7 @@ from tests.integration.listening import TOKEN
 
 
 @pytest.fixture(autouse=True)
-async def layer_is_closed(nothing_left_behind: None) -> AsyncIterator[None]:
+async def layer_is_closed(settings: Any, nothing_left_behind: None) -> AsyncIterator[None]:
     """The layer stops following the inbox only after some time by itself."""
     channel_layers.backends.clear()  # of a test with another loop
     yield
