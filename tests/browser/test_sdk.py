@@ -1,0 +1,154 @@
+"""``@directus/sdk``, unchanged, in a page of the site, on its gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route
+
+from directus_realtime.testing import FakeCollection, ThreadedFakeDirectus, run_in_thread
+from tests.helpers.gateway import Gateway
+from tests.helpers.sdk import DRIVER, Note, Sdk, install_sdk
+from tests.helpers.site import Site
+
+pytestmark = pytest.mark.browser
+
+PAGE = """<!doctype html><title>The SDK</title>
+<script type="module">
+import * as sdk from "/sdk/index.js";
+import { Driver } from "/sdk-page/driver.mjs";
+window.notes = [];
+window.driver = new Driver(sdk, (note) => window.notes.push(note), WebSocket);
+</script>"""
+FILTERED = {
+    "query": {
+        "fields": ["id", "title"],
+        "filter": {"status": {"_eq": "published"}},
+        "sort": ["-title"],
+        "limit": 2,
+    }
+}
+
+
+class PageSdk(Sdk):
+    """The SDK in a page of a site.
+
+    Args:
+        page: It shows nothing.
+        origin: The site.
+    """
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self._page = page
+        folder = install_sdk() / "node_modules" / "@directus" / "sdk" / "dist"
+
+        def serve_sdk(route: Route) -> None:
+            path = folder / route.request.url.partition("/sdk/")[2]
+            route.fulfill(body=path.read_text(), content_type="text/javascript")
+
+        page.route("**/sdk/**", serve_sdk)
+        page.route("**/sdk-page/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+        page.route(
+            "**/sdk-page/driver.mjs",
+            lambda route: route.fulfill(body=DRIVER.read_text(), content_type="text/javascript"),
+        )
+        page.goto(f"{origin}/sdk-page/")
+        page.wait_for_function("window.driver")
+
+    def notes(self) -> list[Note]:
+        notes: list[Note] = self._page.evaluate("notes")
+        return notes
+
+    def call(self, name: str, *arguments: Any) -> None:
+        self._page.evaluate(
+            """([name, given]) => {
+                driver[name](...given).catch((error) => {
+                    const reason = String(error?.message ?? error);
+                    notes.push({ what: "failed", call: name, reason });
+                });
+            }""",
+            [name, list(arguments)],
+        )
+
+
+@pytest.fixture
+def fake() -> Iterator[ThreadedFakeDirectus]:
+    """A fake Directus with some articles."""
+    items = [{"title": title, "status": "published"} for title in "abc"]
+    articles = FakeCollection(
+        "articles", fields={"title": "string", "status": "string"}, items=items
+    )
+    with run_in_thread(collections=[articles]) as directus:
+        yield directus
+
+
+@pytest.fixture
+def gateway(
+    tmp_path: Path, fake: ThreadedFakeDirectus, django_db_blocker: Any
+) -> Iterator[Gateway]:
+    """The gateway in front of it; Playwright's loop lets this thread use no database."""
+    env = {"DIRECTUS_URL": fake.url, "DIRECTUS_TOKEN": fake.token}
+    database = f"sqlite:///{tmp_path}/site.sqlite3"
+    with ThreadPoolExecutor(1) as thread, django_db_blocker.unblock():
+        site = thread.submit(Site, tmp_path, database, env).result()
+        try:
+            yield thread.submit(Gateway.start, site).result()
+        finally:
+            thread.submit(site.close).result()
+
+
+def test_sdk__by_the_session_with_a_query_over_a_restart_of_django(
+    gateway: Gateway, fake: ThreadedFakeDirectus, page: Page
+) -> None:
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": gateway.session, "url": gateway.origin}]
+    )
+    sdk = PageSdk(page, gateway.origin)
+    sdk.call("connect", gateway.origin, {"authMode": "public", "url": gateway.url})
+    sdk.wait_for(what="connected")
+    sdk.call("subscribe", "published", "articles", FILTERED)
+    init = sdk.wait_for_message("published", 1)
+    assert [row["title"] for row in init["data"]] == ["c", "b"]
+    gets_all_three_events(sdk, fake)
+    sdk.wait_for(2, what="sent", type="pong")
+
+    gateway.stop()
+    sdk.wait_for(what="close")
+    gateway.start_again()
+    sdk.wait_for(3, what="started")
+    print(sdk.notes())
+
+
+def gets_all_three_events(sdk: Sdk, fake: ThreadedFakeDirectus) -> None:
+    before = len(sdk.messages("published"))
+    fake.create("articles", {"title": "hidden", "status": "draft"})
+    key = fake.create("articles", {"title": "new", "status": "published"})["id"]
+    created = sdk.wait_for_message("published", before + 1)
+    assert (created["event"], created["data"]) == ("create", [{"id": key, "title": "new"}])
+    fake.update("articles", key, {"title": "newer"})
+    updated = sdk.wait_for_message("published", before + 2)
+    assert (updated["event"], updated["data"]) == ("update", [{"id": key, "title": "newer"}])
+    fake.delete("articles", key)
+    deleted = sdk.wait_for_message("published", before + 3)
+    assert (deleted["event"], deleted["data"]) == ("delete", [key])
+
+
+def test_sdk__by_a_token_and_unsubscribes(
+    gateway: Gateway, fake: ThreadedFakeDirectus, page: Page
+) -> None:
+    sdk = PageSdk(page, gateway.origin)
+    given = {"authMode": "handshake", "url": gateway.token_url}
+    sdk.call("connect", gateway.origin, given, gateway.token)
+    sdk.wait_for(what="connected")
+    sdk.call("subscribe", "first", "articles", {"event": "create"})
+    sdk.wait_for_message("first", 1)
+    sdk.call("subscribe", "second", "articles", {"event": "create"})
+    sdk.wait_for_message("second", 1)
+    sdk.call("unsubscribe", "first")
+    sdk.wait_for(what="unsubscribed")
+    fake.create("articles", {"title": "x"})
+    assert sdk.wait_for_message("second", 2)["event"] == "create"
+    assert len(sdk.messages("first")) == 1
