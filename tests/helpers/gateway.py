@@ -32,7 +32,7 @@ class Gateway:
     """The gateway of a site on daphne, with articles for users who are signed in.
 
     Attributes:
-        site: Its listener runs.
+        site: Whose gateway it is.
         port: Of daphne, also after a restart.
         web: The process of daphne.
         token: Of the user ``ada``.
@@ -46,9 +46,15 @@ class Gateway:
     session: str
 
     @classmethod
-    def start(cls, site: Site) -> Gateway:
-        """Offer the articles, start daphne, and listen."""
-        site.env["GATEWAY_LIMITS"] = json.dumps({"heartbeat": 0.5, "pong_timeout": 15})
+    def start(cls, site: Site, heartbeat: float = 30.0, listen: bool = True) -> Gateway:
+        """Offer the articles, start daphne, and listen to Directus.
+
+        Args:
+            site: Without subscriptions.
+            heartbeat: Seconds between two pings. The SDK loses what comes together with one.
+            listen: Whether a Directus is there to listen to.
+        """
+        site.env["GATEWAY_LIMITS"] = json.dumps({"heartbeat": heartbeat})
         site.subscribe(
             "articles",
             fields=["id", "title", "status"],
@@ -58,7 +64,8 @@ class Gateway:
         user = get_user_model().objects.db_manager(ALIAS).create_user("ada")
         port = free_port()
         web = start_web(site, APPLICATION, "daphne", port)
-        site.listen()
+        if listen:
+            site.listen()
         return cls(site, port, web, signing.dumps("ada"), _sign_in(user))
 
     @property

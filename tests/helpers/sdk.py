@@ -82,6 +82,26 @@ class Sdk:
         message: Note = self.wait_for(count, what="item", name=name)["message"]
         return message
 
+    def events(self, name: str) -> list[str]:
+        """The events of those messages."""
+        return [message["event"] for message in self.messages(name)]
+
+    def wait_for_event(self, name: str, event: str, key: int) -> Note:
+        """Wait for an event of an item; its message."""
+
+        def found() -> list[Note]:
+            messages = [m for m in self.messages(name) if m["event"] == event]
+            return [m for m in messages if str(_key(m["data"][0])) == str(key)]
+
+        try:
+            return wait_for(found, what=f"{event} of {key}")[-1]
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.notes()}") from None
+
+
+def _key(entry: Any) -> Any:
+    return entry["id"] if isinstance(entry, dict) else entry
+
 
 class NodeSdk(Sdk):
     """The SDK in a process of Node.
