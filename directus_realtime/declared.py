@@ -29,6 +29,7 @@ def sync_declared() -> None:
                 "name. Rename one of them.",
                 name,
                 module,
+                extra={"what": "declaration-left-out", "subscription": name, "declared_in": module},
             )
             continue
         if subscription.connection not in aliases():
@@ -38,6 +39,12 @@ def sync_declared() -> None:
                 name,
                 module,
                 subscription.connection,
+                extra={
+                    "what": "declaration-without-connection",
+                    "subscription": name,
+                    "declared_in": module,
+                    "connection": subscription.connection,
+                },
             )
         _update(row, subscription, module)
     DirectusSubscription.objects.exclude(declared_in="").exclude(name__in=wanted).delete()
@@ -45,6 +52,7 @@ def sync_declared() -> None:
 
 def _update(row: Any, subscription: Subscription, module: str) -> None:
     query = subscription.query
+    browsers = subscription.browsers
     values = {
         "connection": subscription.connection,
         "collection": query.collection,
@@ -58,6 +66,9 @@ def _update(row: Any, subscription: Subscription, module: str) -> None:
         "snapshot": subscription.snapshot,
         "debounce": subscription.debounce,
         "debounce_by": subscription.debounce_by,
+        "browser_access": browsers.access if browsers else "nobody",
+        "browser_permission": browsers.permission if browsers else "",
+        "browser_first_load": browsers.first_load if browsers else 0,
         "enabled": True,
         "declared_in": module,
     }

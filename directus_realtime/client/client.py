@@ -22,12 +22,15 @@ from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.reading import (
     CurrentItems,
+    Newest,
     Page,
     read_current,
     read_keys,
+    read_newest,
     read_pages,
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
+from directus_realtime.client.rights import Rights
 from directus_realtime.client.sampling import Sample, read_sample
 from directus_realtime.client.schema import Schema, read_schema
 from directus_realtime.client.states import ConnectionState, StateChange
@@ -499,6 +502,21 @@ class DirectusClient(SystemCollections):
         with self._explained():
             return await read_sample(self._connection.rest, query, size)
 
+    async def read_newest(self, query: Query, limit: int) -> Newest:
+        """Read the newest items as a subscription would see them, the newest first.
+
+        Args:
+            query: Of the subscription; its ``sort`` is not used.
+            limit: How many items at the most.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            SubscriptionRefused: The collection does not exist, or may not be read.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await read_newest(self._connection.rest, query, limit)
+
     async def read_access(self, collection: str) -> str:
         """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
 
@@ -519,6 +537,11 @@ class DirectusClient(SystemCollections):
     def activity(self) -> ActivityLog:
         """Directus's activity log."""
         return ActivityLog(self._connection.rest, self.url)
+
+    @property
+    def rights(self) -> Rights:
+        """What the token may read."""
+        return Rights(self._connection.rest, self.url)
 
     @property
     def clock(self) -> ServerClock:
@@ -556,4 +579,9 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning("%s  %s", self.name, error)
+        logger.warning(
+            "%s  %s",
+            self.name,
+            error,
+            extra={"what": "error", "connection": self.name, "error": str(error)},
+        )

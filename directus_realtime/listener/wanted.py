@@ -101,14 +101,26 @@ def wanted_subscriptions(alias: str) -> dict[str, Wanted]:
 def _is_valid(row: DirectusSubscription) -> bool:
     """Whether a row can be asked for; one that was never cleaned is refused with the reason."""
     try:
-        row.clean()
+        row.clean_query()
     except ValidationError as error:
         reason = " ".join(error.messages)
         if (row.state, row.last_error) != (SubscriptionState.REFUSED, reason):
             DirectusSubscription.objects.filter(pk=row.pk).update(
                 state=SubscriptionState.REFUSED, last_error=reason
             )
-            logger.error("%s  refused %s: %s", row.connection, row.name, reason)
+            logger.error(
+                "%s  refused %s: %s",
+                row.connection,
+                row.name,
+                reason,
+                extra={
+                    "what": "subscription-refused",
+                    "connection": row.connection,
+                    "subscription": row.name,
+                    "collection": row.collection,
+                    "error": reason,
+                },
+            )
         return False
     return True
 

@@ -133,7 +133,7 @@ def test_adds_by_the_guide__tries_it__and_sees_it_subscribed(add: Page, site: Ad
 
     add.get_by_role("button", name="Try it").click()
     tried = add.locator(".directus-tried")
-    expect(tried).to_contain_text("12 items match now. The last 10 by their key:")
+    expect(tried).to_contain_text("12 items match now. The newest 10:")
     expect(tried.locator("tbody tr")).to_have_count(10)
     expect(tried).to_contain_text(SCRIPT)
     expect(tried).to_contain_text('{"name": "Ada"}')
