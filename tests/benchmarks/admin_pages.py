@@ -2,7 +2,8 @@
 
 Run it: ``python -m tests.benchmarks.admin_pages [--database sqlite] [--rounds 20]``. There are
 1,000 subscriptions on two connections with their counts of the last hour, and a listener. The
-time is that of the server for a whole request, without the network, the median of the rounds.
+time is that of the server for a whole request, without the network, the median of the rounds; on
+a busy machine the CPU time of the process says more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 SUBSCRIPTIONS = 1000
 COLLECTIONS = 50
@@ -109,14 +110,14 @@ def subscription_pages() -> Iterator[Page]:
     from directus_realtime.models import DirectusSubscription
 
     prefix = "admin:directus_realtime_directussubscription"
-    keys = list(DirectusSubscription.objects.values_list("pk", flat=True)[:100])
+    keys = list(DirectusSubscription.objects.values_list("pk", flat=True)[:50])
     listed, added = reverse(f"{prefix}_changelist"), reverse(f"{prefix}_add")
     yield Page("subscriptions, first page", listed)
-    yield Page("subscriptions, last page", f"{listed}?p=10")
+    yield Page("subscriptions, last page", f"{listed}?p=20")
     yield Page("subscriptions, refused", f"{listed}?state__exact=refused")
     yield Page("subscriptions, searched", f"{listed}?q=subscription-05")
     ids = ",".join(map(str, keys))
-    yield Page("subscriptions, refreshing 100", f"{reverse(f'{prefix}_live')}?ids={ids}")
+    yield Page("subscriptions, refreshing 50", f"{reverse(f'{prefix}_live')}?ids={ids}")
     yield Page("a subscription", reverse(f"{prefix}_change", args=[keys[0]]))
     yield Page("a new subscription", added)
 
@@ -132,19 +133,21 @@ def measure(rounds: int) -> bool:
     client.force_login(User.objects.get())
     is_good = True
     for page in subscription_pages():
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as captured:
             assert client.get(page.url).status_code == 200, page.url
-        times = []
+            queries = len(captured)
+        times, cpu = [], []
         for _ in range(rounds):
-            begun = perf_counter()
+            begun, worked = perf_counter(), process_time()
             client.get(page.url)
             times.append((perf_counter() - begun) * 1000)
-        is_over = len(queries) > MOST_QUERIES or median(times) > MOST_MILLISECONDS
+            cpu.append((process_time() - worked) * 1000)
+        is_over = queries > MOST_QUERIES or median(times) > MOST_MILLISECONDS
         is_good = is_good and not is_over
         note = "  over the limit" if is_over else ""
         print(
-            f"{connection.vendor:12}{page.name:32}{len(queries):8}{median(times):9.0f}"
-            f"{max(times):9.0f}{note}",
+            f"{connection.vendor:12}{page.name:32}{queries:8}{median(times):9.0f}"
+            f"{max(times):9.0f}{median(cpu):9.0f}{note}",
             flush=True,
         )
     return is_good
@@ -178,7 +181,7 @@ def main() -> None:
         call_command("migrate", verbosity=0)
         fill()
         sys.exit(not measure(options.rounds))
-    print(f"{'':12}{'':32}{'queries':>8}{'median':>9}{'slowest':>9}  (ms)", flush=True)
+    print(f"{'':12}{'':32}{'queries':>8}{'median':>9}{'slowest':>9}{'CPU':>9}  (ms)", flush=True)
     status = 0
     for name in options.database or ["sqlite", "postgresql"]:
         with database(name) as url:
