@@ -84,7 +84,7 @@ def test_keys_of_related_items_are_not_shown_where_only_their_fields_are() -> No
         (["*", "author.name"], ["title"], ["title"]),
         (["*.*"], ["author.name"], ["author.name"]),
         (["*.*"], ["author.team.name"], None),
-        (["id", "author.name", "author.id"], ["*.name"], ["author.name", "id"]),
+        (["id", "author.name", "author.id"], ["*.name"], ["author.id", "author.name", "id"]),
         (["count(tags)"], ["count(tags)"], ["tags_count"]),
         (["item:pages.title"], ["item:pages.title"], ["item.title"]),
     ],
