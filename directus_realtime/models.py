@@ -419,6 +419,16 @@ class ConnectionStatus(models.Model):
         return gettext("No listener is running. Start it: python manage.py directus_listen")
 
 
+class Live(ConnectionStatus):
+    """No table: it gives the page “Directus live” its place in the index of the admin."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = _("Directus live")
+        verbose_name_plural = _("Directus live")
+
+
 class ActivityCursor(models.Model):
     """How far the activity log of a connection is worked through, and what came of it."""
 
