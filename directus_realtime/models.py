@@ -22,6 +22,8 @@ from directus_realtime.settings import DEFAULT_ALIAS, aliases
 
 #: A listener that did not write for this long is taken for dead.
 HEARTBEAT_LIMIT = timedelta(seconds=5)
+#: In ``snapshot_of``: a person asked for a load, whether or not the subscription has a first one.
+LOAD_AGAIN = "again"
 
 
 class SubscriptionState(models.TextChoices):
