@@ -82,10 +82,11 @@ def _sampled(rows: QuerySet[Any]) -> int:
         start = first + number * step
         spans |= Q(pk__gte=start, pk__lt=start + _IDS)
     share = _SPANS * _IDS / (last + 1 - first)
-    return round(rows.filter(spans).count() / share)
+    found: int = rows.filter(spans).count()
+    return round(found / share)
 
 
 def _rounded(number: int) -> int:
     """To two digits: the others would only look as if they were known."""
-    unit = 10 ** max(len(str(number)) - 2, 0)
-    return round(number / unit) * unit
+    unit: int = 10 ** max(len(str(number)) - 2, 0)
+    return int(round(number / unit) * unit)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -27,6 +26,7 @@ from directus_realtime.admin.inbox_filters import (
     SubscriptionFilter,
 )
 from directus_realtime.admin.inbox_list import InboxChangeList
+from directus_realtime.admin.inbox_search import search
 from directus_realtime.admin.receiving import Reception, all_receptions, known_receptions
 from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second
 from directus_realtime.admin.studio import studio_url
@@ -124,24 +124,7 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[InboxEvent], search_term: str
     ) -> tuple[QuerySet[InboxEvent], bool]:
         """Look for an event id, or for a key, whatever its type is."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if self.is_event_id(term):
-            # It may be the key of an item, too.
-            condition = Q(event_id=uuid.UUID(term))
-            if queryset.filter(condition).exists():
-                return queryset.filter(condition), False
-        return queryset.filter(key_json__in=_keys(term)), False
-
-    @staticmethod
-    def is_event_id(term: str) -> bool:
-        """Whether a search is for an event's id."""
-        try:
-            uuid.UUID(term.strip())
-        except ValueError:
-            return False
-        return True
+        return search(queryset, search_term), False
 
     @admin.display(description=_("received"))
     def listed_received(self, row: InboxEvent) -> str:
@@ -264,13 +247,3 @@ def _outcome(one: Reception, label: Any = "") -> SafeString:
     return format_html(
         '<span class="directus-state directus-outcome-{}">{}</span>', one.outcome, shown
     )
-
-
-def _keys(term: str) -> set[str]:
-    """What a search may mean: a key as JSON, a number or a text."""
-    found = {json.dumps(term)}
-    try:
-        value = json.loads(term)
-    except (ValueError, RecursionError):
-        return found
-    return found | {json.dumps(value)} if isinstance(value, int | str) else found

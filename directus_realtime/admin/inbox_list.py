@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from directus_realtime.admin.estimates import Count, count_up_to, estimate
+from directus_realtime.admin.inbox_search import is_event_id
 from directus_realtime.health import OPEN_STATES
 from directus_realtime.models import InboxEvent, InboxState
 
@@ -129,7 +130,7 @@ class InboxChangeList(ChangeList):
         asked = {name for name in self.params if name not in ("q", "o", "all", "_popup")}
         by_state = self.params.get("state__exact", "") in _FEW
         is_indexed = by_state or (asked <= {"connection__exact"} and not self.query)
-        is_indexed = is_indexed or self.model_admin.is_event_id(self.query)
+        is_indexed = is_indexed or is_event_id(self.query)
         self.page = read_page(
             self.queryset, self._cursor(request), self.list_per_page, is_bounded=not is_indexed
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -43,7 +44,7 @@ class LiveAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """The page, and what its script asks for."""
-        pages = {
+        pages: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "": ("changelist", self.changelist_view),
             "state/": ("state", self.state_view),
             "events/": ("events", self.events_view),

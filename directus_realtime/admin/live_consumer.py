@@ -45,7 +45,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     mounted_at: ClassVar[str | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._joined: set[str] = set()
         self._waiting: deque[dict[str, Any]] = deque(maxlen=MOST)
         self._left_out = False
@@ -55,9 +55,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         """Accept who may see the page, and join the groups."""
         if self.channel_layer is None or not await _may_watch(self.scope.get("user")):
-            await self.close(NOT_ALLOWED)
+            await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
             return
-        await self.accept()
+        await self.accept()  # type: ignore[no-untyped-call]
         await self._join()
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._look_after())]
 
@@ -79,11 +79,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             self._waiting.append(summary_of_message(message))
             self._arrived.set()
         else:
-            await super().dispatch(message)
+            await super().dispatch(message)  # type: ignore[no-untyped-call]
 
     async def directus_connection(self, message: dict[str, Any]) -> None:
         """Handle the group message of a connection's state: the page asks for the rest."""
-        await self.send_json({"type": "connection", "connection": message["connection"]})
+        await self.send_json({"type": "connection", "connection": message["connection"]})  # type: ignore[no-untyped-call]
 
     async def _send(self) -> None:
         while True:
@@ -92,7 +92,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             frame = {"type": "events", "events": list(self._waiting), "left_out": self._left_out}
             self._waiting.clear()
             self._left_out = False
-            await self.send_json(frame)
+            await self.send_json(frame)  # type: ignore[no-untyped-call]
             await asyncio.sleep(PAUSE)
 
     async def _look_after(self) -> None:
@@ -107,7 +107,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 logger.warning("The live page's rights cannot be checked: %s", error)
                 continue
             if not may_watch:
-                await self.close(NOT_ALLOWED)
+                await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
                 return
 
     async def _join(self) -> None:
@@ -126,7 +126,7 @@ def live_urlpattern(route: str = DEFAULT_PATH) -> URLPattern:
         route: Its path, without a slash at the beginning.
     """
     LiveConsumer.mounted_at = route
-    return path(route, LiveConsumer.as_asgi())
+    return path(route, LiveConsumer.as_asgi())  # type: ignore[no-untyped-call]
 
 
 @database_sync_to_async
