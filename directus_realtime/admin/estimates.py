@@ -88,5 +88,5 @@ def _sampled(rows: QuerySet[Any]) -> int:
 
 def _rounded(number: int) -> int:
     """To two digits: the others would only look as if they were known."""
-    unit: int = 10 ** max(len(str(number)) - 2, 0)
-    return int(round(number / unit) * unit)
+    unit = int(10 ** max(len(str(number)) - 2, 0))
+    return round(number / unit) * unit

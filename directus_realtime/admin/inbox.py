@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.inbox_actions import InboxActions
@@ -42,14 +43,11 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         "listed_received",
         "collection",
         "listed_action",
-        "key_json",
-        "subscription",
+        "listed_key",
         "listed_origin",
-        "listed_state",
-        "attempts",
-        "listed_receivers",
+        "listed_standing",
     )
-    list_display_links = ("listed_received", "key_json")
+    list_display_links = ("listed_received", "listed_key")
     list_filter = (
         "state",
         CollectionFilter,
@@ -69,7 +67,7 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("listed_state", "attempts", "next_attempt_at", "shown_receivers")},
+            {"fields": ("listed_state", "attempts", "shown_next_attempt", "shown_receivers")},
         ),
         (
             _("Change"),
@@ -77,7 +75,6 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
                 "fields": (
                     "collection",
                     "listed_action",
-                    "left_filter",
                     "shown_key",
                     "shown_data",
                 )
@@ -85,14 +82,18 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         ),
         (
             _("Way in"),
-            {"fields": ("listed_origin", "received_at", "activity_id", "shown_subscription")},
+            {"fields": ("listed_origin", "listed_received", "activity_id", "shown_subscription")},
         ),
-        (_("Way out"), {"fields": ("event_id", "group", "sent_at", "done_at")}),
+        (_("Way out"), {"fields": ("event_id", "group", "shown_sent", "shown_done")}),
     )
     readonly_fields = (
         "listed_state",
         "listed_action",
         "listed_origin",
+        "listed_received",
+        "shown_next_attempt",
+        "shown_sent",
+        "shown_done",
         "shown_key",
         "shown_data",
         "shown_receivers",
@@ -134,7 +135,13 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     @admin.display(description=_("action"))
     def listed_action(self, row: InboxEvent) -> str:
         """What happened, in words."""
-        return str(ACTION_LABELS.get(row.action, row.action))
+        action = str(ACTION_LABELS.get(row.action, row.action))
+        return f"{action} ({gettext('left the filter')})" if row.left_filter else action
+
+    @admin.display(description=_("key"))
+    def listed_key(self, row: InboxEvent) -> str:
+        """The key, without the quotes of a text."""
+        return storable(row.key_json.strip('"'))
 
     @admin.display(description=_("origin"))
     def listed_origin(self, row: InboxEvent) -> str:
@@ -150,17 +157,22 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
             InboxState(row.state).label,
         )
 
-    @admin.display(description=_("receivers"))
-    def listed_receivers(self, row: InboxEvent) -> str:
-        """Who failed, and who is through; no names once all are."""
+    @admin.display(description=_("state, attempts, receivers"))
+    def listed_standing(self, row: InboxEvent) -> str:
+        """The state; how often it was tried, who failed and who is through, until all are."""
         found = known_receptions(row)
-        if not found:
-            return gettext("all succeeded") if row.state == InboxState.DONE else "–"
-        return format_html_join(
+        tries = ""
+        if found:
+            text = ngettext("%(count)d attempt", "%(count)d attempts", row.attempts)
+            tries = format_html(
+                '<span class="directus-tries">{}</span>', text % {"count": row.attempts}
+            )
+        receivers = format_html_join(
             "",
             '<span class="directus-receiver" title="{}">{} {}</span>',
             ((one.receiver, _outcome(one), one.short_name) for one in found),
         )
+        return format_html("{}{}{}", self.listed_state(row), tries, receivers)
 
     # The page of an event
 
@@ -210,6 +222,21 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
             format_html('<p class="help">{}</p>', note) if row.state == InboxState.DONE else "",
         )
 
+    @admin.display(description=_("next attempt"))
+    def shown_next_attempt(self, row: InboxEvent) -> str:
+        """When it is tried again."""
+        return _moment(row.next_attempt_at)
+
+    @admin.display(description=_("sent to groups"))
+    def shown_sent(self, row: InboxEvent) -> str:
+        """When its group messages were sent."""
+        return _moment(row.sent_at)
+
+    @admin.display(description=_("done"))
+    def shown_done(self, row: InboxEvent) -> str:
+        """When it was through, or put away."""
+        return _moment(row.done_at)
+
     @admin.display(description=_("subscription"))
     def shown_subscription(self, row: InboxEvent) -> str:
         """The subscription it came by, and its connection."""
@@ -226,6 +253,10 @@ def indented(data_json: str) -> str:
     except (ValueError, RecursionError):
         text = data_json
     return storable(text)
+
+
+def _moment(moment: datetime | None) -> str:
+    return to_the_second(moment) if moment else "–"
 
 
 def _cells(one: Reception) -> tuple[Any, ...]:

@@ -165,7 +165,10 @@ class InboxActions(_Admin):
         """Ask since when, and replay the changes of the event's item."""
         row = self._row(request, object_id, self.has_replay_permission(request))
         subscription = DirectusSubscription.objects.filter(
-            name=row.subscription, collection=row.collection, connection=row.connection
+            name=row.subscription,
+            collection=row.collection,
+            connection=row.connection,
+            enabled=True,
         ).first()
         key = str(row.to_event().key)
         since = timezone.localtime(row.received_at - _EARLIER).replace(microsecond=0)

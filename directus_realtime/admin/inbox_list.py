@@ -140,7 +140,8 @@ class InboxChangeList(ChangeList):
         shown = len(self.page.rows)
         is_known = self.total is not None and self.total.is_exact
         self.result_count = self.total.number if self.total and is_known else shown
-        self.full_result_count = None
+        # The same: next to the search there is no second number, which nobody has counted.
+        self.full_result_count = self.result_count
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all, self.multi_page = False, False

@@ -11,12 +11,11 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, get_script_prefix, path, reverse
 from django.utils.translation import gettext
 
 from directus_realtime.admin.inbox import indented
 from directus_realtime.admin.inbox_filters import ACTION_LABELS, ORIGIN_LABELS
-from directus_realtime.admin.live_consumer import MAY_WATCH, LiveConsumer
 from directus_realtime.admin.live_events import newest_events
 from directus_realtime.admin.live_state import (
     HEIGHT,
@@ -28,6 +27,7 @@ from directus_realtime.admin.live_state import (
 )
 from directus_realtime.admin.shared import ReadOnlyAdmin
 from directus_realtime.admin.studio import studio_url
+from directus_realtime.gateway.live_feed import MAY_WATCH, LiveConsumer
 from directus_realtime.models import DirectusSubscription, InboxEvent, Live
 from directus_realtime.settings import aliases
 
@@ -158,7 +158,7 @@ def _socket() -> tuple[str, str]:
         return "", gettext("The channel layer does not reach from one process to another.")
     if LiveConsumer.mounted_at is None:
         return "", gettext("The gateway is not mounted in asgi.py.")
-    return f"/{LiveConsumer.mounted_at}", ""
+    return f"{get_script_prefix()}{LiveConsumer.mounted_at}", ""
 
 
 def _collections() -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
 
 from directus_realtime.admin.inbox_list import LOOKED_THROUGH
+from directus_realtime.gateway.live_feed import summary
 from directus_realtime.models import InboxEvent
 
 #: Events of the first look, and of one that asks what is new.
@@ -17,32 +18,6 @@ FIRST, MOST = 50, 200
 #: Rows can be committed in another order than that of their ids: so far is looked back, for
 #: those that came in within so many seconds.
 _OVERLAP, _LATE = 500, 15
-
-
-def summary_of_row(row: InboxEvent) -> dict[str, Any]:
-    """What the page shows of a row."""
-    return {
-        "id": str(row.event_id),
-        "time": _time(row.received_at),
-        "subscription": row.subscription,
-        "collection": row.collection,
-        "action": row.action,
-        "key": _key(row.key_json),
-        "origin": row.origin,
-    }
-
-
-def summary_of_message(message: dict[str, Any]) -> dict[str, Any]:
-    """What the page shows of a group message."""
-    return {
-        "id": message["id"],
-        "time": _time(datetime.fromisoformat(message["received_at"])),
-        "subscription": message["subscription"],
-        "collection": message["collection"],
-        "action": message["action"],
-        "key": str(message["key"]),
-        "origin": message["origin"],
-    }
 
 
 def newest_events(after: int | None, collection: str) -> dict[str, Any]:
@@ -67,18 +42,23 @@ def newest_events(after: int | None, collection: str) -> dict[str, Any]:
     found = list(new[: most + 1])
     shown = found[:most][::-1]
     return {
-        "events": [summary_of_row(row) for row in shown],
+        "events": [_summary(row) for row in shown],
         "after": max(newest, found[0].pk if found else 0),
         "left_out": after is not None and len(found) > most,
     }
 
 
-def _time(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%H:%M:%S}"
-
-
-def _key(key_json: str) -> str:
+def _summary(row: InboxEvent) -> dict[str, Any]:
     try:
-        return str(json.loads(key_json))
+        key = json.loads(row.key_json)
     except ValueError:
-        return key_json
+        key = row.key_json
+    return summary(
+        id=str(row.event_id),
+        received_at=row.received_at,
+        subscription=row.subscription,
+        collection=row.collection,
+        action=row.action,
+        key=key,
+        origin=row.origin,
+    )

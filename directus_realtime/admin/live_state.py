@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.http import urlencode
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import ngettext
 
 from directus_realtime.admin import standing_texts as texts
 from directus_realtime.admin.shared import to_the_second
@@ -84,9 +84,8 @@ def _rate(counts: dict[datetime, int], now: datetime) -> str:
     before = counts.get(minute - timedelta(minutes=1), 0)
     share = 1 - (now - minute).total_seconds() / 60
     rate = round(counts.get(minute, 0) + before * share)
-    return gettext("%(rate)s events per minute") % {
-        "rate": number_format(rate, force_grouping=True)
-    }
+    text = ngettext("%(rate)s event per minute", "%(rate)s events per minute", rate)
+    return text % {"rate": number_format(rate, force_grouping=True)}
 
 
 def hour_plots(aliases: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -38,7 +38,7 @@ def lag_of(health: ConnectionHealth) -> str:
 def counts_of(health: ConnectionHealth) -> str:
     """What is in the inbox, by state; states without any are left out."""
     counts = health.inbox.counts.items()
-    return ", ".join(f"{n} {InboxState(state).label}" for state, n in counts if n) or "–"
+    return ", ".join(f"{InboxState(state).label}: {n}" for state, n in counts if n) or "–"
 
 
 def caught_up_of(health: ConnectionHealth) -> str:

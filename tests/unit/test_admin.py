@@ -594,7 +594,7 @@ def test_a_connection_shows_its_lag_its_catch_up_and_its_listeners(
     )
     page = admin_client.get(url("connectionstatus", "change", "default")).content.decode()
     assert "90.0 s" in page or "90.1 s" in page
-    assert "1 pending, 1 dead letter" in page
+    assert "pending: 1, dead letter: 1" in page
     assert "120 of 400 rows" in page
     assert "may not read &lt;directus_activity&gt;." in page
     assert ": recovered" in page

@@ -1,10 +1,11 @@
-"""The WebSocket of the page “Directus live”."""
+"""The WebSocket of the admin's page “Directus live”."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
+from datetime import datetime
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
@@ -12,13 +13,13 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 from django.urls import URLPattern, path
+from django.utils import timezone
 
-from directus_realtime.admin.live_events import summary_of_message
 from directus_realtime.groups import connection_group_name, group_name
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import aliases
 
-logger = logging.getLogger("directus_realtime.admin")
+logger = logging.getLogger("directus_realtime.gateway")
 
 #: What it takes to see the page.
 MAY_WATCH = ("directus_realtime.view_connectionstatus", "directus_realtime.view_inboxevent")
@@ -57,8 +58,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if self.channel_layer is None or not await _may_watch(self.scope.get("user")):
             await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
             return
-        await self.accept()  # type: ignore[no-untyped-call]
+        # First, so that the page misses nothing from the moment on that it is connected.
         await self._join()
+        await self.accept()  # type: ignore[no-untyped-call]
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._look_after())]
 
     async def disconnect(self, code: int) -> None:
@@ -76,7 +78,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         """Take events without the thread hop that Channels makes for each message."""
         if message["type"] == "directus.event":
             self._left_out = self._left_out or len(self._waiting) == MOST
-            self._waiting.append(summary_of_message(message))
+            received_at = datetime.fromisoformat(message["received_at"])
+            self._waiting.append(summary(**{**message, "received_at": received_at}))
             self._arrived.set()
         else:
             await super().dispatch(message)  # type: ignore[no-untyped-call]
@@ -127,6 +130,33 @@ def live_urlpattern(route: str = DEFAULT_PATH) -> URLPattern:
     """
     LiveConsumer.mounted_at = route
     return path(route, LiveConsumer.as_asgi())  # type: ignore[no-untyped-call]
+
+
+def summary(
+    *,
+    id: str,  # noqa: A002 - as in a group message
+    received_at: datetime,
+    subscription: str,
+    collection: str,
+    action: str,
+    key: Any,
+    origin: str,
+    **others: Any,
+) -> dict[str, Any]:
+    """What the page shows of an event: all but the payload, which it asks for.
+
+    Args:
+        others: What else a group message has.
+    """
+    return {
+        "id": id,
+        "time": f"{timezone.localtime(received_at):%H:%M:%S}",
+        "subscription": subscription,
+        "collection": collection,
+        "action": action,
+        "key": str(key),
+        "origin": origin,
+    }
 
 
 @database_sync_to_async
