@@ -83,7 +83,7 @@ def _sampled(rows: QuerySet[Any]) -> int:
         spans |= Q(pk__gte=start, pk__lt=start + _IDS)
     share = _SPANS * _IDS / (last + 1 - first)
     found: int = rows.filter(spans).count()
-    return round(found / share)
+    return int(found / share)
 
 
 def _rounded(number: int) -> int:

@@ -243,7 +243,10 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         return f"{row.subscription} ({row.connection})"
 
 
-_ROW = "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>"
+_ROW = (
+    "<tr><td><code>{}</code></td><td>{}</td>"
+    '<td data-label="{}">{}</td><td data-label="{}">{}</td></tr>'
+)
 
 
 def indented(data_json: str) -> str:
@@ -269,7 +272,9 @@ def _cells(one: Reception) -> tuple[Any, ...]:
             gettext("Traceback"),
             one.traceback,
         )
-    return one.receiver, _outcome(one, one.label), "–" if one.tries is None else one.tries, error
+    tries = "–" if one.tries is None else one.tries
+    labels = gettext("Tries"), gettext("Last error")
+    return one.receiver, _outcome(one, one.label), labels[0], tries, labels[1], error
 
 
 def _outcome(one: Reception, label: Any = "") -> SafeString:
