@@ -5,7 +5,8 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
-	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest bench-admin
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
+	bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,11 +55,11 @@ bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
 	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
 
-bench-admin: $(TEST_STAMP)  ## Measure the admin's pages with 1,000,000 events
-	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)
-
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
+	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)
 
 bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
 	@.venv/bin/python -m tests.benchmarks.takeover

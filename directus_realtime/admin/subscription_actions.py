@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.contrib.admin.models import ADDITION
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import translation
 from django.utils.text import format_lazy
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.forms import ReplayForm
 from directus_realtime.admin.replaying import Outcome, replay
-from directus_realtime.admin.shared import to_the_second
-from directus_realtime.listener.checking import ConnectionReport, check_connection
+from directus_realtime.admin.shared import log_action, to_the_second
+from directus_realtime.listener.checking import (
+    ConnectionReport,
+    SubscriptionReport,
+    check_connection,
+)
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import LOAD_AGAIN, BrowserAccess, DirectusSubscription
 from directus_realtime.settings import connection_settings
@@ -61,12 +63,12 @@ class SubscriptionActions(_Admin):
         # The listener compares all rows with what is active, so update() is enough.
         count = own.update(enabled=enabled)
         if enabled:
-            self._log(request, changed, _("Enabled."))
+            log_action(request, changed, _("Enabled."))
             text = ngettext(
                 "%(count)d subscription is enabled.", "%(count)d subscriptions are enabled.", count
             )
         else:
-            self._log(request, changed, _("Disabled."))
+            log_action(request, changed, _("Disabled."))
             text = ngettext(
                 "%(count)d subscription is disabled.",
                 "%(count)d subscriptions are disabled.",
@@ -105,7 +107,7 @@ class SubscriptionActions(_Admin):
         rows = list(queryset.filter(enabled=True))
         chosen = DirectusSubscription.objects.filter(pk__in=[row.pk for row in rows])
         chosen.update(snapshot_of=LOAD_AGAIN, snapshot_done=0, snapshot_total=0)
-        self._log(request, rows, _("Asked for a load of all items."))
+        log_action(request, rows, _("Asked for a load of all items."))
         text = ngettext(
             "All items of %(count)d subscription are loaded as soon as the listener has it.",
             "All items of %(count)d subscriptions are loaded as soon as the listener has them.",
@@ -135,13 +137,13 @@ class SubscriptionActions(_Admin):
         """Ask for a span of time, and replay it."""
         if not (self.has_view_permission(request) and self.has_replay_permission(request)):
             raise PermissionDenied
-        keys = [key for key in request.GET.get("ids", "").split(",") if key.isdecimal()]
+        keys = keys_of(request.GET.get("ids", ""))
         queryset = self.get_queryset(request).filter(pk__in=keys)
-        rows = list(queryset.filter(enabled=True))
+        rows = [row for row in queryset.filter(enabled=True) if not _problem(row)]
         form = ReplayForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             outcome = replay(rows, **form.cleaned_data)
-            self._log(request, [r for r in rows if r.name in outcome.events], _replayed(form))
+            log_action(request, [r for r in rows if r.name in outcome.events], _replayed(form))
             self._tell_outcome(request, outcome)
             return redirect(f"{_PREFIX}_changelist")
         context = self._context(
@@ -172,7 +174,7 @@ class SubscriptionActions(_Admin):
     def duplicate(self, request: HttpRequest, queryset: _Rows) -> HttpResponse | None:
         """Make copies, disabled, which can be changed; also of those declared in code."""
         copies = [_copy(row) for row in queryset]
-        self._log(request, copies, _("Duplicated."), ADDITION)
+        log_action(request, copies, _("Duplicated."), ADDITION)
         text = ngettext(
             "%(count)d copy was made. It is disabled until you enable it.",
             "%(count)d copies were made. They are disabled until you enable them.",
@@ -194,15 +196,6 @@ class SubscriptionActions(_Admin):
             )
             self.message_user(request, text % {"count": skipped}, messages.WARNING)
 
-    def _log(
-        self, request: HttpRequest, rows: list[DirectusSubscription], what: Any, flag: int = CHANGE
-    ) -> None:
-        """Who did what, in Django's own log, in the language of the project."""
-        if rows:
-            with translation.override(settings.LANGUAGE_CODE):
-                text = str(what)
-            LogEntry.objects.log_actions(request.user.pk, rows, flag, text)  # type: ignore[arg-type]
-
     def _context(self, request: HttpRequest, title: str, **values: Any) -> dict[str, Any]:
         return {
             **self.admin_site.each_context(request),
@@ -212,13 +205,35 @@ class SubscriptionActions(_Admin):
         }
 
 
+def keys_of(text: str) -> list[int]:
+    """The primary keys in the address of a page; what cannot be one is left out."""
+    keys = [key for key in text.split(",") if key.isascii() and key.isdecimal()]
+    return [int(key) for key in keys if len(key) < 19]
+
+
 def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
     try:
         connection = connection_settings(alias)
     except ImproperlyConfigured as error:
         return ConnectionReport(alias, "", reason=str(error))
-    wanted = [Wanted.of(row) for row in rows if row.connection == alias]
-    return async_to_sync(check_connection)(connection, wanted)
+    of_connection = [row for row in rows if row.connection == alias]
+    wanted = [Wanted.of(row) for row in of_connection if not _problem(row)]
+    report = async_to_sync(check_connection)(connection, wanted)
+    report.subscriptions += [
+        SubscriptionReport(row.name, row.collection, ok=False, reason=problem)
+        for row in of_connection
+        if (problem := _problem(row))
+    ]
+    return report
+
+
+def _problem(row: DirectusSubscription) -> str:
+    """Why a row cannot be asked for: one that code has made need not be a sound one."""
+    try:
+        row.clean()
+    except ValidationError as error:
+        return " ".join(error.messages)
+    return ""
 
 
 def _replayed(form: ReplayForm) -> Any:

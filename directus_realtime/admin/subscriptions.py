@@ -26,7 +26,7 @@ from directus_realtime.admin.standing import (
     hour_html,
     state_html,
 )
-from directus_realtime.admin.subscription_actions import SubscriptionActions
+from directus_realtime.admin.subscription_actions import SubscriptionActions, keys_of
 from directus_realtime.models import HEARTBEAT_LIMIT, ConnectionStatus, DirectusSubscription
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.subscriptions import declared_at
@@ -262,8 +262,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         """How some rows of the list stand now, as the HTML of their cells."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        keys = [key for key in request.GET.get("ids", "").split(",") if key.isascii()]
-        keys = [key for key in keys if key.isdecimal()][:_MOST_LIVE_ROWS]
+        keys = keys_of(request.GET.get("ids", ""))[:_MOST_LIVE_ROWS]
         rows = list(self.get_queryset(request).filter(pk__in=keys))
         attach_standings(request, rows)
         cells = ("listed_state", "listed_last_event", "listed_hour", "listed_dead")

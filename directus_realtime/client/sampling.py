@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from directus_realtime.client.rest import RestClient, items_path
+from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query
 
 
@@ -47,4 +48,7 @@ async def read_sample(rest: RestClient, query: Query, size: int) -> Sample:
     # Distinct, because a filter on a to-many relation gives an item more than once.
     counted = {name: asked[name] for name in ("filter", "search") if name in asked}
     count = await rest.read_items(query.collection, aggregate={"countDistinct": key}, **counted)
-    return Sample(int(count[0]["countDistinct"][key]), key, rows)
+    try:
+        return Sample(int(count[0]["countDistinct"][key]), key, rows)
+    except (LookupError, TypeError, ValueError):
+        raise RequestRefused(200, "", "The answer is not one of Directus.") from None

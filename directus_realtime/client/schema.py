@@ -63,7 +63,10 @@ async def read_schema(rest: RestClient) -> Schema:
     except RequestRefused as error:
         if error.status != 403:
             raise
-        permissions = await rest.get("/permissions/me")
+        try:
+            permissions = await rest.get("/permissions/me")
+        except RequestRefused:
+            raise error from None  # Directus 10 cannot be asked
         with _of_directus():
             return _permitted(permissions)
     with _of_directus():
@@ -82,7 +85,7 @@ def _described(
     collections: Iterable[Any], fields: Iterable[Any], relations: Iterable[Any]
 ) -> Schema:
     # Without a schema it is a folder of collections.
-    names = sorted(each["collection"] for each in collections if each.get("schema"))
+    names = sorted(each["collection"] for each in collections if each.get("schema") is not None)
     schema = Schema({name: {} for name in sorted(names, key=_own_first)})
     leads_to = _leads_to(relations)
     for each in fields:

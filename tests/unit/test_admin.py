@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -19,6 +19,7 @@ from directus_realtime.models import (
     ListenerLease,
     ListenerProcess,
 )
+from tests.helpers.admin import form, run_action, said, subscription, url, user_who_may
 
 pytestmark = pytest.mark.django_db
 
@@ -53,10 +54,6 @@ def listener() -> ConnectionStatus:
     )
 
 
-def subscription(name: str = "all", **values: Any) -> DirectusSubscription:
-    return DirectusSubscription.objects.create(**{"name": name, "collection": "articles", **values})
-
-
 def inbox_row(title: str = "x", **values: Any) -> InboxEvent:
     event = Event(
         connection="default",
@@ -73,30 +70,6 @@ def inbox_row(title: str = "x", **values: Any) -> InboxEvent:
     return row
 
 
-def url(model: str, page: str = "changelist", *args: Any) -> str:
-    return reverse(f"admin:directus_realtime_{model}_{page}", args=args)
-
-
-def form(**values: Any) -> dict[str, Any]:
-    """What a browser posts for a subscription."""
-    given = {
-        "name": "new",
-        "enabled": "on",
-        "connection": "default",
-        "collection": "articles",
-        "on_create": "on",
-        "on_update": "on",
-        "on_delete": "on",
-        "filter": "{}",
-        "fields": "[]",
-        "item": "",
-        "group": "",
-        "debounce": "0",
-        "debounce_by": "item",
-    }
-    return {name: value for name, value in {**given, **values}.items() if value is not None}
-
-
 def add(client: Client, **values: Any) -> Any:
     return client.post(url("directussubscription", "add"), form(**values), follow=True)
 
@@ -104,15 +77,6 @@ def add(client: Client, **values: Any) -> Any:
 def errors(response: Any) -> dict[str, list[str]]:
     """The errors at the form's fields."""
     return dict(response.context["adminform"].form.errors)
-
-
-def said(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
-
-
-def run_action(client: Client, model: str, action: str, *rows: Any) -> Any:
-    data = {"action": action, "_selected_action": [row.pk for row in rows]}
-    return client.post(url(model), data, follow=True)
 
 
 # Subscriptions: the list
@@ -355,12 +319,6 @@ def test_actions_need_the_right_to_change(client: Client) -> None:
     run_action(client, "directussubscription", "disable", row)
     row.refresh_from_db()
     assert row.enabled
-
-
-def user_who_may(*codenames: str) -> User:
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    return user
 
 
 # Inbox

@@ -100,6 +100,7 @@
     }
 
     input.addEventListener("input", open);
+    input.addEventListener("directus:known", open); // what there is to choose from came late
     input.addEventListener("click", () => list.hidden && open());
     input.addEventListener("blur", close);
     input.addEventListener("keydown", (event) => {

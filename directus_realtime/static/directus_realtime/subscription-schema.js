@@ -66,6 +66,7 @@
       note.textContent = answer.error ?? answer.note;
       note.classList.toggle("directus-problem", Boolean(answer.error));
       schema.dispatchEvent(new Event("change"));
+      document.activeElement.dispatchEvent(new Event("directus:known"));
     }
 
     form.elements.connection.addEventListener("change", () => read());

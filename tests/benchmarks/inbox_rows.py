@@ -1,13 +1,8 @@
-"""A large inbox and many subscriptions, made by the database itself."""
+"""A large inbox, made by the database itself."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.db import connection
-from django.utils import timezone
-
-from directus_realtime.models import DirectusSubscription, EventCount
 
 _COLUMNS = """
     (event_id, connection, subscription, "group", collection, action, key_json, data_json,
@@ -19,7 +14,7 @@ _COLUMNS = """
 _SQLITE = """
     WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s)
     INSERT INTO directus_realtime_inboxevent {columns}
-    SELECT lower(hex(randomblob(16))), 'default', 's-' || (n %% 1000), '', 'c-' || (n %% 50),
+    SELECT lower(hex(randomblob(16))), 'default', {subscription}, '', 'collection_' || (n %% 50),
         CASE n %% 3 WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END,
         (n %% 200000) || '', '{{"title": "' || printf('%%.*c', 480, 'x') || '"}}', 0,
         CASE WHEN n %% 1000 = 0 THEN 'catch-up' ELSE 'live' END,
@@ -30,7 +25,7 @@ _SQLITE = """
 """
 _POSTGRES = """
     INSERT INTO directus_realtime_inboxevent {columns}
-    SELECT gen_random_uuid(), 'default', 's-' || (n %% 1000), '', 'c-' || (n %% 50),
+    SELECT gen_random_uuid(), 'default', {subscription}, '', 'collection_' || (n %% 50),
         CASE n %% 3 WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END,
         (n %% 200000) || '', '{{"title": "' || repeat('x', 480) || '"}}', false,
         CASE WHEN n %% 1000 = 0 THEN 'catch-up' ELSE 'live' END,
@@ -49,29 +44,13 @@ def fill_inbox(rows: int) -> None:
     """Make so many rows, one a second, the last one now."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute(_SQLITE.format(columns=_COLUMNS), [rows, rows, _FAILURES])
-        else:
-            cursor.execute(_POSTGRES.format(columns=_COLUMNS), [rows, _FAILURES, rows])
-            cursor.execute("ANALYZE directus_realtime_inboxevent")
-
-
-def fill_subscriptions(number: int) -> None:
-    """Make so many subscriptions, each with an event in each minute of the last hour."""
-    DirectusSubscription.objects.bulk_create(
-        DirectusSubscription(name=f"s-{n}", collection=f"c-{n % 50}", state="subscribed")
-        for n in range(number)
-    )
-    now = timezone.now().replace(second=0, microsecond=0)
-    EventCount.objects.bulk_create(
-        (
-            EventCount(
-                subscription=f"s-{n}",
-                connection="default",
-                minute=now - timedelta(minutes=minute),
-                events=n % 7,
+            name = "printf('subscription-%%04d', n %% 1000)"
+            cursor.execute(
+                _SQLITE.format(columns=_COLUMNS, subscription=name), [rows, rows, _FAILURES]
             )
-            for n in range(number)
-            for minute in range(60)
-        ),
-        batch_size=5000,
-    )
+        else:
+            name = "'subscription-' || lpad((n %% 1000)::text, 4, '0')"
+            cursor.execute(
+                _POSTGRES.format(columns=_COLUMNS, subscription=name), [rows, _FAILURES, rows]
+            )
+            cursor.execute("ANALYZE directus_realtime_inboxevent")
