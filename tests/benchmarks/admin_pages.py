@@ -3,7 +3,7 @@
 Run it: ``python -m tests.benchmarks.admin_pages [--database sqlite] [--rounds 20]``. There are
 1,000 subscriptions on two connections with their counts of the last hour, 1,000,000 events in the
 inbox (``--rows``), and a listener. The time is that of the server for a whole request, without the
-network, the median of the rounds.
+network, the median of the rounds; the CPU is that of this process, and so without PostgreSQL's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 SUBSCRIPTIONS = 1000
 COLLECTIONS = 50
@@ -150,17 +150,20 @@ def measure(rounds: int) -> bool:
     for page in [*subscription_pages(), *inbox_pages()]:
         with CaptureQueriesContext(connection) as queries:
             assert client.get(page.url).status_code == 200, page.url
+        count = len(queries)  # the next request forgets them
         times = []
+        used = process_time()
         for _ in range(rounds):
             begun = perf_counter()
             client.get(page.url)
             times.append((perf_counter() - begun) * 1000)
-        is_over = len(queries) > MOST_QUERIES or median(times) > MOST_MILLISECONDS
+        used = (process_time() - used) * 1000 / rounds
+        is_over = count > MOST_QUERIES or median(times) > MOST_MILLISECONDS
         is_good = is_good and not is_over
         note = "  over the limit" if is_over else ""
         print(
-            f"{connection.vendor:12}{page.name:32}{len(queries):8}{median(times):9.0f}"
-            f"{max(times):9.0f}{note}",
+            f"{connection.vendor:12}{page.name:32}{count:8}{median(times):9.0f}"
+            f"{max(times):9.0f}{used:9.0f}{note}",
             flush=True,
         )
     return is_good
@@ -195,7 +198,7 @@ def main() -> None:
         call_command("migrate", verbosity=0)
         fill(options.rows)
         sys.exit(not measure(options.rounds))
-    print(f"{'':12}{'':32}{'queries':>8}{'median':>9}{'slowest':>9}  (ms)", flush=True)
+    print(f"{'':12}{'':32}{'queries':>8}{'median':>9}{'slowest':>9}{'CPU':>9}  (ms)", flush=True)
     status = 0
     for name in options.database or ["sqlite", "postgresql"]:
         with database(name) as url:
