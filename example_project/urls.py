@@ -5,5 +5,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("example_project.articles.urls")),
+    path("directus/", include("directus_realtime.gateway.urls")),
     path("admin/", admin.site.urls),
 ]

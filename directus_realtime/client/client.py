@@ -30,6 +30,7 @@ from directus_realtime.client.reading import (
     read_pages,
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
+from directus_realtime.client.rights import Rights
 from directus_realtime.client.sampling import Sample, read_sample
 from directus_realtime.client.schema import Schema, read_schema
 from directus_realtime.client.states import ConnectionState, StateChange
@@ -538,6 +539,11 @@ class DirectusClient(SystemCollections):
         return ActivityLog(self._connection.rest, self.url)
 
     @property
+    def rights(self) -> Rights:
+        """What the token may read."""
+        return Rights(self._connection.rest, self.url)
+
+    @property
     def clock(self) -> ServerClock:
         """The Directus server's clock."""
         return self._connection.rest.clock
@@ -573,4 +579,9 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning("%s  %s", self.name, error)
+        logger.warning(
+            "%s  %s",
+            self.name,
+            error,
+            extra={"what": "error", "connection": self.name, "error": str(error)},
+        )

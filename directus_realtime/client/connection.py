@@ -264,7 +264,12 @@ class Connection:
             try:
                 token = await self.rest.access_token()
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                logger.warning("The token could not be renewed: %s", self.explain(error))
+                reason = self.explain(error)
+                logger.warning(
+                    "The token could not be renewed: %s",
+                    reason,
+                    extra={"what": "token-again", "url": self.url, "reason": str(reason)},
+                )
                 await asyncio.sleep(next(delays))
             else:
                 driver.authenticate({"access_token": token.value})
@@ -309,7 +314,11 @@ class Connection:
     def _chore_done(self, task: asyncio.Task[None]) -> None:
         self._chores.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.error("An unexpected error in the client.", exc_info=error)
+            logger.error(
+                "An unexpected error in the client.",
+                exc_info=error,
+                extra={"what": "unexpected", "url": self.url},
+            )
 
     async def _stop_chores(self) -> None:
         chores = list(self._chores)

@@ -216,8 +216,10 @@ class Browser:
         return user if getattr(user, "is_active", True) else None
 
     def _stop(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
+        # When it was let go for what it said, nothing is waited for now.
+        listening = self._listening
+        if listening is not None and listening is not asyncio.current_task():
+            listening.cancel()
 
     async def _give_up(self) -> None:
         """End everything that is done for it."""

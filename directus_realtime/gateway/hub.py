@@ -75,7 +75,9 @@ class Hub:
 
     async def leave(self, member: Member) -> None:
         """A browser has gone."""
-        self.members.pop(member, None)
+        if member not in self.members:
+            return
+        del self.members[member]
         for subscription in list(member.subscriptions.values()):
             subscription.end()
         if not self.members:

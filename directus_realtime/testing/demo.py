@@ -90,7 +90,11 @@ class Editor:
                 self.make_change()
             except DirectusAdminError as error:
                 # Somebody else may have deleted the article since it was read.
-                logger.warning("No change this time: %s", error)
+                logger.warning(
+                    "No change this time: %s",
+                    error,
+                    extra={"what": "demo-change-failed", "error": str(error)},
+                )
 
     def make_change(self) -> None:
         """Make one change that suits what is there.

@@ -8,7 +8,7 @@ from tests.browser.conftest import Example
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT = 20_000  # milliseconds
+TIMEOUT = 60_000  # milliseconds
 expect.set_options(timeout=TIMEOUT)
 
 
