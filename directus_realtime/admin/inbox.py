@@ -56,6 +56,8 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         OriginFilter,
         ConnectionFilter,
     )
+    # Most of the time of a page is Django's, for each row.
+    list_per_page = 50
     # By id alone: any other order would sort the whole table.
     sortable_by = ()
     ordering = ("-id",)

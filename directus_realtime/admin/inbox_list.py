@@ -21,7 +21,7 @@ from directus_realtime.health import OPEN_STATES
 from directus_realtime.models import InboxEvent, InboxState
 
 #: Events that a page looks through.
-LOOKED_THROUGH = 200_000
+LOOKED_THROUGH = 100_000
 
 #: States of few events: the index by state leads to them.
 _FEW = {*(state.value for state in OPEN_STATES), InboxState.HANDLED.value}

@@ -35,8 +35,11 @@ def newest_events(after: int | None, collection: str) -> dict[str, Any]:
     if after is None:
         new, most = rows.filter(pk__gt=newest - LOOKED_THROUGH), FIRST
     else:
-        late = Q(pk__gt=after - _OVERLAP, received_at__gt=timezone.now() - timedelta(seconds=_LATE))
-        new, most = rows.filter(Q(pk__gt=max(after, newest - LOOKED_THROUGH)) | late), MOST
+        after = max(after, newest - LOOKED_THROUGH)
+        is_late = Q(received_at__gt=timezone.now() - timedelta(seconds=_LATE))
+        # The first bound is for the database, which else looks through the whole table.
+        new = rows.filter(pk__gt=after - _OVERLAP).filter(Q(pk__gt=after) | is_late)
+        most = MOST
     if collection:
         new = new.filter(collection=collection)
     found = list(new[: most + 1])

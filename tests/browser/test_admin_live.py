@@ -14,6 +14,7 @@ from directus_realtime.models import InboxEvent
 from directus_realtime.testing import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site
 from tests.helpers.axe import serious_faults
+from tests.helpers.screenshots import take_screenshot
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
 
@@ -92,11 +93,19 @@ def test_events_appear_as_they_arrive(live: Page, directus: DirectusAdmin) -> No
     expect(live).to_have_title(re.compile(str(key)))
 
 
-def test_the_cards_tell_how_the_connection_stands(live: Page, site: AdminSite) -> None:
+def test_the_cards_tell_how_the_connection_stands(
+    live: Page, site: AdminSite, directus: DirectusAdmin
+) -> None:
+    for number in range(1, 5):
+        directus.create_item("articles", {"title": f"Article {number}", "status": "published"})
+    expect(feed(live).nth(3)).to_be_visible()
     for text in ("Directus 11.", "fencing number 1", "Lag", "events per minute", "Last gap"):
         expect(card(live)).to_contain_text(text)
     figure = card(live).get_by_role("img")
     expect(figure).to_have_attribute("aria-label", re.compile("events? in the last hour"))
+    live.locator("#directus-feed summary").nth(1).click()
+    expect(feed(live).nth(1).locator("pre")).to_be_visible()
+    take_screenshot(live, "admin-live")
 
 
 def test_the_feed_pauses_and_goes_on(live: Page, directus: DirectusAdmin) -> None:
@@ -144,12 +153,15 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     key = make_dead_letter(site, directus, SCRIPT)
     expect(card(live).locator(".directus-dead")).to_have_text(re.compile(r"\d+ dead letter"))
     card(live).locator(".directus-dead").click()  # 1: found
+    expect(live.locator(".directus-pages")).to_contain_text("event")
+    take_screenshot(live, "admin-dead-letters")
     live.locator(".field-listed_key a", has_text=re.compile(f"^{key}$")).click()  # 2: understood
     receivers = live.locator(".directus-receivers")
     expect(receivers).to_contain_text("on_article_created")
     expect(receivers).to_contain_text("LookupError")
     receivers.locator("summary").click()
     expect(receivers.locator("pre")).to_contain_text("Traceback (most recent call last)")
+    take_screenshot(live, "admin-event")
     site.mend()
     live.get_by_role("button", name="Retry now").click()  # 3: retried
     expect(live.locator(".messagelist")).to_contain_text("1 event is tried again.")
@@ -262,6 +274,9 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
         site.open(page, path)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, (path, width)
+        if path == "live/":
+            expect(feed(page).first).to_be_visible()
+            take_screenshot(page, "admin-live-phone")
 
 
 def test_the_pages_speak_french(site: AdminSite, browser: Browser, dead_letter: int) -> None:
