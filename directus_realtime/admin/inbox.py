@@ -62,7 +62,6 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     sortable_by = ()
     ordering = ("-id",)
     search_fields = ("key_json", "event_id")
-    search_help_text = _("Primary key of the item, or id of the event")
     show_full_result_count = False
     # Each count would walk through the whole table.
     show_facets = admin.ShowFacets.NEVER

@@ -38,7 +38,9 @@ def lag_of(health: ConnectionHealth) -> str:
 def counts_of(health: ConnectionHealth) -> str:
     """What is in the inbox, by state; states without any are left out."""
     counts = health.inbox.counts.items()
-    return ", ".join(f"{InboxState(state).label}: {n}" for state, n in counts if n) or "–"
+    text = gettext("%(state)s: %(count)d")
+    found = [{"state": InboxState(state).label, "count": n} for state, n in counts if n]
+    return ", ".join(text % each for each in found) or "–"
 
 
 def caught_up_of(health: ConnectionHealth) -> str:
