@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.forms.widgets import Script
 from django.utils import timezone
@@ -62,25 +61,6 @@ class DirectusSubscriptionForm(_SubscriptionForm):
         """An emptied list is no list."""
         value = self.cleaned_data.get("fields")
         return [] if value is None else value
-
-    def clean(self) -> Any:
-        """A permission that is asked for must be one that somebody can have."""
-        cleaned = super().clean()
-        permission = self.cleaned_data.get("browser_permission", "")
-        if self.cleaned_data.get("browser_access") == BrowserAccess.PERMISSION and (
-            problem := _permission_problem(permission)
-        ):
-            self.add_error("browser_permission", problem)
-        return cleaned
-
-
-def _permission_problem(name: str) -> Any:
-    if not name:
-        return _("Name the permission that users must have, such as articles.view_article.")
-    app, _dot, codename = name.partition(".")
-    if not Permission.objects.filter(content_type__app_label=app, codename=codename).exists():
-        return _("There is no permission “%(name)s”.") % {"name": name}
-    return None
 
 
 def _moment() -> forms.DateTimeInput:

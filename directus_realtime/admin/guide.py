@@ -76,7 +76,7 @@ def _summary(total: int, shown: int) -> str:
         "count": total
     }
     if shown < total:
-        text += " " + _("The last %(count)d by their key:") % {"count": shown}
+        text += " " + _("The newest %(count)d:") % {"count": shown}
     return text
 
 

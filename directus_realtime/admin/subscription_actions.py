@@ -230,7 +230,7 @@ def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
 def _problem(row: DirectusSubscription) -> str:
     """Why a row cannot be asked for: one that code has made need not be a sound one."""
     try:
-        row.clean()
+        row.clean_query()
     except ValidationError as error:
         return " ".join(error.messages)
     return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from directus_realtime.client.rest import RestClient, items_path
+from directus_realtime.client.reading import read_newest
+from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query
 
@@ -17,7 +18,7 @@ class Sample:
     Attributes:
         total: How many match.
         key: Name of the primary key.
-        items: The last ones by their key.
+        items: The newest ones.
     """
 
     total: int
@@ -38,17 +39,15 @@ async def read_sample(rest: RestClient, query: Query, size: int) -> Sample:
         RequestRefused: Directus answered with an error.
         httpx.TransportError: Directus could not be reached.
     """
-    key = (await rest.primary_key(query.collection)).name
-    asked = query.rest_parameters(key)
-    rows = await rest.get(
-        items_path(query.collection), {**asked, "sort": [f"-{key}"], "limit": size}
-    )
-    if not isinstance(rows, list):
-        return Sample(1, key, [rows])  # a singleton
+    newest = await read_newest(rest, query, size)
+    items, key = [item for _, item in newest.rows], newest.primary_key
+    if newest.is_all:
+        return Sample(len(items), key, items)
     # Distinct, because a filter on a to-many relation gives an item more than once.
+    asked = query.rest_parameters(key)
     counted = {name: asked[name] for name in ("filter", "search") if name in asked}
     count = await rest.read_items(query.collection, aggregate={"countDistinct": key}, **counted)
     try:
-        return Sample(int(count[0]["countDistinct"][key]), key, rows)
+        return Sample(int(count[0]["countDistinct"][key]), key, items)
     except (LookupError, TypeError, ValueError):
         raise RequestRefused(200, "", "The answer is not one of Directus.") from None

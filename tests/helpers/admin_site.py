@@ -25,7 +25,7 @@ PASSWORD = "only-for-tests"
 
 
 class AdminSite:
-    """One site on a real Directus; its database is used outside of Playwright's loop."""
+    """One site on a real Directus; its database is seen from a thread of its own."""
 
     def __init__(self, folder: Path, site: Site) -> None:
         self._site = site

@@ -89,7 +89,7 @@ def test_a_try_shows_how_many_match_and_the_last_of_them(
 ) -> None:
     condition = '{"status": {"_eq": "draft"}}'
     answer = ask(admin_client, "try", filter=condition, fields='["title", "author.name"]')
-    assert answer["summary"] == "20 items match now. The last 10 by their key:"
+    assert answer["summary"] == "20 items match now. The newest 10:"
     assert answer["columns"] == ["id", "title", "author"]
     assert len(answer["items"]) == 10
     assert answer["items"][0] == {"id": "29", "title": "No. 29", "author": '{"name": "Ada"}'}
