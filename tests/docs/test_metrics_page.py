@@ -26,6 +26,7 @@ from tests.integration.listening import (
     TOKEN,
     connection,
     listening,
+    state_is,
     subscribe,
     until,
     until_subscribed,
@@ -67,6 +68,7 @@ async def served(
     ):
         await until_subscribed(fake)
         await until(lambda: DirectusSubscription.objects.exclude(caught_up_to=None).exists())
+        await until(state_is("all", "subscribed"))
         await fake.create("articles", {"title": "x"})
         await metrics.until_all(
             {
