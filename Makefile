@@ -6,7 +6,8 @@ MINUTES ?= 5
 WORKERS ?= 3
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile lint format \
-	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
+	bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--mem
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
+	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)
 
 bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
 	@.venv/bin/python -m tests.benchmarks.takeover
