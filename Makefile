@@ -5,7 +5,7 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 WORKERS ?= 3
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
 	bench-admin
 
@@ -29,6 +29,9 @@ test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
 
 test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres")
 	@.venv/bin/python -m tests.chaos $(ARGS)
+
+test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile in a clean folder
+	@TEST_DOCKERFILE=1 .venv/bin/python -m pytest tests/docs/test_deployment_page.py $(ARGS)
 
 lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
 	.venv/bin/ruff check .

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from directus_realtime.testing import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site
 from tests.helpers.axe import serious_faults
+from tests.helpers.screenshots import take_screenshot
 from tests.helpers.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
@@ -23,8 +22,6 @@ expect.set_options(timeout=20_000)
 
 LIST = "directussubscription/"
 ADD = f"{LIST}add/"
-#: A folder to put screenshots for the documentation into.
-SCREENSHOTS = os.environ.get("SCREENSHOTS", "")
 SCRIPT = "<script>document.title = 'taken over'</script>"
 STATUS = {
     "type": "string",
@@ -112,11 +109,6 @@ def run_action(page: Page, action: str, name: str) -> None:
     row(page, name).get_by_role("checkbox").check()
     page.get_by_label("Action:").select_option(action)
     page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Go")).click()
-
-
-def take_screenshot(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
 
 
 def test_adds_by_the_guide__tries_it__and_sees_it_subscribed(add: Page, site: AdminSite) -> None:
