@@ -159,9 +159,9 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     receivers = live.locator(".directus-receivers")
     expect(receivers).to_contain_text("on_article_created")
     expect(receivers).to_contain_text("LookupError")
+    take_screenshot(live, "admin-event")
     receivers.locator("summary").click()
     expect(receivers.locator("pre")).to_contain_text("Traceback (most recent call last)")
-    take_screenshot(live, "admin-event")
     site.mend()
     live.get_by_role("button", name="Retry now").click()  # 3: retried
     expect(live.locator(".messagelist")).to_contain_text("1 event is tried again.")
