@@ -69,13 +69,15 @@ async def served(
         await until_subscribed(fake)
         await until(lambda: DirectusSubscription.objects.exclude(caught_up_to=None).exists())
         await until(state_is("all", "subscribed"))
-        await fake.create("articles", {"title": "x"})
+        item = await fake.create("articles", {"title": "x"})
         await metrics.until_all(
             {
                 "inbox_events{connection=default,state=dead}": 1,
                 "catch_up_rows{connection=default}": 0,
             }
         )
+        await fake.update("articles", item["id"], {"title": "y"})
+        await metrics.until(delivery_seconds_count=1)
         yield metrics.families()
     directus_item_created.disconnect(fail, sender="articles")
 
