@@ -99,7 +99,7 @@ def test_sdk__unsubscribes_and_keeps_its_other_subscription(
     sdk.call("subscribe", "second", "articles", {"event": "create", "query": {"fields": ["title"]}})
     sdk.wait_for_message("second", 1)
     sdk.call("unsubscribe", "first")
-    sdk.wait_for(what="unsubscribed")
+    sdk.wait_for(what="heard", event="unsubscribe")
     directus.create_item("articles", {"title": "x"})
     created = sdk.wait_for_message("second", 2)
     assert (created["event"], created["data"]) == ("create", [{"title": "x"}])
@@ -148,7 +148,7 @@ def test_sdk__goes_on_after_a_restart_of_django(
     gateway.stop()
     gateway.start_again()
     # It subscribes twice when it is back: by its list, and by its iterator.
-    sdk.wait_for(3, what="started")
+    sdk.wait_for(3, what="heard", event="init")
     key = directus.create_item("articles", {"title": "after the restart"})["id"]
     created = sdk.wait_for_event("all", "create", key)
     assert created["data"] == [{"id": key, "title": "after the restart"}]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
-from directus_realtime.testing.npm import cache_folder, locked, node
+from directus_realtime.testing.npm import node
+from tests.helpers.npm import installed
 from tests.helpers.waiting import wait_for
 
 SDK_VERSION = "26.0.0"
@@ -21,25 +21,9 @@ Note = dict[str, Any]
 
 def install_sdk() -> Path:
     """The folder with the SDK, installed once into the cache."""
-    folder = cache_folder() / f"sdk-{SDK_VERSION}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.parent / f".sdk-{SDK_VERSION}.lock"):
-        manifest = folder / "node_modules" / "@directus" / "sdk" / "package.json"
-        if not (manifest.is_file() and (folder / "node_modules" / "ws").is_dir()):
-            _install_into(folder)
-    return folder
-
-
-def _install_into(folder: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SystemExit("npm is not installed (no 'npm' on the PATH).")
-    folder.mkdir(exist_ok=True)
-    (folder / "package.json").write_text('{"name":"sdk-peer","private":true}', encoding="utf-8")
     # Node 20 has no WebSocket of its own; the SDK's documentation names ws.
-    packages = [f"@directus/sdk@{SDK_VERSION}", "ws@8"]
-    command = [npm, "install", "--no-audit", "--no-fund", *packages]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    modules = installed(f"sdk-{SDK_VERSION}", f"@directus/sdk@{SDK_VERSION}", "ws@8")
+    return modules.parent
 
 
 class Sdk:

@@ -34,10 +34,10 @@ export class Driver {
     this.tell({ what: "connected" });
   }
 
-  note(message) {
-    if (message.type === "pong") this.tell({ what: "answered" });
-    if (message.event === "init") this.tell({ what: "started", uid: message.uid });
-    if (message.event === "unsubscribe") this.tell({ what: "unsubscribed" });
+  // What comes on the socket, whatever the iterators make of it.
+  note({ type, event }) {
+    if (type === "pong") this.tell({ what: "answered" });
+    if (type === "subscription") this.tell({ what: "heard", event });
   }
 
   async subscribe(name, collection, options) {
