@@ -106,10 +106,10 @@ def django(
     machine: Machine, name: str, server: str, path: str, talk: Talk, redis: bool
 ) -> Iterator[Way]:
     """The listener, a channel layer and an ASGI server."""
-    env = {"REDIS_URL": machine.redis.url if redis else ""}
+    url = machine.redis.url if redis else ""
     port = free_port()
-    web = start_web(machine.site, APPLICATION, server, port, **env)
-    listener = machine.site.listen(**env)
+    web = start_web(machine.site, APPLICATION, server, port, REDIS_URL=url)
+    listener = machine.site.listen(REDIS_URL=url)
     behind = (machine.directus, listener.pid, *([machine.redis.pid] if redis else []))
     try:
         yield Way(name, port, path, talk, web.pid, behind)
