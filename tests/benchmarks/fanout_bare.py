@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import broadcast, serve
+from websockets.exceptions import ConnectionClosed
 
 SUBSCRIBE = {"type": "subscribe", "collection": "articles", "event": "create", "uid": "1"}
 
@@ -22,11 +24,10 @@ async def main(port: str, url: str) -> None:
 
     async def welcome(browser: Any) -> None:
         browsers.add(browser)
-        try:
+        with suppress(ConnectionClosed):
             async for _ in browser:
                 await browser.send('{"type":"subscription","event":"init","uid":"1"}')
-        finally:
-            browsers.discard(browser)
+        browsers.discard(browser)
 
     async with serve(
         welcome, "127.0.0.1", int(port), compression=None, ping_interval=None, backlog=1000
