@@ -108,7 +108,7 @@ def _lines(cells: Cells, value: str) -> dict[str, list[Point]]:
 def _legend(cells: Cells) -> Iterator[str]:
     names = {cell["way"]: cell["name"] for cell in cells}
     for number, (way, name) in enumerate(names.items()):
-        x, y = LEFT + number % 3 * 280, TOP + HEIGHT + 76 + number // 3 * 26
+        x, y = LEFT + number % 3 * 260, TOP + HEIGHT + 76 + number // 3 * 26
         yield f'<path class="line" stroke="{COLOURS[way]}" d="M{x} {y - 4}h22"/>'
         yield f'<text x="{x + 30}" y="{y}">{name}</text>'
 
