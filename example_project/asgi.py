@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 django_application = get_asgi_application()
 
 from directus_realtime.gateway import DirectusGateway  # noqa: E402
+from directus_realtime.gateway.live_feed import live_urlpattern  # noqa: E402
 from directus_realtime.gateway.routing import protected  # noqa: E402
 from example_project.articles.routing import websocket_urlpatterns  # noqa: E402
 
@@ -23,6 +24,6 @@ application = ProtocolTypeRouter(
     {
         "http": django_application,
         # Without a consumer of its own, a site writes "websocket": directus_gateway().
-        "websocket": protected(URLRouter([*websocket_urlpatterns, gateway])),
+        "websocket": protected(URLRouter([*websocket_urlpatterns, gateway, live_urlpattern()])),
     }
 )

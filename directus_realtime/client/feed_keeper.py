@@ -61,7 +61,8 @@ class FeedKeeper:
         if feed := self._by_query.get(fingerprint):
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
-        feed = self._by_uid[free] = self._by_query[fingerprint] = Feed(free, query)
+        feed = Feed(free, query, is_final=self._connection.is_gateway)
+        self._by_uid[free] = self._by_query[fingerprint] = feed
         if self._connection.is_authenticated:
             self._activate(feed)
         return feed

@@ -130,7 +130,7 @@ class Hub:
             if message.get("type") == "directus.event":
                 await self.hand_over(message)
             elif message.get("type") == "directus.connection":
-                self.states.changed({message["connection"]: message["state"]})
+                self.states.heard(message["connection"], message["state"])
         except Exception:
             logger.exception("A group message could not be handed over.")
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from directus_realtime.gateway.frames import Json, encode
@@ -50,16 +49,17 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     says by itself which event it saw last, and gets what it missed.
 
     Args:
-        request: With the user of the session.
+        request: With the user of the session, where the site has sessions.
     """
     if not isinstance(request, ASGIRequest):
         # WSGI has a thread for each stream, and no loop for the hub.
-        return _error(501, "NOT_IMPLEMENTED", gettext("This stream needs an ASGI server."))
+        return _error(501, "NOT_IMPLEMENTED", "This stream needs an ASGI server.")
     try:
         asked = parse_subscribe(_message(request))
     except QueryRefused as refused:
         return _error(400, refused.code, refused.message)
-    stream = Stream(await request.auser(), request.session)
+    user = await request.auser() if hasattr(request, "auser") else None
+    stream = Stream(user, getattr(request, "session", None))
     await subscribe(stream.hub, stream, asked)
     if (refusal := stream.refusal()) is not None:
         await stream.hub.leave(stream)

@@ -12,10 +12,12 @@ from directus_realtime.declared import sync_declared
 from directus_realtime.gateway.access import grant
 from directus_realtime.gateway.offers import Offer, load_offers
 from directus_realtime.gateway.queries import QueryRefused, parse_subscribe
+from directus_realtime.gateway.routing import OriginCheck
 from directus_realtime.gateway.views import UNKNOWN, View
 from tests.docs.markdown import python_blocks
 
-OFFERING = [block for block in python_blocks("browsers.md") if "register(" in block.code]
+BLOCKS = python_blocks("browsers.md")
+OFFERING = [block for block in BLOCKS if "register(" in block.code]
 
 
 @pytest.fixture
@@ -65,3 +67,13 @@ def test_the_function_hides_fields_and_items(offers: list[Offer]) -> None:
     assert view.see("update", 1, {**row, "hidden": True}, UNKNOWN) is None
     assert asked(offers, "messages", AnonymousUser(), filter={"hidden": False}) is None
     assert asked(offers, "messages", User(is_staff=True), filter={"hidden": False})
+
+
+def test_the_gateway_is_mounted_as_the_page_says() -> None:
+    names: dict[str, Any] = {"__name__": "shop.asgi"}
+    for block in BLOCKS:
+        if block not in OFFERING:
+            exec(compile(block.code, "browsers.md", "exec"), names)
+    for name in ("application", "websocket"):
+        assert isinstance(names[name], OriginCheck)
+    assert [str(url.pattern) for url in names["urlpatterns"]] == ["directus/"]

@@ -200,7 +200,7 @@ async def test_one_mail_for_a_published_comment(
             await fake.update("comments", 2, {"email": "bob@example.com"})
             await fake.update("comments", 1, {"status": "published"})
             await listener.delivered(1)
-            await await_for(lambda: mailoutbox)  # it is sent behind the commit
+            await await_for(lambda: mailoutbox, 5)  # it is sent behind the commit
     (mail,) = mailoutbox
     assert mail.to == ["ann@example.com"]
     assert "comments/1" in mail.body

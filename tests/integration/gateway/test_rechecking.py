@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.backends.db import SessionStore
 
+from directus_realtime.gateway.hub import current_hub
 from directus_realtime.models import DirectusSubscription
+from tests.helpers.waiting import await_for
 from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("often")]
@@ -80,3 +83,16 @@ async def test_what_is_public_stays_for_a_user_who_is_gone(user: User) -> None:
         assert await is_forbidden(browser)
         await deliver(event(1))
         assert (await browser.next())["uid"] == "public"
+
+
+async def test_a_user_of_the_sites_own_middleware_stays(user: User) -> None:
+    """Such a user comes without having signed in with the session, which may be there."""
+    await offer(browser_access="signed_in")
+    async with browsing(user=user, session=SessionStore()) as browser:
+        await browser.subscribe(uid="1")
+        was = user.last_name
+        await User.objects.aupdate(last_name="changed")
+        member = next(iter(current_hub().members))
+        await await_for(lambda: member.user.last_name != was, what="a look at the users")
+        await deliver(event(1))
+        assert (await browser.next())["uid"] == "1"

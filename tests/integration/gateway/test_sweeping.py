@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from channels.layers import get_channel_layer
 
 from directus_realtime.events import Event
+from directus_realtime.gateway import layer_member
 from directus_realtime.groups import event_message, group_name
+from tests.conftest import RedisServer
 from tests.integration.gateway.browsers import browsing, deliver, event, offer
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("lossy_layer", "often"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+lossy = pytest.mark.usefixtures("lossy_layer", "often")
 
 
 async def send(event: Event) -> None:
@@ -20,6 +23,7 @@ async def send(event: Event) -> None:
     await layer.group_send(group_name("articles"), event_message(event))
 
 
+@lossy
 async def test_events_whose_group_messages_are_lost_arrive_in_order() -> None:
     await offer()
     async with browsing() as browser:
@@ -34,6 +38,7 @@ async def test_events_whose_group_messages_are_lost_arrive_in_order() -> None:
         assert await browser.is_silent()
 
 
+@lossy
 async def test_an_event_that_arrives_twice_is_told_once() -> None:
     await offer()
     async with browsing() as browser:
@@ -48,6 +53,7 @@ async def test_an_event_that_arrives_twice_is_told_once() -> None:
         assert (await browser.next())["id"] == third.id
 
 
+@lossy
 async def test_a_lost_event_is_not_told_after_a_newer_one_of_its_item() -> None:
     await offer()
     async with browsing() as browser:
@@ -60,6 +66,7 @@ async def test_a_lost_event_is_not_told_after_a_newer_one_of_its_item() -> None:
         assert await browser.is_silent()
 
 
+@lossy
 async def test_an_event_that_is_not_delivered_yet_holds_back_those_behind_it() -> None:
     await offer()
     async with browsing() as browser:
@@ -71,3 +78,47 @@ async def test_an_event_that_is_not_delivered_yet_holds_back_those_behind_it() -
         assert await browser.is_silent()
         await deliver_late(waiting.id)
         assert [(await browser.next())["id"] for _ in range(2)] == [waiting.id, behind.id]
+
+
+@pytest.mark.usefixtures("often")
+async def test_what_the_inbox_layer_has_no_room_for_arrives(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "directus_realtime.layers.InboxChannelLayer",
+            "CONFIG": {"capacity": 3},
+        }
+    }
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(*(event(number) for number in range(20)))
+        told = {(await browser.next())["data"][0]["id"] for _ in range(20)}
+        assert told == set(range(20))
+        assert await browser.is_silent()
+
+
+@pytest.mark.redis
+@pytest.mark.usefixtures("often")
+async def test_a_redis_that_goes_away_and_comes_back_loses_nothing(
+    redis_server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_member, "_INTERVAL", 0.1)
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [redis_server.url]},
+        }
+    }
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await send(live := event(1))
+        assert (await browser.next())["id"] == live.id
+        redis_server.stop()
+        await deliver(live, away := event(2))
+        assert (await browser.next())["id"] == away.id
+        async with browsing() as late:  # it can subscribe although the layer is away
+            await late.subscribe()
+            redis_server.start()
+            await deliver(back := event(3))
+            assert (await browser.next())["id"] == (await late.next())["id"] == back.id
