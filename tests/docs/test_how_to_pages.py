@@ -16,8 +16,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.core import mail
 from django.core.cache import cache
-from django.core.mail import EmailMessage
 from django.db import transaction
 
 from directus_realtime import Event, signals, subscriptions
@@ -189,7 +189,7 @@ def assert_right(settings: ModuleType) -> None:
 
 
 async def test_one_mail_for_a_published_comment(
-    follow: Any, mailoutbox: list[EmailMessage], transactional_db: None
+    follow: Any, transactional_db: None
 ) -> None:
     follow("mail.md")
     await sync_to_async(sync_declared)()
@@ -200,10 +200,10 @@ async def test_one_mail_for_a_published_comment(
             await fake.update("comments", 2, {"email": "bob@example.com"})
             await fake.update("comments", 1, {"status": "published"})
             await listener.delivered(1)
-            await await_for(lambda: mailoutbox, 5)  # it is sent behind the commit
-    (mail,) = mailoutbox
-    assert mail.to == ["ann@example.com"]
-    assert "comments/1" in mail.body
+            await await_for(lambda: mail.outbox)  # it is sent behind the commit
+    (sent,) = mail.outbox
+    assert sent.to == ["ann@example.com"]
+    assert "comments/1" in sent.body
 
 
 def test_several_servers(
