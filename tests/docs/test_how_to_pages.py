@@ -188,9 +188,7 @@ def assert_right(settings: ModuleType) -> None:
         assert find_problems(values) == [], alias
 
 
-async def test_one_mail_for_a_published_comment(
-    follow: Any, transactional_db: None
-) -> None:
+async def test_one_mail_for_a_published_comment(follow: Any, transactional_db: None) -> None:
     follow("mail.md")
     await sync_to_async(sync_declared)()
     comments = FakeCollection("comments", fields={"status": "string", "email": "string"})
