@@ -90,7 +90,10 @@ class Walk:
 
     def wait_for(self, text: str) -> None:
         """Wait until a terminal has printed a text."""
-        wait_for(lambda: text in self.output(), what=f"{text!r} in:\n{self.output()}")
+        try:
+            wait_for(lambda: text in self.output())
+        except AssertionError:
+            raise AssertionError(f"{text!r} is not in:\n{self.output()}") from None
 
     def close(self) -> None:
         """End what runs in the background, and wait for it."""
@@ -112,10 +115,10 @@ class Walk:
             pattern = re.escape(line)
             for varies, stands_for in _VARIES.items():
                 pattern = re.sub(varies, stands_for, pattern)
-            wait_for(
-                lambda pattern=pattern: re.search(f"^{pattern}$", self.output(), re.M),
-                what=f"{line!r} (as {pattern}) in:\n{self.output()}",
-            )
+            try:
+                wait_for(lambda shown=f"^{pattern}$": re.search(shown, self.output(), re.M))
+            except AssertionError:
+                raise AssertionError(f"{line!r} is not in:\n{self.output()}") from None
 
     def _localised(self, text: str) -> str:
         for here, there in self._replaced.items():
@@ -152,7 +155,10 @@ class Terminal:
             assert self._popen.poll() is None, f"{self.command} ended:\n{self.output}"
             return text in self.output
 
-        wait_for(found, what=f"{text!r} of {self.command}:\n{self.output}")
+        try:
+            wait_for(found, what=text)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.command}:\n{self.output}") from None
 
     def close(self) -> None:
         if self._popen.poll() is None:
