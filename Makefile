@@ -48,7 +48,7 @@ audit: $(TEST_STAMP)  ## Look for known vulnerabilities in what is installed
 	@.venv/bin/pip-audit --strict --skip-editable
 
 docs: $(TEST_STAMP)  ## Build the documentation into site/, strictly
-	@DISABLE_MKDOCS_2_WARNING=true .venv/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 lint: $(TEST_STAMP)  ## Check style, types, imports, migrations and documentation
@@ -57,7 +57,7 @@ lint: $(TEST_STAMP)  ## Check style, types, imports, migrations and documentatio
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m django makemigrations --check --dry-run --settings tests.settings
-	DISABLE_MKDOCS_2_WARNING=true .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 format: $(TEST_STAMP)  ## Format the code
 	.venv/bin/ruff check --fix .
