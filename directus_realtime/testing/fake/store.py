@@ -56,7 +56,9 @@ class Store:
         self._activity_ids = itertools.count(1)
         for collection in schema.collections.values():
             for item in collection.items:
-                self._insert(collection, item)
+                key = self._insert(collection, item)
+                # What was there before may have a past.
+                self._rows[collection.name][key].update(_known(collection, item))
 
     def rows(self, name: str, keys: Iterable[Any] | None = None) -> list[Item]:
         """Return the rows of a collection, or those with the keys, in the order of the keys."""
@@ -120,7 +122,8 @@ class Store:
 
     def _insert(self, collection: FakeCollection, item: Mapping[str, Any]) -> Key:
         key = self._new_key(collection, item.get(collection.primary_key))
-        row = dict.fromkeys(collection.field_names) | _known(collection, item)
+        row = dict.fromkeys(collection.field_names) | collection.defaults
+        row |= _known(collection, item)
         row[collection.primary_key] = key
         self._touch(collection, row, "date-created")
         self._rows[collection.name][key] = row
