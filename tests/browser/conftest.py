@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo import demo_collections
+from directus_realtime.testing.demo.fake import demo_content
 from tests.conftest import free_port, missing
 from tests.helpers.process import Process
 from tests.helpers.waiting import wait_for
@@ -74,7 +74,7 @@ class Example:
 @pytest.fixture
 def fake() -> Iterator[ThreadedFakeDirectus]:
     """A fake Directus with the demo's articles, which only the test changes."""
-    with run_in_thread(collections=demo_collections()) as directus:
+    with run_in_thread(**demo_content()) as directus:
         yield directus
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo import demo_collections
+from directus_realtime.testing.demo.fake import demo_content
 from example_project.demo import ROOT
 
 
@@ -28,7 +28,7 @@ def example(settings: Any, db: None) -> Any:
 @pytest.fixture
 def fake() -> Iterator[ThreadedFakeDirectus]:
     """A fake Directus with the demo's articles."""
-    with run_in_thread(collections=demo_collections()) as directus:
+    with run_in_thread(**demo_content()) as directus:
         yield directus
 
 

@@ -1,18 +1,12 @@
-"""A small magazine for a Directus, and an editor who keeps working on it."""
+"""A small magazine, and an editor who keeps working on it."""
 
 from __future__ import annotations
 
-import logging
 import random
-import threading
 from collections.abc import Callable, Sequence
 
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError, Item, Key
-from directus_realtime.testing.fake import FakeCollection
+from directus_realtime.testing.directus_admin import DirectusAdmin, Item, Key
 
-logger = logging.getLogger(__name__)
-
-PERIOD = 2.0  # seconds between two changes
 FEWEST, MOST = 5, 12  # articles
 
 AUTHORS = ("Ada Okafor", "Jonas Lindqvist", "Mei Tanaka", "Rosa Delgado")
@@ -37,17 +31,9 @@ ENDINGS = (" (revised)", ": a second look", ", told again", ", now with pictures
 NEXT_STATUS = {"draft": "published", "published": "archived", "archived": "draft"}
 
 
-def demo_collections() -> list[FakeCollection]:
-    """Return authors and articles with their first content, for the fake Directus."""
-    authors = [{"name": name} for name in AUTHORS]
-    keys = range(1, len(AUTHORS) + 1)
-    fields = {"title": "string", "body": "text", "status": "string"}
-    articles = FakeCollection(
-        "articles",
-        fields={**fields, "author": ("m2o", "authors"), "date_updated": "date-updated"},
-        items=[article(number, keys) for number in range(INITIAL)],
-    )
-    return [FakeCollection("authors", fields={"name": "string"}, items=authors), articles]
+def first_articles(authors: Sequence[Key]) -> list[Item]:
+    """Return the articles that are there from the start."""
+    return [article(number, authors) for number in range(INITIAL)]
 
 
 def article(number: int, authors: Sequence[Key]) -> Item:
@@ -69,28 +55,13 @@ class Editor:
     """Somebody who changes one article after the other, in the fake Directus or a real one.
 
     Args:
-        directus: A Directus with the collections and fields of :func:`demo_collections`.
+        directus: A Directus with the collections of the demonstration.
         chance: What to decide with; give a seeded one to repeat a run.
     """
 
     def __init__(self, directus: DirectusAdmin, chance: random.Random | None = None) -> None:
         self._directus = directus
         self._chance = chance or random.Random()
-
-    def work(self, stopped: threading.Event | None = None, period: float = PERIOD) -> None:
-        """Make a change every so many seconds.
-
-        Args:
-            stopped: Ends the work once it is set; without one it goes on for ever.
-            period: The seconds.
-        """
-        stopped = stopped or threading.Event()
-        while not stopped.wait(period):
-            try:
-                self.make_change()
-            except DirectusAdminError as error:
-                # Somebody else may have deleted the article since it was read.
-                logger.warning("No change this time: %s", error)
 
     def make_change(self) -> None:
         """Make one change that suits what is there.
