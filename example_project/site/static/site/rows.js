@@ -1,4 +1,4 @@
-// Rows made from the templates in the page.
+// Rows made from the templates in the page, and sentences about what went wrong.
 
 const FRESH = 1500; // milliseconds
 
@@ -19,4 +19,10 @@ export function fadeOut(row) {
   row.classList.add("leaving");
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   setTimeout(() => row.remove(), still ? 0 : 500);
+}
+
+// Without a sentence, the box is hidden.
+export function showError(box, text) {
+  box.textContent = text ?? "";
+  box.hidden = !text;
 }

@@ -5,20 +5,32 @@ const pill = document.getElementById("pill");
 const label = document.getElementById("state");
 const detail = document.getElementById("reason");
 const refused = document.getElementById("refused");
+const backCallbacks = [];
+const changeCallbacks = [];
 let connection = null;
-let isOffline = false;
+let line = "connecting"; // between this page and the site
 
-// Takes what the server knows; answers whether Directus has just come back.
-export function setConnection(news) {
-  const isBack = news.state === "connected" && connection !== null && connection.state !== "connected";
-  connection = { ...connection, ...news };
-  show();
-  return isBack;
+// Calls a function whenever all lines are up again.
+export function onBack(callback) {
+  backCallbacks.push(callback);
 }
 
-export function setOffline(value) {
-  isOffline = value;
-  show();
+// Calls a function whenever a line goes down or comes up.
+export function onChange(callback) {
+  changeCallbacks.push(callback);
+}
+
+export function isUp() {
+  return line === "live" && connection?.state === "connected";
+}
+
+// Takes what the server knows.
+export function setConnection(news) {
+  change(() => { connection = { ...connection, ...news }; });
+}
+
+export function setLine(state) {
+  change(() => { line = state; });
 }
 
 export function showRefused(subscriptions) {
@@ -31,6 +43,15 @@ export function showRefused(subscriptions) {
   refused.hidden = bad.length === 0;
 }
 
+function change(make) {
+  const wasUp = isUp();
+  make();
+  show();
+  if (isUp() === wasUp) return;
+  for (const callback of changeCallbacks) callback();
+  if (isUp()) for (const callback of backCallbacks) callback();
+}
+
 function makeItem(text) {
   const item = document.createElement("li");
   item.textContent = text;
@@ -38,13 +59,16 @@ function makeItem(text) {
 }
 
 function show() {
-  if (isOffline) return write("offline", texts.offline, texts.offlineReason);
+  if (connection?.url) {
+    const { url, version } = connection;
+    document.getElementById("server").textContent = ["Directus", version, "·", url].filter(Boolean).join(" ");
+  }
+  if (line === "connecting") return;
+  if (line === "reconnecting") return write("offline", texts.offline, texts.offlineReason);
+  if (line === "offline") return write("offline", texts.offline, texts.noNetworkReason);
   if (connection === null) return;
-  const { state, reason, url, version } = connection;
+  const { state, reason } = connection;
   write(state, texts[state] ?? state, state === "connected" ? "" : reason);
-  document.getElementById("server").textContent = url
-    ? ["Directus", version, "·", url].filter(Boolean).join(" ")
-    : "";
 }
 
 function write(state, text, reason) {
