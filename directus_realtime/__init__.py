@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from directus_realtime.browsers import Browsers
 from directus_realtime.events import Event
 from directus_realtime.subscriptions import Subscription, register
 
-__all__ = ["Event", "Subscription", "__version__", "register"]
+__all__ = ["Browsers", "Event", "Subscription", "__version__", "register"]
 
 __version__ = "0.1.0"

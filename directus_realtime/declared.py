@@ -45,6 +45,7 @@ def sync_declared() -> None:
 
 def _update(row: Any, subscription: Subscription, module: str) -> None:
     query = subscription.query
+    browsers = subscription.browsers
     values = {
         "connection": subscription.connection,
         "collection": query.collection,
@@ -58,6 +59,9 @@ def _update(row: Any, subscription: Subscription, module: str) -> None:
         "snapshot": subscription.snapshot,
         "debounce": subscription.debounce,
         "debounce_by": subscription.debounce_by,
+        "browser_access": browsers.access if browsers else "nobody",
+        "browser_permission": browsers.permission if browsers else "",
+        "browser_first_load": browsers.first_load if browsers else 0,
         "enabled": True,
         "declared_in": module,
     }

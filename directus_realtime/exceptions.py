@@ -6,6 +6,7 @@
     ├── BadFrame                    a frame that is not what Directus sends
     ├── EventFailed                 Directus could not send an event of a subscription
     ├── LeaseLost                   another listener is active now
+    ├── QueryRefused                a browser may not have what it asks the gateway for
     ├── RequestRefused              Directus answered a REST request with an error
     ├── SubscriptionRefused         Directus, or a check before it, refused a subscription
     └── ConnectionFailed            an attempt to connect failed; it may heal by itself
@@ -25,6 +26,7 @@ __all__ = [
     "DirectusRealtimeError",
     "EventFailed",
     "LeaseLost",
+    "QueryRefused",
     "RequestRefused",
     "SubscriptionRefused",
 ]
@@ -72,6 +74,20 @@ class LeaseLost(DirectusRealtimeError):
     def __init__(self, aliases: Iterable[str]) -> None:
         self.aliases = tuple(aliases)
         super().__init__(f"Another listener has taken over: {', '.join(self.aliases)}.")
+
+
+class QueryRefused(DirectusRealtimeError):
+    """A browser may not have what it asks for, or it cannot be told apart on our side.
+
+    Args:
+        code: One of Directus's: ``FORBIDDEN``, ``INVALID_PAYLOAD`` or ``INVALID_QUERY``.
+        message: A sentence for the browser; it names nothing that is hidden from it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
 
 
 class RequestRefused(DirectusRealtimeError):

@@ -78,7 +78,7 @@ def _condition(child: Any, negated: bool) -> Filter:
     if not isinstance(child, tuple | list):
         raise ValueError(f"{child!r} cannot be written as a Directus filter.")
     lookup, value = child
-    path, operation = _operation(lookup, _plain(value), negated)
+    path, operation = _operation(lookup, to_plain(value), negated)
     filter_: Filter = operation
     for name in reversed(path):
         filter_ = {name: filter_}
@@ -112,12 +112,18 @@ def _is_q(child: object) -> TypeGuard[Q]:
     return hasattr(child, "connector") and hasattr(child, "negated")
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: dates, decimals and UUIDs become strings."""
-    if isinstance(value, str | int | float | bool | dict) or value is None:
+def to_plain(value: Any) -> Any:
+    """A value as JSON has it: dates, decimals and UUIDs become strings.
+
+    Raises:
+        ValueError: Something in it can be no part of a filter.
+    """
+    if isinstance(value, str | int | float | bool) or value is None:
         return value
+    if isinstance(value, dict):
+        return {name: to_plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset | range):
-        return [_plain(entry) for entry in value]
+        return [to_plain(entry) for entry in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal | uuid.UUID):

@@ -7,6 +7,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -14,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from directus_realtime.browsers import is_permission_name
 from directus_realtime.events import Event
 from directus_realtime.groups import is_legal_group_name
 from directus_realtime.protocol.messages import ACTIONS, Action
@@ -181,16 +183,43 @@ class DirectusSubscription(models.Model):
 
     def clean(self) -> None:
         """Say of each field what is wrong with it."""
-        errors = {
+        _raise_errors({**self._query_errors(), **self._browser_errors()})
+
+    def clean_query(self) -> None:
+        """Say what is wrong with what is asked of Directus, whoever gets to see it."""
+        _raise_errors(self._query_errors())
+
+    def _query_errors(self) -> dict[str, Any]:
+        return {
             "connection": self._connection_error(),
             "on_create": None if self.actions else _("Choose at least one action."),
             "filter": self._filter_error(),
             "fields": self._fields_error(),
             "group": self._group_error(),
         }
-        found = {name: [error] for name, error in errors.items() if error}
-        if found:
-            raise ValidationError(found)
+
+    def _browser_errors(self) -> dict[str, Any]:
+        return {
+            "browser_access": self._browser_access_error(),
+            "browser_permission": self._browser_permission_error(),
+        }
+
+    def _browser_access_error(self) -> Any:
+        if self.browser_access != BrowserAccess.FUNCTION or self.declared_in:
+            return None
+        return _(
+            "A function can only be given in code, by the browsers of a declared subscription."
+        )
+
+    def _browser_permission_error(self) -> Any:
+        if self.browser_access != BrowserAccess.PERMISSION or self.declared_in:
+            return None
+        name = self.browser_permission
+        if not is_permission_name(name):
+            return _("Write the permission as application.codename: articles.view_article.")
+        if _is_known_permission(name):
+            return None
+        return _("There is no permission “%(name)s”.") % {"name": name}
 
     def _connection_error(self) -> Any:
         if self.connection in aliases():
@@ -222,6 +251,21 @@ class DirectusSubscription(models.Model):
             "Use fewer than 100 letters, digits, hyphens, underscores and dots "
             "(Channels allows no others)."
         )
+
+
+def _raise_errors(errors: dict[str, Any]) -> None:
+    found = {name: [error] for name, error in errors.items() if error}
+    if found:
+        raise ValidationError(found)
+
+
+def _is_known_permission(name: str) -> bool:
+    """Whether Django has a permission; without ``django.contrib.auth`` nobody can tell."""
+    if not apps.is_installed("django.contrib.auth"):
+        return True
+    app_label, codename = name.split(".", 1)
+    permissions = apps.get_model("auth", "Permission")._default_manager
+    return permissions.filter(content_type__app_label=app_label, codename=codename).exists()
 
 
 class MatchedItem(models.Model):

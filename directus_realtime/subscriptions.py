@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from django.db.models import Q
 
+from directus_realtime.browsers import Browsers
 from directus_realtime.events import Action, Key
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.groups import is_legal_group_name
@@ -53,6 +54,8 @@ class Subscription:
         debounce: Seconds; of the changes within them, only the last state of each item is
             delivered.
         debounce_by: ``item``, or ``subscription`` for one window for all of its items.
+        browsers: Whose browsers may have it through the gateway; nobody's by default. A text
+            such as ``"public"`` is short for ``Browsers("public")``.
 
     Raises:
         ValueError: A sentence that names the wrong part.
@@ -72,6 +75,7 @@ class Subscription:
         snapshot: bool = False,
         debounce: float = 0,
         debounce_by: Literal["item", "subscription"] = "item",
+        browsers: Browsers | str | None = None,
     ) -> None:
         self.name = name
         self.connection = connection
@@ -79,6 +83,7 @@ class Subscription:
         self.snapshot = snapshot
         self.debounce = debounce
         self.debounce_by = debounce_by
+        self.browsers = Browsers(browsers) if isinstance(browsers, str) else browsers
         events = tuple(events)
         if unknown := [event for event in events if event not in ACTIONS]:
             raise ValueError(f"{unknown[0]!r} is no event; choose from {', '.join(ACTIONS)}.")
@@ -102,6 +107,10 @@ class Subscription:
             raise ValueError(f"The debounce of {name!r} must be between 0 and 3600 seconds.")
         if debounce_by not in {"item", "subscription"}:
             raise ValueError(f"debounce_by is {debounce_by!r}; use 'item' or 'subscription'.")
+        if not isinstance(self.browsers, Browsers | None):
+            raise ValueError(
+                f"The browsers of {name!r} must be Browsers(…) or a text, not {browsers!r}."
+            )
         if group and not is_legal_group_name(group):
             raise ValueError(
                 f"The group name {group!r} is not legal: use fewer than 100 "

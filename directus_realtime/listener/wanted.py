@@ -100,7 +100,7 @@ def wanted_subscriptions(alias: str) -> dict[str, Wanted]:
 def _is_valid(row: DirectusSubscription) -> bool:
     """Whether a row can be asked for; one that was never cleaned is refused with the reason."""
     try:
-        row.clean()
+        row.clean_query()
     except ValidationError as error:
         reason = " ".join(error.messages)
         if (row.state, row.last_error) != (SubscriptionState.REFUSED, reason):

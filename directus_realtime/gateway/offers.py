@@ -1,0 +1,116 @@
+"""The subscriptions that browsers may have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+from django.core.exceptions import ValidationError
+
+from directus_realtime.browsers import Browsers
+from directus_realtime.events import Action, Key
+from directus_realtime.groups import group_name
+from directus_realtime.models import BrowserAccess, DirectusSubscription
+from directus_realtime.protocol.queries import Filter
+from directus_realtime.subscriptions import Subscription, declared
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A subscription that some browsers may have.
+
+    Attributes:
+        name: Of the subscription; its events carry it.
+        connection: Alias of the Directus server.
+        collection: Name of the collection.
+        group: The Channels group of its events; it may carry those of other subscriptions, too.
+        actions: Which changes there are.
+        fields: Which fields its items have; empty for the item's own.
+        filter: Which items there are, as Directus evaluates it.
+        item: The key of the only item; ``None`` for all.
+        access: ``public``, ``signed_in``, ``permission`` or ``function``.
+        permission: The Django permission that decides, or ``""``.
+        first_load: Items that a browser gets when it subscribes; 0 for none.
+        subscription: As declared in code; ``None`` for one that was made in the admin.
+    """
+
+    name: str
+    connection: str
+    collection: str
+    group: str
+    actions: tuple[Action, ...]
+    fields: tuple[str, ...]
+    filter: Filter = field(hash=False)
+    item: Key | None
+    access: str
+    permission: str
+    first_load: int
+    subscription: Subscription | None = field(default=None, compare=False)
+
+    @property
+    def browsers(self) -> Browsers | None:
+        """Who may have it and what of it, as declared in code."""
+        return self.subscription.browsers if self.subscription else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Another text whenever something of the offer is changed, other than in functions."""
+        values = {part.name: getattr(self, part.name) for part in fields(self) if part.compare}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def load_offers() -> list[Offer]:
+    """The enabled subscriptions that browsers may have, by name.
+
+    Who may have a declared subscription is decided by the declaration of this process: where
+    there is none, or the listener has not written it down yet, nobody may.
+    """
+    rows = DirectusSubscription.objects.filter(enabled=True)
+    rows = rows.exclude(browser_access=BrowserAccess.NOBODY).order_by("name")
+    known = {name: subscription for name, (subscription, _) in declared().items()}
+    offers = [_to_offer(row, known.get(row.name)) for row in rows if _is_valid(row)]
+    return [offer for offer in offers if offer is not None]
+
+
+def _is_valid(row: DirectusSubscription) -> bool:
+    try:
+        row.clean_query()
+    except ValidationError:
+        return False  # the listener does not subscribe it either, and says why
+    return True
+
+
+def _to_offer(row: DirectusSubscription, subscription: Subscription | None) -> Offer | None:
+    if not row.declared_in:
+        if row.browser_access == BrowserAccess.FUNCTION:
+            return None
+        return _offer(row, row.browser_access, row.browser_permission, row.browser_first_load)
+    browsers = subscription.browsers if subscription else None
+    if browsers is None:
+        return None
+    return _offer(row, browsers.access, browsers.permission, browsers.first_load, subscription)
+
+
+def _offer(
+    row: DirectusSubscription,
+    access: str,
+    permission: str,
+    first_load: int,
+    subscription: Subscription | None = None,
+) -> Offer:
+    return Offer(
+        name=row.name,
+        connection=row.connection,
+        collection=row.collection,
+        group=row.group or group_name(row.collection, connection=row.connection),
+        actions=row.actions,
+        fields=tuple(row.fields),
+        filter=row.filter,
+        item=row.item or None,
+        access=str(access),
+        permission=permission,
+        first_load=first_load,
+        subscription=subscription,
+    )

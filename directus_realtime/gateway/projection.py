@@ -1,0 +1,145 @@
+"""Which fields of an item are shown.
+
+A path is a field's name with dots for relations, as in Directus's ``fields``; ``*`` stands for
+every field at its place. What is offered is a tree of them, and a browser can only narrow it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WILDCARD = "*"
+
+#: One part of a path after the other.
+Path = tuple[str, ...]
+
+_FUNCTION = re.compile(r"^(\w+)\((\w+)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTree:
+    """The fields of an item, of its relations, and so on.
+
+    Attributes:
+        is_leaf: Whether the value itself is shown, where it is no related item.
+        names: The trees of fields that are named.
+        rest: The tree of every other field; ``None`` where those are hidden.
+    """
+
+    is_leaf: bool
+    names: Mapping[str, FieldTree]
+    rest: FieldTree | None
+
+    def below(self, name: str) -> FieldTree | None:
+        """The tree of a field; ``None`` for one that is hidden."""
+        return self.names.get(name, self.rest)
+
+    def covers(self, path: Path) -> bool:
+        """Whether the value at a path is part of the tree; the path has no wildcards."""
+        tree: FieldTree | None = self
+        for name in path:
+            tree = tree.below(name) if tree is not None else None
+        return tree is not None and tree.is_leaf
+
+    def project(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The shown part of an item, in the order of its own fields."""
+        shown = {}
+        for name, value in row.items():
+            tree = self.names.get(name, self.rest)
+            if tree is None:
+                continue
+            if tree.is_leaf and not isinstance(value, dict | list):
+                shown[name] = value
+            elif tree._may_show(value):
+                shown[name] = tree._project_value(value)
+        return shown
+
+    def _may_show(self, value: Any) -> bool:
+        # A related item that is not expanded is its key, which a path beyond it does not offer.
+        return self.is_leaf or value is None or isinstance(value, dict | list)
+
+    def _project_value(self, value: Any) -> Any:
+        if self.rest is None and not self.names:
+            return value  # a JSON field: all of it
+        if isinstance(value, dict):
+            return self.project(value)
+        if isinstance(value, list):
+            return [self._project_value(entry) for entry in value if self._may_show(entry)]
+        return value
+
+
+def to_path(field: str) -> Path:
+    """A field as Directus writes it in ``fields``, as the path of its value in a row.
+
+    The collection of ``item:pages.title`` is no part of it, and ``count(tags)`` is found at
+    ``tags_count``.
+    """
+    parts = (part.partition(":")[0] for part in field.split("."))
+    return tuple(_FUNCTION.sub(r"\2_\1", part) for part in parts)
+
+
+def field_tree(fields: Iterable[str]) -> FieldTree:
+    """The tree of some fields, as Directus would read them; of the item's own without any."""
+    return _tree([to_path(field) for field in fields] or [(WILDCARD,)])
+
+
+def _tree(paths: Iterable[Path]) -> FieldTree:
+    paths = set(paths)
+    heads = {path[0] for path in paths if path} - {WILDCARD}
+    # For a field without a relation, the part behind a wildcard means nothing.
+    others = {tail for path in paths if path and path[0] == WILDCARD for tail in (path[1:], ())}
+    names = {
+        head: _tree(others | {path[1:] for path in paths if path and path[0] == head})
+        for head in heads
+    }
+    return FieldTree(() in paths, names, _tree(others) if others else None)
+
+
+def narrow(offered: Iterable[str], asked: Iterable[str]) -> tuple[str, ...] | None:
+    """The offered fields that somebody asks for.
+
+    Args:
+        offered: As in a subscription; none for the item's own.
+        asked: The same of a browser; ``*`` is all that is offered at its place, with what is
+            offered of relations.
+
+    Returns:
+        Fields for :func:`field_tree`, none more than offered; ``None`` if one is not offered.
+    """
+    tree = field_tree(offered)
+    found: dict[str, None] = {}
+    for field in asked:
+        paths = _asked_paths(tree, to_path(field))
+        if not paths:
+            return None
+        found.update(dict.fromkeys(".".join(path) for path in paths))
+    return tuple(found)
+
+
+def _asked_paths(tree: FieldTree, path: Path) -> list[Path]:
+    """The offered paths for one that is asked for; none if it is not offered."""
+    if not path:
+        # Whoever asks for a relation as a whole gets what is offered of it, not more.
+        return [(), *_all_paths(tree, (WILDCARD,))] if tree.is_leaf else []
+    if path[0] == WILDCARD:
+        return _all_paths(tree, path[1:])
+    below = tree.below(path[0])
+    return [(path[0], *rest) for rest in _asked_paths(below, path[1:])] if below else []
+
+
+def _all_paths(tree: FieldTree, beyond: Path) -> list[Path]:
+    """Every offered path below the root of a tree, and of relations what lies beyond.
+
+    A wildcard at the end is all that is offered.
+    """
+    found: list[Path] = []
+    branches = dict(tree.names)
+    if tree.rest is not None:
+        branches[WILDCARD] = tree.rest
+    for name, below in branches.items():
+        found += [(name,)] if below.is_leaf else []
+        found += [(name, *rest) for rest in _asked_paths(below, beyond or (WILDCARD,))]
+    return list(dict.fromkeys(found))
