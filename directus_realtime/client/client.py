@@ -22,9 +22,11 @@ from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.reading import (
     CurrentItems,
+    Newest,
     Page,
     read_current,
     read_keys,
+    read_newest,
     read_pages,
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
@@ -522,6 +524,21 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             await self._connection.rest.delete_item(collection, key)
+
+    async def read_newest(self, query: Query, limit: int) -> Newest:
+        """Read the newest items as a subscription would see them, the newest first.
+
+        Args:
+            query: Of the subscription; its ``sort`` is not used.
+            limit: How many items at the most.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            SubscriptionRefused: The collection does not exist, or may not be read.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await read_newest(self._connection.rest, query, limit)
 
     async def read_access(self, collection: str) -> str:
         """How much of a collection the token may read: ``full``, ``partial`` or ``none``.

@@ -55,6 +55,32 @@ class CurrentItems:
     others: dict[Key, dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Newest:
+    """The newest items of a query.
+
+    Attributes:
+        rows: The items with their keys, the newest first.
+        is_all: Whether there are no others.
+        primary_key: Name of the field with the keys.
+    """
+
+    rows: list[tuple[Key, dict[str, Any]]]
+    is_all: bool
+    primary_key: str
+
+
+async def read_newest(rest: RestClient, query: Query, limit: int) -> Newest:
+    """Read the newest items of a query, at most ``limit`` of them."""
+    primary_key, sort = await rest.newest_first(query.collection)
+    parameters = {**query.rest_parameters(primary_key.name), "sort": sort}
+    # One more tells whether there are others.
+    rows = await rest.get(items_path(query.collection), {**parameters, "limit": limit + 1})
+    rows = rows if isinstance(rows, list) else [rows]  # a singleton
+    keyed = [(row[primary_key.name], row) for row in rows if primary_key.name in row]
+    return Newest(keyed[:limit], len(keyed) <= limit, primary_key.name)
+
+
 async def read_pages(
     rest: RestClient, query: Query, primary_key: PrimaryKey
 ) -> AsyncIterator[Page]:

@@ -261,15 +261,28 @@ class RestClient:
             SubscriptionRefused: The collection does not exist, or the token may not see it.
             RequestRefused: The server is not ready to answer.
         """
+        return (await self.newest_first(collection))[0]
+
+    async def newest_first(self, collection: str) -> tuple[PrimaryKey, str]:
+        """A collection's primary key, and the ``sort`` with which its newest items come first.
+
+        That is the time of creation where Directus keeps one, else the key.
+
+        Raises:
+            SubscriptionRefused: The collection does not exist, or the token may not see it.
+            RequestRefused: The server is not ready to answer.
+        """
         try:
             fields = await self.get(f"/fields/{collection}")
         except RequestRefused as error:
             _raise_unless_refusal(error)
-            return await self._guess_primary_key(collection)
+            fields = []
         for field in fields:
             if (field.get("schema") or {}).get("is_primary_key"):
-                return PrimaryKey(field["field"], field.get("type") in _INTEGER_TYPES)
-        return await self._guess_primary_key(collection)
+                key = PrimaryKey(field["field"], field.get("type") in _INTEGER_TYPES)
+                return key, f"-{_creation_field(fields) or key.name}"
+        key = await self._guess_primary_key(collection)
+        return key, f"-{key.name}"
 
     async def _guess_primary_key(self, collection: str) -> PrimaryKey:
         """Take the key for ``id``: a token without read on ``directus_fields`` sees no schema."""
@@ -407,6 +420,14 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
         heartbeat=(websocket.get("heartbeat") or 0) if is_on else 0,
         query_limit=int(limits.get("max") or -1),
     )
+
+
+def _creation_field(fields: list[dict[str, Any]]) -> str:
+    """The field that Directus fills with the time at which an item is created."""
+    for field in fields:
+        if "date-created" in ((field.get("meta") or {}).get("special") or ()):
+            return str(field["field"])
+    return ""
 
 
 def _has_own_size(parameters: Mapping[str, Any]) -> bool:

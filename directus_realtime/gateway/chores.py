@@ -1,0 +1,83 @@
+"""What a hub does all the time, besides handing over events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from directus_realtime.gateway.hub import Hub
+from directus_realtime.gateway.rechecking import look_at_offers, look_at_users
+from directus_realtime.gateway.sweeping import InboxSweep
+
+logger = logging.getLogger("directus_realtime.gateway")
+
+#: Seconds between two looks at the offers, at the users, and at the inbox.
+OFFERS_INTERVAL, USERS_INTERVAL, SWEEP_INTERVAL = 2.0, 60.0, 3.0
+
+
+class Chores:
+    """The chores of a hub.
+
+    Args:
+        hub: Whose they are.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._sweep = InboxSweep()
+        self._begun = asyncio.create_task(self._begin(), name="directus-gateway-begin")
+        self._tasks = [
+            asyncio.create_task(self._every(interval, work), name="directus-gateway-chore")
+            for interval, work in [
+                (OFFERS_INTERVAL, self._look_at_offers),
+                (USERS_INTERVAL, self._look_at_users),
+                (SWEEP_INTERVAL, self._look_into_inbox),
+            ]
+        ]
+
+    async def ready(self) -> None:
+        """Wait until the offers are known, and nothing is missed from now on."""
+        await asyncio.shield(self._begun)
+
+    async def aclose(self) -> None:
+        """Do nothing more."""
+        tasks = [self._begun, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self) -> None:
+        await look_at_offers(self._hub)
+        await self._follow_inbox()
+
+    async def _every(self, interval: float, work: Callable[[], Awaitable[None]]) -> None:
+        await self.ready()
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await work()
+            except Exception:  # the next time may be better
+                logger.exception("A chore of the gateway failed.")
+
+    async def _look_at_offers(self) -> None:
+        await look_at_offers(self._hub)
+        await self._follow_inbox()
+
+    async def _look_at_users(self) -> None:
+        await look_at_users(self._hub)
+
+    async def _follow_inbox(self) -> None:
+        """Follow the inbox of each connection of which anything is offered."""
+        if self._hub.layer.can_lose:
+            aliases = {offer.connection for offer in self._hub.offers.values()}
+            await self._hub.database.run_surely(self._sweep.begin, aliases)
+
+    async def _look_into_inbox(self) -> None:
+        """Hand over what was sent to groups and did not arrive."""
+        if not self._hub.layer.can_lose:
+            return
+        wanted = set(self._hub.streams)
+        lost = await self._hub.database.run_surely(self._sweep.lost, wanted, self._hub.has_seen)
+        for message in lost:
+            await self._hub.hand_over(message)

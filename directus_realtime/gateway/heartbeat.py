@@ -1,0 +1,27 @@
+"""One clock for all browsers of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from directus_realtime.gateway.members import Member
+
+#: Seconds between two looks.
+INTERVAL = 1.0
+#: Browsers that are looked at before others get a turn.
+_CHUNK = 1000
+
+
+async def beat(members: Iterable[Member]) -> None:
+    """Have each browser pinged when it is time to, and those dropped that do not answer."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        now = monotonic()
+        for count, member in enumerate(list(members), 1):
+            member.tick(now)
+            if count % _CHUNK == 0:
+                await asyncio.sleep(0)

@@ -1,0 +1,170 @@
+"""The one member that a process has in the channel layer, for all of its browsers.
+
+A group message arrives once in a process, is looked at once for each view that any browser
+has, and made into text once; each browser is only handed that text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from directus_realtime.database import DatabaseThread
+from directus_realtime.gateway.first_load import FirstLoads
+from directus_realtime.gateway.frames import Json
+from directus_realtime.gateway.heartbeat import beat
+from directus_realtime.gateway.layer_member import LayerMember
+from directus_realtime.gateway.offers import Offer
+from directus_realtime.gateway.states import ConnectionStates
+from directus_realtime.gateway.streams import Change, Stream
+from directus_realtime.groups import connection_group_name
+
+if TYPE_CHECKING:
+    from directus_realtime.gateway.members import Member
+
+logger = logging.getLogger("directus_realtime.gateway")
+
+#: Events whose ids are remembered, so that one that comes twice is handed on once.
+SEEN = 20_000
+#: Browsers that are handed a frame before others get a turn.
+_CHUNK = 500
+
+
+class Hub:
+    """Hands events to the browsers of one event loop; lives as long as there are any.
+
+    Attributes:
+        members: The browsers.
+        offers: What is offered, by name.
+        streams: The events of those offers that anybody subscribes to, by name.
+        loads: First loads.
+        layer: The place in the channel layer.
+        states: The connections' states.
+        database: The thread for everything that uses the database.
+    """
+
+    def __init__(self) -> None:
+        from directus_realtime.gateway.chores import Chores
+
+        self.members: dict[Member, None] = {}
+        self.offers: dict[str, Offer] = {}
+        self.streams: dict[str, Stream] = {}
+        self.loads = FirstLoads()
+        self.layer = LayerMember(self._receive)
+        self.states = ConnectionStates(self.members)
+        self.database = DatabaseThread("gateway")
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        # Events are handed over one after another, whichever way they come.
+        self._turn = asyncio.Lock()
+        self._chores = Chores(self)
+        self._tasks = [
+            asyncio.create_task(beat(self.members), name="directus-gateway-heartbeat"),
+            asyncio.create_task(self.layer.tend(), name="directus-gateway-layer"),
+        ]
+
+    async def ready(self) -> None:
+        """Wait until the offers are known, and nothing is missed from now on."""
+        await self._chores.ready()
+
+    def join(self, member: Member) -> None:
+        """A browser has come."""
+        self.members[member] = None
+
+    async def leave(self, member: Member) -> None:
+        """A browser has gone."""
+        self.members.pop(member, None)
+        for subscription in list(member.subscriptions.values()):
+            subscription.end()
+        if not self.members:
+            await self._end()
+
+    async def open_stream(self, offer: Offer) -> Stream:
+        """The events of an offer; from now on they arrive."""
+        stream = self.streams.get(offer.name)
+        if stream is None or stream.offer.fingerprint != offer.fingerprint:
+            stream = self.streams[offer.name] = Stream(offer)
+        await self.layer.join(offer.group)
+        await self.layer.join(connection_group_name(offer.connection))
+        return stream
+
+    def close_stream(self, stream: Stream) -> None:
+        """Nobody wants the events of an offer any more."""
+        if self.streams.get(stream.offer.name) is stream:
+            del self.streams[stream.offer.name]
+        self.loads.forget(stream)
+        if stream.offer.group not in {other.offer.group for other in self.streams.values()}:
+            self.layer.leave(stream.offer.group)
+
+    async def hand_over(self, message: Json) -> None:
+        """Hand an event to the browsers that may see it, unless it came already."""
+        async with self._turn:
+            if not self.note(message["id"]):
+                return
+            stream = self.streams.get(message["subscription"])
+            if stream is not None and stream.offer.connection == message["connection"]:
+                change = stream.take(message)
+                self.loads.follow(stream, change)
+                await _deliver(stream, change)
+
+    def has_seen(self, event_id: str) -> bool:
+        """Whether an event has arrived."""
+        return event_id in self._seen
+
+    def note(self, event_id: str) -> bool:
+        """Note that an event has arrived; False where it had already."""
+        if event_id in self._seen:
+            return False
+        self._seen[event_id] = None
+        if len(self._seen) > SEEN:
+            self._seen.popitem(last=False)
+        return True
+
+    async def _receive(self, message: Json) -> None:
+        """Take a group message; one that is not as it should be harms no other."""
+        try:
+            if message.get("type") == "directus.event":
+                await self.hand_over(message)
+            elif message.get("type") == "directus.connection":
+                self.states.changed({message["connection"]: message["state"]})
+        except Exception:
+            logger.exception("A group message could not be handed over.")
+
+    async def _end(self) -> None:
+        loop = asyncio.get_running_loop()
+        if _hubs.get(loop) is self:
+            del _hubs[loop]
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._chores.aclose()
+        await self.loads.aclose()
+        await self.layer.aclose()
+        self.database.close_soon()
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current_hub() -> Hub:
+    """The hub of the running loop; join it before the next ``await``."""
+    loop = asyncio.get_running_loop()
+    hub = _hubs.get(loop)
+    if hub is None:
+        hub = _hubs[loop] = Hub()
+    return hub
+
+
+async def _deliver(stream: Stream, change: Change) -> None:
+    # Who is to get it is settled before the first pause: those who come meanwhile are given
+    # it with their first load, or among what they missed.
+    handed = 0
+    for frame, subscriptions in stream.deliveries(change):
+        for subscription in subscriptions:
+            if subscription.is_active:
+                subscription.member.deliver(frame)
+            handed += 1
+            if handed % _CHUNK == 0:
+                await asyncio.sleep(0)

@@ -1,0 +1,159 @@
+"""Looks again at what was granted: offers are withdrawn, users lose rights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.db import SessionStore
+from django.utils.crypto import constant_time_compare
+
+from directus_realtime.gateway import frames
+from directus_realtime.gateway.access import NOT_OFFERED, grant
+from directus_realtime.gateway.offers import Offer, load_offers
+from directus_realtime.gateway.queries import QueryRefused
+from directus_realtime.gateway.states import read_states
+from directus_realtime.gateway.streams import Subscription
+from directus_realtime.gateway.subscribing import end
+from directus_realtime.gateway.views import View
+
+if TYPE_CHECKING:
+    from directus_realtime.gateway.hub import Hub
+    from directus_realtime.gateway.members import Member
+
+logger = logging.getLogger("directus_realtime.gateway")
+
+#: Users that are looked at before others get a turn.
+_CHUNK = 100
+#: Looks at the offers for which one that nobody wants is kept ready.
+_KEPT = 15
+
+WITHDRAWN = "The subscription was changed or withdrawn; subscribe again."
+
+
+async def look_at_offers(hub: Hub) -> None:
+    """End the subscriptions to what is not offered any more, or differently."""
+    offers, states = await hub.database.run_surely(_read)
+    hub.offers = {offer.name: offer for offer in offers}
+    hub.states.changed(states)
+    for stream in list(hub.streams.values()):
+        offer = hub.offers.get(stream.offer.name)
+        if offer is None or offer.fingerprint != stream.offer.fingerprint:
+            for subscription in list(stream):
+                end(subscription, frames.FORBIDDEN, WITHDRAWN)
+            hub.close_stream(stream)
+        elif stream.is_wanted:
+            stream.idle_looks = 0
+        else:
+            stream.idle_looks += 1
+            if stream.idle_looks > _KEPT:
+                hub.close_stream(stream)
+
+
+async def look_at_users(hub: Hub) -> None:
+    """End what users may not have any more, and change what they may see of the rest."""
+    members = [
+        member
+        for member in hub.members
+        if member.subscriptions and isinstance(_unwrapped(member.user), get_user_model())
+    ]
+    for start in range(0, len(members), _CHUNK):
+        await recheck(hub, members[start : start + _CHUNK])
+
+
+async def recheck(hub: Hub, members: Sequence[Member]) -> None:
+    """Decide anew about all subscriptions of some browsers."""
+    offers = list(hub.offers.values())
+    wanted = [(member, list(member.subscriptions.values())) for member in members]
+    for decided in await hub.database.run_surely(_decide, offers, wanted):
+        decided.member.user = decided.user
+        for subscription, view in decided.views:
+            if not subscription.is_active:
+                continue
+            if view is None:
+                end(subscription, frames.FORBIDDEN, NOT_OFFERED)
+            elif view.key != subscription.view.key:
+                subscription.stream.change_view(subscription, view)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    member: Member
+    user: Any
+    views: list[tuple[Subscription, View | None]]
+
+
+def _read() -> tuple[list[Offer], dict[str, str]]:
+    return load_offers(), read_states()
+
+
+def _decide(offers: list[Offer], wanted: list[tuple[Member, list[Subscription]]]) -> list[_Decided]:
+    users = _current_users([member for member, _ in wanted])
+    return [
+        _Decided(member, users[member], [(s, _view(offers, s, users[member])) for s in asked])
+        for member, asked in wanted
+    ]
+
+
+def _view(offers: list[Offer], subscription: Subscription, user: Any) -> View | None:
+    """What a subscription sees now; of the same offer, or nothing."""
+    offer = [offer for offer in offers if offer.name == subscription.stream.offer.name]
+    try:
+        return grant(offer, subscription.asked, user)
+    except QueryRefused:
+        return None
+    except Exception:  # of a function of the site
+        logger.exception("It cannot be decided who may have %s.", subscription.stream.offer.name)
+        return None
+
+
+def _current_users(members: Sequence[Member]) -> dict[Member, Any]:
+    """The users as they are now; nobody for those who may not sign in, or have signed out."""
+    model = get_user_model()
+    own = {member: _unwrapped(member.user) for member in members}
+    keys = {user.pk for user in own.values() if isinstance(user, model)}
+    users = model._default_manager.in_bulk(list(keys))
+    ended = _ended_sessions(members)
+    found: dict[Member, Any] = {}
+    for member, user in own.items():
+        if not isinstance(user, model):
+            found[member] = user
+            continue
+        current = users.get(user.pk)
+        is_in = current is not None and current.is_active and member not in ended
+        found[member] = (
+            current if is_in and _has_same_password(member, current) else AnonymousUser()
+        )
+    return found
+
+
+def _has_same_password(member: Member, user: Any) -> bool:
+    """Whether the session was made with the user's password, as Django checks it."""
+    if member.authenticated or member.session is None:
+        return True
+    made_with = member.session.get(HASH_SESSION_KEY) or ""
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(made_with, current) for current in hashes)
+
+
+def _ended_sessions(members: Iterable[Member]) -> set[Member]:
+    """Whose sessions are gone: signed out. Only sessions in the database can be asked for."""
+    sessions = {
+        member: _unwrapped(member.session) for member in members if not member.authenticated
+    }
+    kept = {m: s for m, s in sessions.items() if isinstance(s, SessionStore)}
+    if not kept:
+        return set()
+    keys = {session.session_key for session in kept.values()}
+    model = next(iter(kept.values())).model
+    alive = set(model.objects.filter(pk__in=keys).values_list("pk", flat=True))
+    return {member for member, session in kept.items() if session.session_key not in alive}
+
+
+def _unwrapped(value: Any) -> Any:
+    """What Channels put behind a lazy object."""
+    return getattr(value, "_wrapped", value)

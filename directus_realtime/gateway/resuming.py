@@ -1,0 +1,94 @@
+"""What a browser has missed, from the inbox; every function here uses the database."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from typing import Any
+
+from django.db.models import Max, Q, QuerySet
+
+from directus_realtime.gateway.frames import Json
+from directus_realtime.groups import event_message
+from directus_realtime.models import InboxEvent
+
+logger = logging.getLogger("directus_realtime.gateway")
+
+#: Events that are sent again to a browser that comes back; after more it reads anew.
+MOST = 1000
+#: Rows before the one a browser saw last, among which later ones may have been sent after it.
+_OVERLAP = 200
+#: Rows in which the items' last state is looked for.
+_BACK = 10_000
+
+
+def missed(subscription: str, event_id: str) -> list[Json] | None:
+    """The group messages of the events after one, in order.
+
+    Delivery does not send rows exactly in the order of their ids, so a few that the browser
+    has seen may be among them; it knows them by their ids.
+
+    Args:
+        subscription: Name of the subscription.
+        event_id: Of the last event that the browser saw.
+
+    Returns:
+        ``None`` where that is not known any more, or too much has happened since.
+    """
+    seen = _find(subscription, event_id)
+    if seen is None or seen.sent_at is None:
+        return None
+    rows = InboxEvent.objects.filter(subscription=subscription, sent_at__isnull=False)
+    was_sent_later = Q(id__gt=seen.pk - _OVERLAP, sent_at__gt=seen.sent_at)
+    later = rows.filter(Q(id__gt=seen.pk) | was_sent_later).exclude(pk=seen.pk)
+    found = list(
+        later.filter(connection=seen.connection, id__gt=seen.pk - _OVERLAP)
+        .exclude(state="merged")
+        .order_by("id")[: MOST + 1]
+    )
+    return None if len(found) > MOST else messages(found)
+
+
+def rows_before(subscription: str, event_id: str, keys: set[Any]) -> list[tuple[Any, Json]]:
+    """The last state of some items at the time of an event, as far as the inbox holds it.
+
+    Returns:
+        Keys and rows.
+    """
+    seen = _find(subscription, event_id)
+    if seen is None or not keys:
+        return []
+    rows = InboxEvent.objects.filter(
+        connection=seen.connection,
+        subscription=subscription,
+        id__gt=seen.pk - _BACK,
+        id__lte=seen.pk,
+        key_json__in=[json.dumps(key) for key in keys],
+    )
+    newest = rows.order_by().values("key_json").annotate(newest=Max("id"))
+    pks = list(newest.values_list("newest", flat=True))
+    return [
+        (message["key"], message["data"])
+        for message in messages(InboxEvent.objects.filter(pk__in=pks))
+        if message["data"] is not None and not message["left_filter"]
+    ]
+
+
+def messages(rows: QuerySet[InboxEvent] | list[InboxEvent]) -> list[Json]:
+    """The group messages of rows, without those that cannot be read back."""
+    found = []
+    for row in rows:
+        try:
+            found.append(event_message(row.to_event()))
+        except (ValueError, RecursionError):
+            logger.warning("The event %s cannot be read back.", row.event_id)
+    return found
+
+
+def _find(subscription: str, event_id: str) -> InboxEvent | None:
+    try:
+        wanted = uuid.UUID(event_id)
+    except ValueError:
+        return None
+    return InboxEvent.objects.filter(event_id=wanted, subscription=subscription).first()

@@ -1,0 +1,99 @@
+"""Where the gateway is mounted, and who may open it.
+
+::
+
+    application = ProtocolTypeRouter({"http": …, "websocket": directus_gateway()})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.security.websocket import OriginValidator
+from django.conf import settings
+from django.urls import path as url_path
+
+from directus_realtime.gateway.gateway import (
+    SERVER_SEND,
+    AuthenticateFunction,
+    DirectusGateway,
+    Receive,
+)
+from directus_realtime.gateway.members import Send
+
+_LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+
+
+def directus_gateway(
+    path: str = "directus/",
+    *,
+    authenticate: AuthenticateFunction | None = None,
+    origins: Iterable[str] = (),
+    **limits: float,
+) -> OriginCheck:
+    """The gateway with all that a site needs around it: origins, sessions, its path.
+
+    Args:
+        path: Of the WebSocket, as in ``urls.py``.
+        authenticate: See :class:`~directus_realtime.gateway.gateway.DirectusGateway`.
+        origins: Further sites whose pages may connect, such as ``https://app.example.com``;
+            those of ``ALLOWED_HOSTS`` may.
+        limits: See :class:`~directus_realtime.gateway.limits.Limits`.
+
+    Raises:
+        ValueError: A limit is not a number above 0.
+    """
+    gateway = DirectusGateway.as_asgi(authenticate=authenticate, **limits)
+    return protected(URLRouter([url_path(path, gateway)]), origins)  # type: ignore[arg-type]
+
+
+def protected(application: Any, origins: Iterable[str] = ()) -> OriginCheck:
+    """An application of WebSockets behind a check of the origin and Django's sessions.
+
+    For a router of your own that has more than the gateway.
+
+    Args:
+        application: Such as a ``URLRouter``.
+        origins: Further sites whose pages may connect.
+    """
+    return OriginCheck(AuthMiddlewareStack(application), origins)
+
+
+class OriginCheck:
+    """Refuses pages of other sites, which would come with the cookies of ours.
+
+    A connection without an ``Origin`` is not one of a browser, and let through.
+
+    Args:
+        application: What is protected.
+        origins: Sites besides those of ``ALLOWED_HOSTS``.
+    """
+
+    def __init__(self, application: Any, origins: Iterable[str] = ()) -> None:
+        hosts = settings.ALLOWED_HOSTS or (_LOCAL_HOSTS if settings.DEBUG else [])
+        self._application = application
+        self._validator = OriginValidator(application, [*hosts, *origins])
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Let it through, or refuse it with 403."""
+        if self._is_allowed(scope):
+            # Sessions wrap what sends, and would do something for each frame.
+            scope = {**scope, SERVER_SEND: send}
+            await self._application(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})
+
+    def _is_allowed(self, scope: dict[str, Any]) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"origin"]
+        try:
+            return all(
+                self._validator.validate_origin(urlsplit(value.decode("latin-1")))
+                for value in given
+            )
+        except ValueError:  # no URL
+            return False

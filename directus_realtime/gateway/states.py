@@ -1,0 +1,57 @@
+"""Tells browsers how the connections to Directus stand, so that a page can say "live"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from directus_realtime.gateway import frames
+from directus_realtime.gateway.frames import Frame
+from directus_realtime.models import ConnectionStatus
+
+if TYPE_CHECKING:
+    from directus_realtime.gateway.members import Member
+
+# The true reason names addresses, and is for those who run the site.
+_REASONS = {
+    "connected": "",
+    "reconnecting": "Directus cannot be reached at the moment.",
+    "disconnected": "Nobody listens to Directus at the moment.",
+}
+
+
+class ConnectionStates:
+    """What is known of the connections, and has been told.
+
+    Args:
+        members: All browsers.
+    """
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self._members = members
+        self._states: dict[str, str] = {}
+
+    def tell(self, member: Member, alias: str) -> None:
+        """Tell a browser of a connection, now and whenever its state changes."""
+        if alias not in member.aliases:
+            member.aliases |= {alias}
+            member.deliver(self._frame(alias))
+
+    def changed(self, states: Mapping[str, str]) -> None:
+        """Some connections were looked at; tell those browsers that want to know."""
+        for alias, state in states.items():
+            if self._states.get(alias) != state:
+                self._states[alias] = state
+                frame = self._frame(alias)
+                for member in list(self._members):
+                    if alias in member.aliases:
+                        member.deliver(frame)
+
+    def _frame(self, alias: str) -> Frame:
+        state = self._states.get(alias, "disconnected")
+        return Frame(frames.encode(frames.connection(alias, state, _REASONS.get(state, ""))))
+
+
+def read_states() -> dict[str, str]:
+    """The connections' states by alias; uses the database."""
+    return {status.alias: status.current_state for status in ConnectionStatus.objects.all()}
