@@ -10,7 +10,7 @@ from directus_realtime.testing.directus_admin import DirectusAdmin
 
 def main() -> None:
     """Work until stopped."""
-    with DirectusAdmin(os.environ["DIRECTUS_URL"], os.environ["DIRECTUS_TOKEN"]) as directus:
+    with DirectusAdmin(os.environ["DIRECTUS_URL"], os.environ["DIRECTUS_DEMO_TOKEN"]) as directus:
         Stream(directus).work()
 
 

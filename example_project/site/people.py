@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 
 from directus_realtime.testing.demo.people import PEOPLE
 from example_project.site.directus import directus
@@ -50,17 +49,17 @@ async def read_directus_users() -> dict[str, str]:
     return {user["email"]: user["id"] for user in users}
 
 
-def played_user(username: str) -> AbstractBaseUser | None:
+def played_user(username: str) -> User | None:
     """The user of somebody whom visitors play, if there is one."""
     if username not in {each.username for each in PEOPLE if each.is_played}:
         return None
     # Nobody signs in without a password as somebody who has one, or who is staff.
-    user = get_user_model().objects.filter(username=username, is_staff=False).first()
+    user = User.objects.filter(username=username, is_staff=False).first()
     return None if user is None or user.has_usable_password() else user
 
 
-def _make_user(username: str, first_name: str) -> AbstractBaseUser:
-    users = get_user_model().objects
+def _make_user(username: str, first_name: str) -> User:
+    users = User.objects
     user = users.filter(username=username).first()
     if user is None:
         user = users.create_user(username, first_name=first_name)

@@ -11,6 +11,8 @@ def site_texts() -> dict[str, str]:
         "connected": _("Connected"),
         "reconnecting": _("Reconnecting"),
         "disconnected": _("Disconnected"),
+        "reconnectingReason": _("Directus cannot be reached."),
+        "disconnectedReason": _("No listener is running."),
         "offline": _("This page is not connected"),
         "offlineReason": _("The site does not answer. The page keeps trying."),
         "noNetworkReason": _("This device is not connected to a network."),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from directus_realtime.models import BrowserAccess, ConnectionStatus, DirectusSubscription
 from directus_realtime.settings import connection_settings
-from example_project.site.pages import demo_mode, done, failed
+from example_project.site.pages import demo_mode, demo_token, done, failed
 from example_project.site.texts import site_texts
 
 
@@ -75,7 +75,7 @@ def change(request: HttpRequest, what: str) -> JsonResponse:
     from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
 
     try:
-        with DirectusAdmin(connection_settings().url, settings.DIRECTUS_DEMO_TOKEN) as directus:
+        with DirectusAdmin(connection_settings().url, demo_token()) as directus:
             changer = Stream(directus).changers.get(what)
             if changer is None:
                 raise Http404
