@@ -102,11 +102,15 @@ def real(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
         ]
         env_file = real_directus.WORKDIR / "tokens.env"
         env = {
-            **_credentials(server.url, "", "directus"),
+            # The address comes with the tokens: one without the other is a mistake.
+            **_credentials("", "", "directus"),
             "DIRECTUS_DEMO_TOKEN": server.admin_token,
             **_database("directus"),
         }
-        seed = ("--new-tokens", "--token-env", "DIRECTUS_DEMO_TOKEN", "--env-file", str(env_file))
+        seed = (
+            *("--url", server.url, "--token-env", "DIRECTUS_DEMO_TOKEN"),
+            *("--env-file", str(env_file), "--new-tokens"),
+        )
         yield Source(env, summary, directus_seed=seed, env_file=env_file, editor=True)
 
 

@@ -13,7 +13,7 @@ CUSTOMERS = (
     *("Tram Museum", "Northern Prints", "S. Adeyemi", "The Quiet Room", "Lighthouse Inn"),
 )
 PRICES = (12.5, 18.9, 24.0, 32.4, 45.0, 59.9, 78.0)
-PAST = 40  # completed orders that are there from the start
+PAST = 120  # completed orders that are there from the start
 SPAN = 30 * 60  # seconds over which they are spread
 OPEN = 3  # orders that are there and open
 

@@ -13,6 +13,7 @@ const list = new LiveList(document.getElementById("articles"), {
   compare: (a, b) => b.id - a.id || String(b.id).localeCompare(String(a.id)),
   limit: SHOWN,
   show,
+  onRoom: subscribe,
   onChange: (items) => {
     count.textContent = items.length;
     document.getElementById("articles-empty").hidden = items.length > 0;

@@ -16,11 +16,19 @@ const list = new LiveList(document.getElementById("messages"), {
   compare: newestFirst("date_created"),
   limit: SHOWN,
   show,
+  onRoom: subscribe,
   onChange: (items) => { document.getElementById("messages-empty").hidden = items.length > 0; },
 });
 
+let subscription = null;
+
 export function startMessages() {
-  gateway.subscribe("chat", {
+  subscribe();
+}
+
+function subscribe() {
+  subscription?.unsubscribe();
+  subscription = gateway.subscribe("chat", {
     query: { fields: FIELDS, sort: ["-date_created", "-id"], limit: SHOWN },
     onFirstLoad: (rows) => {
       showError(problem, "");

@@ -49,9 +49,12 @@ function draw(bars, { money, language, reading, texts }) {
       reading.textContent = `${moment} · ${money.format(revenue)} · ${orders} ${texts.orders}`;
     };
     target.onpointerleave = () => { reading.textContent = "\u00a0"; };
-    // Fewer labels where there is little room.
+    // Fewer labels where there is little room, and none that would stick out.
     const every = width > 560 ? 5 : 10;
-    if (number % every === 0) mark(`time ${at}`, "text", { x: x + slot / 2, y: height - 2, "text-anchor": number === 0 ? "start" : "middle" }, moment);
+    const middle = x + slot / 2;
+    if (new Date(at).getMinutes() % every === 0 && middle > LEFT + 24 && middle < width - 24) {
+      mark(`time ${at}`, "text", { x: middle, y: height - 2, "text-anchor": "middle" }, moment);
+    }
   });
   for (const [name, element] of marks) {
     if (used.has(name)) continue;
@@ -60,8 +63,8 @@ function draw(bars, { money, language, reading, texts }) {
   }
 }
 
-// 1, 2 or 5 with zeros: what a person would write beside the lines.
+// A round number: what a person would write beside the lines.
 function niceStep(least) {
   const power = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least);
+  return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((step) => step >= least);
 }

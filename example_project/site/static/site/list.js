@@ -1,16 +1,21 @@
 // A list of items that stays current: the first load, then its events.
 import { fadeOut, flash, makeRow } from "./rows.js";
 
+const ROOM_DELAY = 500; // milliseconds; whoever deletes many is waited for
+
 export class LiveList {
   #shown = new Map(); // key → { item, row, parts }
   #list;
   #options;
+  #isCut = false; // whether there may be more items than rows
+  #timer = null;
 
   // element: the list; templateId: of a row; show({item, parts, row}): writes into it;
-  // compare(a, b): the order of items; limit: rows; onChange(items): called after each change.
+  // compare(a, b): the order of items; limit: rows; onChange(items): called after each change;
+  // onRoom(): called when there is room again for items that were left out.
   constructor(element, options) {
     this.#list = element;
-    this.#options = { limit: Infinity, onChange: () => {}, ...options };
+    this.#options = { limit: Infinity, onChange: () => {}, onRoom: () => {}, ...options };
   }
 
   get items() {
@@ -22,6 +27,7 @@ export class LiveList {
     const keys = new Set(items.map(({ id }) => String(id)));
     for (const key of [...this.#shown.keys()]) if (!keys.has(key)) this.#remove(key);
     for (const item of items) this.#put(item, { anew: true });
+    this.#isCut = items.length >= this.#options.limit;
     this.#options.onChange(this.items);
   }
 
@@ -29,6 +35,12 @@ export class LiveList {
     if (action === "delete") this.#remove(String(data));
     else flash(this.#put(data));
     this.#options.onChange(this.items);
+    if (this.#isCut && this.#shown.size < this.#options.limit) {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = null;
+        this.#options.onRoom();
+      }, ROOM_DELAY);
+    }
   }
 
   #put(item, { anew = false } = {}) {
@@ -46,7 +58,10 @@ export class LiveList {
     if (!known.row.isConnected || known.row.nextElementSibling !== next) {
       this.#list.insertBefore(known.row, next);
     }
-    while (this.#shown.size > limit) this.#removeLast();
+    while (this.#shown.size > limit) {
+      this.#isCut = true;
+      this.#removeLast();
+    }
     return known.row;
   }
 

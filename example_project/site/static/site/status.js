@@ -7,7 +7,9 @@ const PERIOD = 15000; // milliseconds; finds a listener that died without a word
 export async function readStatus() {
   const status = await fetchJson(document.body.dataset.statusUrl);
   setConnection(status.connection);
-  showRefused(status.subscriptions);
+  // What other pages need is told there.
+  const concerns = document.body.dataset.concerns.split(" ");
+  showRefused(status.subscriptions.filter(({ collection }) => concerns.includes(collection)));
   return status;
 }
 
