@@ -16,6 +16,7 @@ def site_texts() -> dict[str, str]:
         "offline": _("This page is not connected"),
         "offlineReason": _("The site does not answer. The page keeps trying."),
         "noNetworkReason": _("This device is not connected to a network."),
+        "SERVICE_UNAVAILABLE": _("Directus cannot be read at the moment; it is tried again."),
         "refused": _("is refused:"),
         "changeFailed": _("The change could not be made."),
         "now": _("just now"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,21 @@ def test_unsubscribe_and_close(live: Server) -> None:
     live.page.evaluate("gateway.close()")
     assert live.told("state")[-1] == "offline"
     assert live.told("event") == []
+
+
+def test_the_example_of_the_documentation(server: Server) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "gateway-js.md").read_text()
+    [code] = re.findall(r"^```js\n(.*?)^```$", page, flags=re.M | re.S)
+    code = code.replace("/static/directus_realtime/gateway.js", "/gateway.js")
+    server.page.add_script_tag(content=code + "\nwindow.orders = orders;", type="module")
+    assert server.next()["query"]["limit"] == 50
+    rows = [{"id": 1, "status": "open"}, {"id": 2, "status": "open"}]
+    server.send(type="connection", connection="default", state="connected", reason="")
+    server.send(type="subscription", event="init", data=rows, uid="1")
+    server.send(**event(1, "delete"))
+    server.send(**event(3, "create"))
+    server.wait_for(lambda: server.page.evaluate("[...orders.keys()]") == ["2", "3"])
+    assert server.page.evaluate("({...document.body.dataset})") == {
+        "line": "live",
+        "directus": "connected",
+    }

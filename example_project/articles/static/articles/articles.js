@@ -1,7 +1,7 @@
 // The current articles, by one subscription: with the filter and the fields that are chosen.
 import { LiveList } from "../site/list.js";
 import { gateway } from "../site/live.js";
-import { showError } from "../site/rows.js";
+import { explain, showError } from "../site/rows.js";
 import { texts } from "../site/texts.js";
 import { showTime } from "../site/times.js";
 
@@ -39,7 +39,7 @@ function subscribe() {
       // A replayed event tells of the past.
       if (event.origin !== "replay") list.take(event);
     },
-    onError: ({ message }) => showError(document.getElementById("articles-error"), message),
+    onError: (error) => showError(document.getElementById("articles-error"), explain(error)),
   });
 }
 

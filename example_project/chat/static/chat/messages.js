@@ -2,7 +2,7 @@
 import { post } from "../site/http.js";
 import { LiveList, newestFirst } from "../site/list.js";
 import { gateway } from "../site/live.js";
-import { showError } from "../site/rows.js";
+import { explain, showError } from "../site/rows.js";
 import { showTime } from "../site/times.js";
 import { texts } from "../site/texts.js";
 import { sendOnEnter } from "./compose.js";
@@ -35,7 +35,7 @@ function subscribe() {
       list.replace(rows);
     },
     onEvent: (event) => list.take(event),
-    onError: ({ message }) => showError(problem, message),
+    onError: (error) => showError(problem, explain(error)),
   });
 }
 

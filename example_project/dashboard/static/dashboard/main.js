@@ -1,7 +1,7 @@
 // The figures: read through Django when the page opens, and again after changes of orders.
 import { fetchJson } from "../site/http.js";
 import { gateway } from "../site/live.js";
-import { showError } from "../site/rows.js";
+import { explain, showError } from "../site/rows.js";
 import { isUp, onBack, onChange } from "../site/state.js";
 import { texts } from "../site/texts.js";
 import { showTime } from "../site/times.js";
@@ -66,7 +66,7 @@ gateway.subscribe("orders", {
   query: { fields: ["id"] },
   onFirstLoad: refreshSoon,
   onEvent: refreshSoon,
-  onError: ({ message }) => showError(problem, message),
+  onError: (error) => showError(problem, explain(error)),
 });
 onChange(showStale);
 onBack(refreshSoon);

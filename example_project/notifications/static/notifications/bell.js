@@ -1,6 +1,6 @@
 // On every page: how many notifications are unread, and a toast for each new one.
 import { gateway } from "../site/live.js";
-import { makeRow } from "../site/rows.js";
+import { explain, makeRow } from "../site/rows.js";
 
 const TOAST_TIME = 6000; // milliseconds
 const MOST_TOASTS = 4;
@@ -38,8 +38,8 @@ gateway.subscribe("my-notifications", {
     }
     showAll();
   },
-  onError: ({ message }) => {
-    problem = message;
+  onError: (error) => {
+    problem = explain(error);
     showAll();
   },
 });

@@ -1,4 +1,5 @@
 // Rows made from the templates in the page, and sentences about what went wrong.
+import { texts } from "./texts.js";
 
 const FRESH = 1500; // milliseconds
 
@@ -19,6 +20,11 @@ export function fadeOut(row) {
   row.classList.add("leaving");
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   setTimeout(() => row.remove(), still ? 0 : 500);
+}
+
+// A refusal of the gateway, for the visitor.
+export function explain({ code, message }) {
+  return texts[code] ?? message;
 }
 
 // Without a sentence, the box is hidden.
