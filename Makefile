@@ -3,6 +3,7 @@ STAMP := .venv/.installed
 
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
+WORKERS ?= 3
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest
@@ -16,8 +17,8 @@ demo: $(STAMP)  ## Run the example site with a fake Directus, or yours from .env
 demo-directus: $(STAMP)  ## Run the example site with a real Directus from npm
 	@.venv/bin/python -m example_project.demo --directus
 
-test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some)
-	@.venv/bin/python -m pytest $(ARGS)
+test: $(TEST_STAMP)  ## Run all tests (ARGS="-k delivery" for some, WORKERS=0 for one process)
+	@.venv/bin/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 and the fake
 	@CONTRACT_VERSIONS=10.13.4,12.4.1 .venv/bin/python -m pytest tests/contract $(ARGS)

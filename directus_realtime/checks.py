@@ -1,56 +1,113 @@
-"""System checks; an id is never used again for something else."""
+"""System checks; an id is never used again for something else.
+
+Each is explained in ``docs/checks.md``, below a heading that is its number.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import router
 
+from directus_realtime.models import InboxEvent
 from directus_realtime.settings import SETTING, configured, find_problems, split_url
 
 _LABEL = "directus_realtime"
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
+_PORTS = {"http": 80, "https": 443}
+#: Connections that ``directus_listen`` uses at the same time, one for each of its threads.
+LISTENER_CONNECTIONS = 7
+#: Of a psycopg pool that names no size.
+_POOL_SIZE = 4
+
+
+def _error(number: int, message: str, hint: str) -> Error:
+    return Error(message, hint=_with_page(f"E{number:03}", hint), id=f"{_LABEL}.E{number:03}")
+
+
+def _warning(number: int, message: str, hint: str) -> Warning:
+    return Warning(message, hint=_with_page(f"W{number:03}", hint), id=f"{_LABEL}.W{number:03}")
+
+
+def _with_page(name: str, hint: str) -> str:
+    return f"{hint} See docs/checks.md#{name.lower()}."
 
 
 @register(Tags.compatibility)
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E008, E011, E020, E021, W001: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E023, W001, W005: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."
-        hint = f'{SETTING} = {{"default": {{"URL": "https://cms.example.com", "TOKEN": …}}}}'
-        return [Error(message, hint=hint, id=f"{_LABEL}.E001")]
-    return [message for alias in value for message in _check_connection(alias)]
+        hint = f'Set {SETTING} = {{"default": {{"URL": "https://cms.example.com", "TOKEN": …}}}}.'
+        return [_error(1, message, hint)]
+    found = [message for alias in value for message in _check_connection(alias)]
+    return [*found, *_check_doubles(value)]
 
 
 def _check_connection(alias: object) -> Iterator[CheckMessage]:
     if not isinstance(alias, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", alias):
-        yield Error(
+        yield _error(
+            7,
             f"The alias {alias!r} in {SETTING} cannot be part of a group name.",
-            hint="Use up to 40 letters, digits and underscores.",
-            id=f"{_LABEL}.E007",
+            "Use up to 40 letters, digits and underscores.",
         )
     values = configured()[alias]  # type: ignore[index]
     for problem in find_problems(values):
-        yield Error(
-            f"{SETTING}[{alias!r}]: {problem.message}",
-            hint=problem.hint,
-            id=f"{_LABEL}.E{problem.number:03}",
-        )
+        yield _error(problem.number, f"{SETTING}[{alias!r}]: {problem.message}", problem.hint)
     url = split_url(values.get("URL"))
     if url is not None and url.scheme == "http" and url.hostname not in _LOCAL_HOSTS:
-        yield Warning(
+        yield _warning(
+            1,
             f"{SETTING}[{alias!r}]: URL is http, so the token travels unencrypted.",
-            hint="Use https, unless the network between the two is private.",
-            id=f"{_LABEL}.W001",
+            "Use https, unless the network between the two is private.",
         )
+
+
+def _check_doubles(connections: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
+    """Connections that are the same user on the same server."""
+    first: dict[tuple[object, ...], str] = {}
+    for alias, values in connections.items():
+        server, user = _server(values.get("URL")), _user(values)
+        if server is None or user is None:
+            continue
+        known = first.setdefault((server, user), alias)
+        if known != alias:
+            yield _warning(
+                5,
+                f"{SETTING}[{alias!r}] is the same user on the same server as {known!r}, so "
+                "what is subscribed on both comes twice.",
+                "Make subscriptions of one connection; they share its socket. For two "
+                "connections on purpose, give each a user of its own in Directus.",
+            )
+
+
+def _server(url: object) -> tuple[object, ...] | None:
+    """What two ways of writing the same address have in common."""
+    parts = split_url(url)
+    if parts is None or parts.scheme not in _PORTS:
+        return None
+    try:
+        port = parts.port or _PORTS[parts.scheme]
+    except ValueError:  # not a number
+        return None
+    return parts.scheme, parts.hostname, port, parts.path.rstrip("/")
+
+
+def _user(values: Mapping[str, Any]) -> tuple[str, object] | None:
+    """Who logs in; a token that is a callable is only compared, never asked for."""
+    if token := values.get("TOKEN"):
+        return "token", token if callable(token) else str(token)
+    email = values.get("EMAIL")
+    return ("email", str(email).lower()) if email else None
 
 
 @register(Tags.compatibility)
@@ -66,27 +123,67 @@ def check_channel_layer(
     )
     if layer is None:
         message = "There is no channel layer, so no group messages are sent."
-        return [Warning(message, hint=hint, id=f"{_LABEL}.W002")]
+        return [_warning(2, message, hint)]
     if layer.get("BACKEND") == _IN_MEMORY_LAYER:
         message = "The in-memory channel layer does not reach from the listener to the web process."
-        return [Warning(message, hint=hint, id=f"{_LABEL}.W003")]
+        return [_warning(3, message, hint)]
     return []
 
 
 @register(Tags.database)
-def check_sqlite(
+def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W004: SQLite written by two processes."""
-    database = settings.DATABASES.get("default", {})
-    mode = database.get("OPTIONS", {}).get("transaction_mode")
-    if not str(database.get("ENGINE", "")).endswith("sqlite3") or mode == "IMMEDIATE":
-        return []
-    return [
-        Warning(
+    """W004, W006 to W008: the database of the inbox, which the listener writes to for years."""
+    alias = router.db_for_write(InboxEvent)
+    database = settings.DATABASES.get(alias, {})
+    if str(database.get("ENGINE", "")).endswith("sqlite3"):
+        return list(_check_sqlite(alias, database))
+    return [*_check_age(alias, database), *_check_pool(alias, database)]
+
+
+def _check_sqlite(alias: str, database: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if database.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
+        yield _warning(
+            4,
             "SQLite is used without IMMEDIATE transactions, so the listener and the web "
             'process will meet "database is locked".',
-            hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
-            id=f"{_LABEL}.W004",
+            f'Set DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
         )
-    ]
+
+
+def _check_age(alias: str, database: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    age = database.get("CONN_MAX_AGE", 0)
+    if age == 0:
+        return
+    if not database.get("CONN_HEALTH_CHECKS", False):
+        yield _warning(
+            6,
+            f'DATABASES["{alias}"]: CONN_MAX_AGE is {age!r} without CONN_HEALTH_CHECKS, so '
+            "after a restart of the database the first query on each connection fails.",
+            f'Set DATABASES["{alias}"]["CONN_HEALTH_CHECKS"] = True.',
+        )
+    if getattr(settings, "ASGI_APPLICATION", None):
+        yield _warning(
+            7,
+            f'DATABASES["{alias}"]: CONN_MAX_AGE is {age!r} in a project that serves ASGI, '
+            "where threads come and go and leave their connections open.",
+            f'Set DATABASES["{alias}"]["CONN_MAX_AGE"] = 0 (directus_listen keeps its '
+            "connections all the same), and use a pool if connecting takes long.",
+        )
+
+
+def _check_pool(alias: str, database: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    pool = database.get("OPTIONS", {}).get("pool")
+    if not pool:
+        return
+    sizes = pool if isinstance(pool, Mapping) else {}
+    size = sizes.get("max_size") or sizes.get("min_size", _POOL_SIZE)
+    if size < LISTENER_CONNECTIONS:
+        yield _warning(
+            8,
+            f'DATABASES["{alias}"]: the pool has at most {size} connections, and '
+            f"directus_listen uses up to {LISTENER_CONNECTIONS} at the same time.",
+            f'Set DATABASES["{alias}"]["OPTIONS"]["pool"] = '
+            f'{{"max_size": {LISTENER_CONNECTIONS + 1}}} or more.',
+        )

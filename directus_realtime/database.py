@@ -89,12 +89,19 @@ class DatabaseThread:
                 result = await self.run(work, *args, **kwargs)
             except DATABASE_IS_AWAY as error:
                 if not is_away:
-                    logger.warning("The database is away (%s); waiting for it.", _line(error))
+                    logger.warning(
+                        "The database is away (%s); waiting for it.",
+                        _line(error),
+                        extra={"what": "database-away", "task": self._name, "error": _line(error)},
+                    )
                 is_away = True
                 await asyncio.sleep(next(delays))
             else:
                 if is_away:
-                    logger.info("The database is back.")
+                    logger.info(
+                        "The database is back.",
+                        extra={"what": "database-back", "task": self._name},
+                    )
                 return result
 
     async def aclose(self) -> None:
@@ -112,9 +119,13 @@ def _keep_healthy() -> None:
     """Close connections that failed or are too old, as Django does around a request.
 
     ``CONN_MAX_AGE = 0`` (Django's default) is about requests; to open a connection for
-    every batch of events would cost more than the batch, so it means no limit here.
+    every batch of events would cost more than the batch, so it means no limit here. To a
+    pool they are given back, for the other threads.
     """
     for wrapper in connections.all(initialized_only=True):
+        if wrapper.settings_dict["OPTIONS"].get("pool"):
+            wrapper.close()
+            continue
         if not wrapper.settings_dict["CONN_MAX_AGE"]:
             wrapper.close_at = None
         wrapper.close_if_unusable_or_obsolete()

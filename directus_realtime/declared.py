@@ -29,6 +29,7 @@ def sync_declared() -> None:
                 "name. Rename one of them.",
                 name,
                 module,
+                extra={"what": "declaration-left-out", "subscription": name, "declared_in": module},
             )
             continue
         if subscription.connection not in aliases():
@@ -38,6 +39,12 @@ def sync_declared() -> None:
                 name,
                 module,
                 subscription.connection,
+                extra={
+                    "what": "declaration-without-connection",
+                    "subscription": name,
+                    "declared_in": module,
+                    "connection": subscription.connection,
+                },
             )
         _update(row, subscription, module)
     DirectusSubscription.objects.exclude(declared_in="").exclude(name__in=wanted).delete()

@@ -47,11 +47,14 @@ class Limits:
         lag: Seconds that the oldest pending event may wait.
         dead: Dead letters; a few are for a person to look at, many are a broken receiver.
         heartbeat_age: Seconds; as long as a takeover may take.
+        catch_up_age: Seconds since the activity log was last worked through, or since the
+            connection is back.
     """
 
     lag: float = 60.0
     dead: int = 100
     heartbeat_age: float = 10.0
+    catch_up_age: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,22 @@ def _listeners(
     }
 
 
+def aliases_subscribed() -> set[str]:
+    """The connections that have a subscription; the activity log of others is not read."""
+    rows = DirectusSubscription.objects.filter(enabled=True, state=SubscriptionState.SUBSCRIBED)
+    return set(rows.order_by().values_list("connection", flat=True).distinct())
+
+
+def _catch_up_age(health: ConnectionHealth) -> float:
+    """Seconds for which the catch-up has not come through, though it could."""
+    catch_up = health.catch_up
+    if health.state != "connected" or health.since is None or catch_up is None:
+        return 0
+    if catch_up.problem or catch_up.caught_up_at is None:
+        return 0  # it cannot
+    return _age(max(catch_up.caught_up_at, health.since))
+
+
 def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
     if health.state != "connected":
         yield f"The connection is {health.state}. {health.reason}".rstrip()
@@ -224,6 +243,12 @@ def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
         yield (
             f"The oldest pending event has waited for {health.inbox.lag:.0f} s; "
             f"{limits.lag:g} s are allowed."
+        )
+    age = _catch_up_age(health)
+    if age > limits.catch_up_age and health.alias in aliases_subscribed():
+        yield (
+            f"The activity log was last worked through {age:.0f} s ago; "
+            f"{limits.catch_up_age:g} s are allowed. See the log."
         )
     dead = health.inbox.counts[InboxState.DEAD]
     if dead > limits.dead:

@@ -91,7 +91,10 @@ class InboxChannelLayer(InMemoryChannelLayer):
                 for group, message in await database.run_surely(cursor.read, with_states):
                     await self._hand_over(group, message)
         except Exception as error:
-            logger.exception("The inbox cannot be followed; browsers get no events.")
+            logger.exception(
+                "The inbox cannot be followed; browsers get no events.",
+                extra={"what": "follower-failed"},
+            )
             if not beginning.done():
                 beginning.set_exception(error)
         finally:
@@ -102,7 +105,12 @@ class InboxChannelLayer(InMemoryChannelLayer):
         try:
             await self.group_send(group, message)  # type: ignore[no-untyped-call]
         except Exception as error:
-            logger.warning("A message to %s is dropped: %s", group, type(error).__name__)
+            logger.warning(
+                "A message to %s is dropped: %s",
+                group,
+                type(error).__name__,
+                extra={"what": "message-dropped", "group": group, "error": type(error).__name__},
+            )
 
 
 class InboxCursor:
@@ -206,7 +214,11 @@ def _messages(row: InboxEvent) -> _Outgoing:
     try:
         event = row.to_event()
     except (ValueError, RecursionError):
-        logger.warning("The event %s cannot be read back.", row.event_id)
+        logger.warning(
+            "The event %s cannot be read back.",
+            row.event_id,
+            extra={"what": "event-unreadable", "event_id": str(row.event_id)},
+        )
         return []
     message = event_message(event)
     return [(group, message) for group in event_groups(event, row.group)]

@@ -207,9 +207,7 @@ class DirectusSubscription(models.Model):
     def _browser_access_error(self) -> Any:
         if self.browser_access != BrowserAccess.FUNCTION or self.declared_in:
             return None
-        return _(
-            "A function can only be given in code, by the browsers of a declared subscription."
-        )
+        return _("Only a subscription that is declared in code can have a function decide.")
 
     def _browser_permission_error(self) -> Any:
         if self.browser_access != BrowserAccess.PERMISSION or self.declared_in:
@@ -367,7 +365,7 @@ class InboxEvent(models.Model):
     def from_event(cls, event: Event, group: str = "") -> InboxEvent:
         """A row, not saved yet."""
         return cls(
-            event_id=event.id,
+            event_id=uuid.UUID(event.id),
             connection=event.connection,
             subscription=event.subscription,
             group=group,

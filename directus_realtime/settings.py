@@ -258,7 +258,7 @@ def _delivery_problems(delivery: object) -> list[Problem]:
     if delivery not in (INLINE, TASKS):
         return [
             Problem(
-                20,
+                22,
                 f"DELIVERY is {delivery!r}.",
                 'Use "inline", to have receivers run in directus_listen, or "tasks", to have '
                 "them run in the workers of django.tasks.",
@@ -267,7 +267,7 @@ def _delivery_problems(delivery: object) -> list[Problem]:
     if delivery == TASKS and compat.task is None:
         return [
             Problem(
-                21,
+                23,
                 'DELIVERY is "tasks", and there is no tasks framework.',
                 "Use Django 6, or pip install django-tasks on Django 5.2, and configure TASKS "
                 "with a backend that has workers, such as django_tasks_db.DatabaseBackend.",

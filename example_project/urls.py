@@ -9,5 +9,6 @@ urlpatterns = [
     path("notifications/", include("example_project.notifications.urls")),
     path("dashboard/", include("example_project.dashboard.urls")),
     path("", include("example_project.site.urls")),
+    path("directus/", include("directus_realtime.gateway.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -16,6 +16,11 @@ import pytest
 from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
+from tests.helpers.parallel import (  # noqa: F401 - pytest finds its hooks here
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+)
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
 

@@ -170,7 +170,18 @@ def _settle_late(feed: Feed, key: Key, row: dict[str, Any] | None) -> None:
     if row is not None:
         feed.receive_current(action, key, row)
     else:
-        logger.debug("A late %s of %s %s is left out.", action, feed.query.collection, key)
+        logger.debug(
+            "A late %s of %s %s is left out.",
+            action,
+            feed.query.collection,
+            key,
+            extra={
+                "what": "late-message",
+                "collection": feed.query.collection,
+                "action": action,
+                "key": key,
+            },
+        )
 
 
 async def _read_unfiltered(

@@ -30,6 +30,7 @@ from directus_realtime.client.reading import (
     read_pages,
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
+from directus_realtime.client.rights import Rights
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -55,7 +56,8 @@ class DirectusClient(SystemCollections):
     """A connection to one Directus server that comes back by itself.
 
     Args:
-        url: The server's URL, such as ``https://cms.example.com``.
+        url: The server's URL, such as ``https://cms.example.com``; or that of a gateway in
+            Django, such as ``wss://shop.example.com/directus``, from which nothing can be read.
         token: A static token, or a callable without arguments that returns it and is asked
             anew for each attempt to connect; or give ``email`` and ``password``.
         email: E-mail address of a Directus user.
@@ -562,6 +564,11 @@ class DirectusClient(SystemCollections):
         return ActivityLog(self._connection.rest, self.url)
 
     @property
+    def rights(self) -> Rights:
+        """What the token may read."""
+        return Rights(self._connection.rest, self.url)
+
+    @property
     def clock(self) -> ServerClock:
         """The Directus server's clock."""
         return self._connection.rest.clock
@@ -597,4 +604,9 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning("%s  %s", self.name, error)
+        logger.warning(
+            "%s  %s",
+            self.name,
+            error,
+            extra={"what": "error", "connection": self.name, "error": str(error)},
+        )

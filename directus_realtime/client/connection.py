@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
+from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
@@ -47,13 +48,14 @@ class Connection:
     """Keeps one authenticated socket, for ever.
 
     Args:
-        url: The server's URL, without a slash at the end.
+        url: The server's URL, without a slash at the end; a gateway's begins with ``ws``.
         credentials: Who we are.
         options: Timeouts, size limits, headers.
         on_action: Called with what the session says about subscriptions.
         on_change: Called after each change of :attr:`change`.
 
     Attributes:
+        is_gateway: Whether the other side is a gateway of Django, which has no REST.
         server: What the server said of itself, once it was reached.
         identity: Who the token is, once that was asked.
         change: The state, its reason, and since when.
@@ -69,7 +71,8 @@ class Connection:
         on_action: Callable[[SessionAction], None],
         on_change: Callable[[], None],
     ) -> None:
-        self.url = url
+        self.is_gateway = is_gateway(url)
+        self.url = without_websocket(url)
         self.server: ServerInfo | None = None
         self.identity = ""
         self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
@@ -101,7 +104,8 @@ class Connection:
         """REST with the same credentials."""
         if self._rest is None:
             self._proxy = find_proxy(self._options.proxy, self.url)
-            self._rest = RestClient(self.url, self._credentials, self._options, self._proxy)
+            kind = GatewayRest if self.is_gateway else RestClient
+            self._rest = kind(self.url, self._credentials, self._options, self._proxy)
         return self._rest
 
     @property
@@ -264,7 +268,12 @@ class Connection:
             try:
                 token = await self.rest.access_token()
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                logger.warning("The token could not be renewed: %s", self.explain(error))
+                reason = self.explain(error)
+                logger.warning(
+                    "The token could not be renewed: %s",
+                    reason,
+                    extra={"what": "token-again", "url": self.url, "reason": str(reason)},
+                )
                 await asyncio.sleep(next(delays))
             else:
                 driver.authenticate({"access_token": token.value})
@@ -309,7 +318,11 @@ class Connection:
     def _chore_done(self, task: asyncio.Task[None]) -> None:
         self._chores.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.error("An unexpected error in the client.", exc_info=error)
+            logger.error(
+                "An unexpected error in the client.",
+                exc_info=error,
+                extra={"what": "unexpected", "url": self.url},
+            )
 
     async def _stop_chores(self) -> None:
         chores = list(self._chores)

@@ -59,13 +59,15 @@ class Feed:
         news: Notes every item of which the server says anything.
         told: Notes every item of which something was handed over.
         leaving: Which items may have left the filter.
+        is_final: Whether what comes needs no check by a read: the server is a gateway.
         late: What has come of items that were gone already, to be checked by a read: the
             action of each.
     """
 
-    def __init__(self, uid: str, query: Query) -> None:
+    def __init__(self, uid: str, query: Query, is_final: bool = False) -> None:
         self.uid = uid
         self.query = query
+        self.is_final = is_final
         self.state = SubscriptionState.WAITING
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
@@ -156,7 +158,7 @@ class Feed:
                 continue
             if action == "update" and self._hears_of_all_updates:
                 self.leaving.reported(key)
-            if key in self.late or key in self._deleted or key in self._left:
+            if not self.is_final and self._is_late(key):
                 self.late[key] = "create" if self.late.get(key) == "create" else action
             else:
                 self._hand_over(action, key, entry)
@@ -213,7 +215,10 @@ class Feed:
 
     @property
     def _hears_of_all_updates(self) -> bool:
-        return self.query.tells_leaving and not self.reads_updates
+        return self.query.tells_leaving and not self.reads_updates and not self.is_final
+
+    def _is_late(self, key: Key) -> bool:
+        return key in self.late or key in self._deleted or key in self._left
 
     def _wire(self, name: str, event: Action, query: dict[str, Any]) -> WireSubscription:
         return WireSubscription(f"{self.uid}.{name}", self.query.collection, event, query)

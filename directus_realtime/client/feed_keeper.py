@@ -61,7 +61,8 @@ class FeedKeeper:
         if feed := self._by_query.get(fingerprint):
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
-        feed = self._by_uid[free] = self._by_query[fingerprint] = Feed(free, query)
+        feed = Feed(free, query, is_final=self._connection.is_gateway)
+        self._by_uid[free] = self._by_query[fingerprint] = feed
         if self._connection.is_authenticated:
             self._activate(feed)
         return feed
@@ -127,7 +128,10 @@ class FeedKeeper:
         try:
             self._on_error(error)
         except Exception:
-            logger.exception("on_error of the client failed.")
+            logger.exception(
+                "on_error of the client failed.",
+                extra={"what": "callback-failed", "callback": "on_error"},
+            )
 
     def _activate(self, feed: Feed) -> None:
         if feed.primary_key is not None:
@@ -150,7 +154,17 @@ class FeedKeeper:
                 return
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
                 reason = self._connection.explain(error)
-                logger.warning("%s is asked for again: %s", feed.query.collection, reason)
+                logger.warning(
+                    "%s is asked for again: %s",
+                    feed.query.collection,
+                    reason,
+                    extra={
+                        "what": "subscribe-again",
+                        "url": self._connection.url,
+                        "collection": feed.query.collection,
+                        "reason": str(reason),
+                    },
+                )
                 await asyncio.sleep(next(delays))
             else:
                 self._warn_of_gaps(feed.query.collection)
@@ -170,7 +184,17 @@ class FeedKeeper:
     def _warn_of_gaps(self, collection: str) -> None:
         server = self._connection.server
         if server is not None and (gap := known_gap(collection, server.version)):
-            logger.warning("%s: %s", collection, gap)
+            logger.warning(
+                "%s: %s",
+                collection,
+                gap,
+                extra={
+                    "what": "directus-sends-less",
+                    "url": self._connection.url,
+                    "collection": collection,
+                    "reason": gap,
+                },
+            )
 
     def _subscribe(self, feed: Feed) -> None:
         driver, server = self._connection.driver, self._connection.server

@@ -133,12 +133,31 @@ class ClientSubscription:
     def report(self, error: DirectusRealtimeError) -> None:
         """Hand an error to ``on_error``; a log line where there is none."""
         if self._on_error is None:
-            logger.warning("Subscription %s: %s", self.name, error)
+            logger.warning(
+                "Subscription %s: %s",
+                self.name,
+                error,
+                extra={
+                    "what": "subscription-error",
+                    "connection": self._connection,
+                    "subscription": self.name,
+                    "error": str(error),
+                },
+            )
             return
         try:
             self._on_error(error)
         except Exception:
-            logger.exception("on_error of the subscription %s failed.", self.name)
+            logger.exception(
+                "on_error of the subscription %s failed.",
+                self.name,
+                extra={
+                    "what": "callback-failed",
+                    "connection": self._connection,
+                    "subscription": self.name,
+                    "callback": "on_error",
+                },
+            )
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
@@ -179,4 +198,14 @@ class ClientSubscription:
         try:
             self._on_event(event)
         except Exception:
-            logger.exception("on_event of the subscription %s failed.", self.name)
+            logger.exception(
+                "on_event of the subscription %s failed.",
+                self.name,
+                extra={
+                    "what": "callback-failed",
+                    "connection": self._connection,
+                    "subscription": self.name,
+                    "event_id": event.id,
+                    "callback": "on_event",
+                },
+            )

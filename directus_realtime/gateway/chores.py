@@ -69,14 +69,11 @@ class Chores:
 
     async def _follow_inbox(self) -> None:
         """Follow the inbox of each connection of which anything is offered."""
-        if self._hub.layer.can_lose:
-            aliases = {offer.connection for offer in self._hub.offers.values()}
-            await self._hub.database.run_surely(self._sweep.begin, aliases)
+        aliases = {offer.connection for offer in self._hub.offers.values()}
+        await self._hub.database.run_surely(self._sweep.begin, aliases)
 
     async def _look_into_inbox(self) -> None:
         """Hand over what was sent to groups and did not arrive."""
-        if not self._hub.layer.can_lose:
-            return
         wanted = set(self._hub.streams)
         lost = await self._hub.database.run_surely(self._sweep.lost, wanted, self._hub.has_seen)
         for message in lost:

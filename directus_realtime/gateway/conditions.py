@@ -28,6 +28,7 @@ _SHOWN = 60
 Test = Callable[[Any], bool]
 
 _EQUALITY = frozenset({"_eq", "_neq", "_in", "_nin"})
+_LISTS = frozenset({"_in", "_nin", "_between", "_nbetween"})
 _RANGES = frozenset({"_between", "_nbetween"})
 _ORDERS: dict[str, Callable[[int], bool]] = {
     "_lt": lambda order: order < 0,
@@ -126,7 +127,7 @@ class _Compiler:
         if isinstance(name, str) and name.startswith("_"):
             self.paths.add(path)
             self.size += 1
-            self.values += len(operand) if isinstance(operand, list) else 1
+            self.values += _count(name, operand)
             test = operator_test(name, operand)
             return lambda value: value is not _MISSING and test(value)
         entry = self._entry(name, operand, path, depth)
@@ -192,7 +193,7 @@ def operator_test(name: str, operand: object) -> Test:
 
 
 def _equality(name: str, operand: object) -> Test:
-    entries = _list(name, operand) if name in {"_in", "_nin"} else [operand]
+    entries = _list(name, operand) if name in _LISTS else [operand]
     operands = Operands(_operand(name, entry) for entry in entries)
     return operands.contain if name in {"_eq", "_in"} else operands.exclude
 
@@ -244,6 +245,10 @@ def _text(name: str, match: re.Match[str], operand: object) -> Test:
         part = part.lower()
         return lambda value: isinstance(value, str) and find(value.lower(), part) is not negated
     return lambda value: isinstance(value, str) and find(value, part)
+
+
+def _count(name: str, operand: object) -> int:
+    return len(_list(name, operand)) if name in _LISTS and operand else 1
 
 
 def _list(name: str, operand: object) -> list[object]:

@@ -216,16 +216,20 @@ class Browser:
         return user if getattr(user, "is_active", True) else None
 
     def _stop(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
+        # When it was let go for what it said, nothing is waited for now.
+        listening = self._listening
+        if listening is not None and listening is not asyncio.current_task():
+            listening.cancel()
 
     async def _give_up(self) -> None:
         """End everything that is done for it."""
         self._member.stop_writing()
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.gather(self._working, return_exceptions=True)
-        await self._hub.leave(self._member)
+        try:
+            if self._working is not None:
+                self._working.cancel()
+                await asyncio.gather(self._working, return_exceptions=True)
+        finally:
+            await self._hub.leave(self._member)
 
     async def _close(self, code: int, reason: str) -> None:
         # A server that pushes back takes no frame while the browser does not read; it then

@@ -75,7 +75,9 @@ class Hub:
 
     async def leave(self, member: Member) -> None:
         """A browser has gone."""
-        self.members.pop(member, None)
+        if member not in self.members:
+            return
+        del self.members[member]
         for subscription in list(member.subscriptions.values()):
             subscription.end()
         if not self.members:
@@ -128,7 +130,7 @@ class Hub:
             if message.get("type") == "directus.event":
                 await self.hand_over(message)
             elif message.get("type") == "directus.connection":
-                self.states.changed({message["connection"]: message["state"]})
+                self.states.heard(message["connection"], message["state"])
         except Exception:
             logger.exception("A group message could not be handed over.")
 

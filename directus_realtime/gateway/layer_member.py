@@ -11,7 +11,6 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from directus_realtime.gateway.frames import Json
-from directus_realtime.layers import InboxChannelLayer
 
 logger = logging.getLogger("directus_realtime.gateway")
 
@@ -28,16 +27,11 @@ class LayerMember:
 
     Args:
         on_message: Called with each group message, one after another.
-
-    Attributes:
-        can_lose: Whether the layer may lose messages, so that the inbox has to be looked
-            into as well.
     """
 
     def __init__(self, on_message: Callable[[Json], Awaitable[None]]) -> None:
         self._on_message = on_message
         self._layer: Any = get_channel_layer()
-        self.can_lose = not isinstance(self._layer, InboxChannelLayer)
         self._channel = ""
         self._wanted: set[str] = set()
         self._joined: set[str] = set()

@@ -107,6 +107,10 @@ class Member:
             if not self._pings:
                 self._pings = None
 
+    def has_read(self) -> None:
+        """Everything that was sent was read."""
+        self._acknowledged = self._sent
+
     def tick(self, now: float) -> None:
         """Let time pass: ping when it is time to, and drop who did not answer."""
         if self._pings is not None and now >= self._pings[0][1]:

@@ -102,6 +102,8 @@ class Operands:
 
     def contain(self, value: Any) -> bool:
         """Whether a value equals one of them."""
+        if isinstance(value, str) and not self._moments and not self._numbers:
+            return value in self._texts  # the usual case: a name, a key, a status
         given = to_operand(value)
         if given.text is not None:
             return (

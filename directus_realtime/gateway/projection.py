@@ -33,6 +33,11 @@ class FieldTree:
     names: Mapping[str, FieldTree]
     rest: FieldTree | None
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether there is something below it."""
+        return bool(self.names) or self.rest is not None
+
     def below(self, name: str) -> FieldTree | None:
         """The tree of a field; ``None`` for one that is hidden."""
         return self.names.get(name, self.rest)
@@ -62,7 +67,7 @@ class FieldTree:
         return self.is_leaf or value is None or isinstance(value, dict | list)
 
     def _project_value(self, value: Any) -> Any:
-        if self.rest is None and not self.names:
+        if not self.has_branches:
             return value  # a JSON field: all of it
         if isinstance(value, dict):
             return self.project(value)
@@ -87,12 +92,12 @@ def field_tree(fields: Iterable[str]) -> FieldTree:
 
 
 def _tree(paths: Iterable[Path]) -> FieldTree:
-    paths = set(paths)
-    heads = {path[0] for path in paths if path} - {WILDCARD}
+    paths = list(dict.fromkeys(paths))
+    heads = dict.fromkeys(path[0] for path in paths if path and path[0] != WILDCARD)
     # For a field without a relation, the part behind a wildcard means nothing.
-    others = {tail for path in paths if path and path[0] == WILDCARD for tail in (path[1:], ())}
+    others = [tail for path in paths if path and path[0] == WILDCARD for tail in (path[1:], ())]
     names = {
-        head: _tree(others | {path[1:] for path in paths if path and path[0] == head})
+        head: _tree(others + [path[1:] for path in paths if path and path[0] == head])
         for head in heads
     }
     return FieldTree(() in paths, names, _tree(others) if others else None)
@@ -103,8 +108,8 @@ def narrow(offered: Iterable[str], asked: Iterable[str]) -> tuple[str, ...] | No
 
     Args:
         offered: As in a subscription; none for the item's own.
-        asked: The same of a browser; ``*`` is all that is offered at its place, with what is
-            offered of relations.
+        asked: The same of a browser; ``*`` is all that is offered from its place on, relations
+            and all.
 
     Returns:
         Fields for :func:`field_tree`, none more than offered; ``None`` if one is not offered.
@@ -123,23 +128,20 @@ def _asked_paths(tree: FieldTree, path: Path) -> list[Path]:
     """The offered paths for one that is asked for; none if it is not offered."""
     if not path:
         # Whoever asks for a relation as a whole gets what is offered of it, not more.
-        return [(), *_all_paths(tree, (WILDCARD,))] if tree.is_leaf else []
+        return [(), *_all_paths(tree)] if tree.is_leaf else []
     if path[0] == WILDCARD:
-        return _all_paths(tree, path[1:])
+        return _all_paths(tree)
     below = tree.below(path[0])
     return [(path[0], *rest) for rest in _asked_paths(below, path[1:])] if below else []
 
 
-def _all_paths(tree: FieldTree, beyond: Path) -> list[Path]:
-    """Every offered path below the root of a tree, and of relations what lies beyond.
-
-    A wildcard at the end is all that is offered.
-    """
+def _all_paths(tree: FieldTree) -> list[Path]:
+    """Every offered path below the root of a tree."""
     found: list[Path] = []
     branches = dict(tree.names)
     if tree.rest is not None:
         branches[WILDCARD] = tree.rest
     for name, below in branches.items():
         found += [(name,)] if below.is_leaf else []
-        found += [(name, *rest) for rest in _asked_paths(below, beyond or (WILDCARD,))]
-    return list(dict.fromkeys(found))
+        found += [(name, *rest) for rest in _all_paths(below)]
+    return found

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from directus_realtime.gateway import frames
@@ -39,7 +40,7 @@ async def look_at_offers(hub: Hub) -> None:
     """End the subscriptions to what is not offered any more, or differently."""
     offers, states = await hub.database.run_surely(_read)
     hub.offers = {offer.name: offer for offer in offers}
-    hub.states.changed(states)
+    hub.states.read(states)
     for stream in list(hub.streams.values()):
         offer = hub.offers.get(stream.offer.name)
         if offer is None or offer.fingerprint != stream.offer.fingerprint:
@@ -57,9 +58,7 @@ async def look_at_offers(hub: Hub) -> None:
 async def look_at_users(hub: Hub) -> None:
     """End what users may not have any more, and change what they may see of the rest."""
     members = [
-        member
-        for member in hub.members
-        if member.subscriptions and isinstance(_unwrapped(member.user), get_user_model())
+        member for member in hub.members if isinstance(_unwrapped(member.user), get_user_model())
     ]
     for start in range(0, len(members), _CHUNK):
         await recheck(hub, members[start : start + _CHUNK])
@@ -133,7 +132,7 @@ def _current_users(members: Sequence[Member]) -> dict[Member, Any]:
 
 def _has_same_password(member: Member, user: Any) -> bool:
     """Whether the session was made with the user's password, as Django checks it."""
-    if member.authenticated or member.session is None:
+    if not _is_by_session(member):
         return True
     made_with = member.session.get(HASH_SESSION_KEY) or ""
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
@@ -142,16 +141,20 @@ def _has_same_password(member: Member, user: Any) -> bool:
 
 def _ended_sessions(members: Iterable[Member]) -> set[Member]:
     """Whose sessions are gone: signed out. Only sessions in the database can be asked for."""
-    sessions = {
-        member: _unwrapped(member.session) for member in members if not member.authenticated
-    }
+    sessions = {member: _unwrapped(member.session) for member in members if _is_by_session(member)}
     kept = {m: s for m, s in sessions.items() if isinstance(s, SessionStore)}
     if not kept:
         return set()
-    keys = {session.session_key for session in kept.values()}
     model = next(iter(kept.values())).model
-    alive = set(model.objects.filter(pk__in=keys).values_list("pk", flat=True))
+    keys = {session.session_key for session in kept.values()}
+    rows = model.objects.filter(pk__in=keys, expire_date__gt=timezone.now())
+    alive = set(rows.values_list("pk", flat=True))
     return {member for member, session in kept.items() if session.session_key not in alive}
+
+
+def _is_by_session(member: Member) -> bool:
+    """Whether Django's session says who it is, and not a token or a middleware of the site."""
+    return not member.authenticated and member.session is not None and SESSION_KEY in member.session
 
 
 def _unwrapped(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from directus_realtime.gateway import frames
@@ -11,6 +12,9 @@ from directus_realtime.models import ConnectionStatus
 
 if TYPE_CHECKING:
     from directus_realtime.gateway.members import Member
+
+#: Seconds for which a group message counts more than the table.
+_AHEAD = 3.0
 
 # The true reason names addresses, and is for those who run the site.
 _REASONS = {
@@ -30,6 +34,7 @@ class ConnectionStates:
     def __init__(self, members: Iterable[Member]) -> None:
         self._members = members
         self._states: dict[str, str] = {}
+        self._heard_at: dict[str, float] = {}
 
     def tell(self, member: Member, alias: str) -> None:
         """Tell a browser of a connection, now and whenever its state changes."""
@@ -37,15 +42,30 @@ class ConnectionStates:
             member.aliases |= {alias}
             member.deliver(self._frame(alias))
 
-    def changed(self, states: Mapping[str, str]) -> None:
-        """Some connections were looked at; tell those browsers that want to know."""
+    def heard(self, alias: str, state: str) -> None:
+        """A group message told of a change."""
+        self._heard_at[alias] = monotonic()
+        self._change(alias, state)
+
+    def read(self, states: Mapping[str, str]) -> None:
+        """The connections were looked up.
+
+        The table is a moment behind the group messages, so that those count for a while; but
+        nobody sends one when a listener dies.
+        """
+        now = monotonic()
         for alias, state in states.items():
-            if self._states.get(alias) != state:
-                self._states[alias] = state
-                frame = self._frame(alias)
-                for member in list(self._members):
-                    if alias in member.aliases:
-                        member.deliver(frame)
+            if now - self._heard_at.get(alias, -_AHEAD) >= _AHEAD:
+                self._change(alias, state)
+
+    def _change(self, alias: str, state: str) -> None:
+        if self._states.get(alias) == state:
+            return
+        self._states[alias] = state
+        frame = self._frame(alias)
+        for member in list(self._members):
+            if alias in member.aliases:
+                member.deliver(frame)
 
     def _frame(self, alias: str) -> Frame:
         state = self._states.get(alias, "disconnected")

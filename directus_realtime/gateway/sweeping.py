@@ -1,7 +1,8 @@
 """Looks in the inbox for events whose group messages were lost.
 
 Channels delivers a group message at most once: while Redis is away, or a channel is over its
-capacity, browsers would miss events and nobody would notice. The inbox has them all.
+capacity (that of the inbox's own layer as well), browsers would miss events and nobody would
+notice. The inbox has them all.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from directus_realtime.gateway.frames import Json
 from directus_realtime.gateway.resuming import messages
 from directus_realtime.models import InboxEvent, InboxState
 
-#: Rows of one query.
-_BATCH = 1000
+#: Rows of one query, and queries of one look at a connection: the rest waits for the next.
+_BATCH, _BATCHES = 1000, 5
 _UNSENT = {InboxState.WAITING, InboxState.PENDING, InboxState.DELIVERING}
 
 
@@ -81,7 +82,7 @@ class InboxSweep:
     def _sent(self, alias: str) -> list[Sent]:
         """What was sent of a connection. A row that waits for its turn holds back the others."""
         found: list[Sent] = []
-        while True:
+        for _ in range(_BATCHES):
             newer = InboxEvent.objects.filter(connection=alias, id__gt=self._last_ids[alias])
             rows = list(_light(newer)[:_BATCH])
             for row in rows:
@@ -93,7 +94,8 @@ class InboxSweep:
                     found.append(_as_sent(row))
                 self._last_ids[alias] = row.pk
             if len(rows) < _BATCH:
-                return found
+                break
+        return found
 
     def _sent_late(self) -> list[Sent]:
         if not self._late:

@@ -16,7 +16,9 @@ from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.handover import HandOver
 from directus_realtime.listener.delivery.outcomes import RetryPolicy
 from directus_realtime.listener.delivery.sending import GroupSender
+from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
 from directus_realtime.listener.status import StatusWriter, last_heartbeats
@@ -61,11 +63,13 @@ class ActiveListener:
         self._notices = Notices(notices_database)
         inline = [settings for settings in self._settings if settings.delivery == INLINE]
         policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
-        self._delivery = Delivery(delivery_database, policies, self._sender, fence)
+        fresh = FreshRows(policies)
+        self._delivery = Delivery(delivery_database, policies, self._sender, fence, fresh)
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         self._handover = HandOver(handover_database, timeouts, self._sender, fence)
-        self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence)
+        self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence, fresh=fresh)
+        counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)
         self._status: StatusWriter | None = None
         self._is_lost = False
@@ -178,6 +182,7 @@ class ActiveListener:
                 "Stopping took longer than %g s; what a receiver is busy with will be "
                 "delivered again.",
                 STOP_TIMEOUT,
+                extra={"what": "stop-timeout", "seconds": STOP_TIMEOUT},
             )
             raise
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +12,7 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.rest import Accountability, ServerInfo
 from directus_realtime.client.system import known_gap
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.listener.permissions import Permissions, explain_permissions
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.settings import ConnectionSettings
 
@@ -79,6 +80,27 @@ class ConnectionReport:
     subscriptions: list[SubscriptionReport] = field(default_factory=list)
 
 
+@dataclass
+class PermissionsReport:
+    """Which permissions the user of a connection needs, has and lacks.
+
+    Attributes:
+        alias: Of the connection.
+        url: Its address.
+        ok: Whether nothing is missing.
+        reason: Why it could not be found out; else empty.
+        identity: Who the token is.
+        permissions: What was found out; ``None`` where nothing was.
+    """
+
+    alias: str
+    url: str
+    ok: bool = False
+    reason: str = ""
+    identity: str = ""
+    permissions: Permissions | None = None
+
+
 async def check_connection(
     settings: ConnectionSettings, wanted: Iterable[Wanted]
 ) -> ConnectionReport:
@@ -89,27 +111,63 @@ async def check_connection(
         wanted: The subscriptions to try.
     """
     report = ConnectionReport(settings.alias, settings.url)
-    try:
-        client = settings.make_client()
-    except (DirectusRealtimeError, ImproperlyConfigured) as error:
-        report.reason = str(error)
-        return report
-    try:
-        await _connect(client, report)
-        if client.is_connected:
-            report.identity = client.identity
-            report.activity = await client.read_access("directus_activity")
-            report.subscriptions = [await _try(client, entry) for entry in wanted]
-    except DirectusRealtimeError as error:
-        report.reason = str(error)
-    finally:
-        report.server = client.server
-        await client.disconnect()
+
+    async def check(client: DirectusClient) -> None:
+        report.activity = await client.read_access("directus_activity")
+        report.subscriptions = [await _try(client, entry) for entry in wanted]
+
+    report.server = await _connected(settings, report, check)
     report.ok = not report.reason and all(entry.ok for entry in report.subscriptions)
     return report
 
 
-async def _connect(client: DirectusClient, report: ConnectionReport) -> None:
+async def check_permissions(
+    settings: ConnectionSettings, wanted: Iterable[Wanted]
+) -> PermissionsReport:
+    """Connect, and find out which permissions the user needs, and which of them it lacks.
+
+    Args:
+        settings: Of the connection.
+        wanted: The subscriptions.
+    """
+    report = PermissionsReport(settings.alias, settings.url)
+
+    async def explain(client: DirectusClient) -> None:
+        report.permissions = await explain_permissions(client.rights, wanted)
+
+    await _connected(settings, report, explain)
+    report.ok = report.permissions is not None and report.permissions.is_enough
+    return report
+
+
+async def _connected(
+    settings: ConnectionSettings,
+    report: ConnectionReport | PermissionsReport,
+    work: Callable[[DirectusClient], Awaitable[None]],
+) -> ServerInfo | None:
+    """Do something while connected, and note in the report who we are or what went wrong.
+
+    Returns:
+        What the server said of itself.
+    """
+    try:
+        client = settings.make_client()
+    except (DirectusRealtimeError, ImproperlyConfigured) as error:
+        report.reason = str(error)
+        return None
+    try:
+        await _connect(client, report)
+        if client.is_connected:
+            report.identity = client.identity
+            await work(client)
+    except DirectusRealtimeError as error:
+        report.reason = str(error)
+    finally:
+        await client.disconnect()
+    return client.server
+
+
+async def _connect(client: DirectusClient, report: ConnectionReport | PermissionsReport) -> None:
     try:
         async with asyncio.timeout(TIMEOUT):
             await client.connect()

@@ -17,11 +17,17 @@ from directus_realtime.client.states import StateChange
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
+from directus_realtime.exceptions import (
+    BadFrame,
+    DirectusRealtimeError,
+    EventFailed,
+    SubscriptionRefused,
+)
 from directus_realtime.listener.catch_up.catch_up import CatchUp
 from directus_realtime.listener.catch_up.gaps import GapKeeper
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.loading import Loader
+from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
@@ -145,7 +151,17 @@ class ListenedConnection:
             self._reported.pop(uid, None)
             self._retries.pop(uid, None)
             self._refusals.pop(uid, None)
-            logger.info("%s  unsubscribed %s", self.alias, old.name)
+            logger.info(
+                "%s  unsubscribed %s",
+                self.alias,
+                old.name,
+                extra={
+                    "what": "unsubscribed",
+                    "connection": self.alias,
+                    "subscription": old.name,
+                    "collection": old.query.collection,
+                },
+            )
 
     def _subscribe(self, wanted: Wanted) -> ClientSubscription:
         def on_event(event: Event) -> None:
@@ -156,13 +172,23 @@ class ListenedConnection:
                 event.collection,
                 event.key,
                 event.subscription,
+                extra={
+                    "what": "event",
+                    "connection": event.connection,
+                    "subscription": event.subscription,
+                    "collection": event.collection,
+                    "action": event.action,
+                    "key": event.key,
+                    "event_id": event.id,
+                    "origin": event.origin,
+                },
             )
             current, _ = self._active.get(wanted.uid, (wanted, None))
             self._take(current, event)
 
         def on_error(error: DirectusRealtimeError) -> None:
             if not isinstance(error, SubscriptionRefused):  # that one is its state
-                self._count_error(f"{wanted.name}: {error}")
+                self._count_error(error, wanted.name)
 
         return self.client.add(
             wanted.query,
@@ -177,7 +203,7 @@ class ListenedConnection:
     def _take(self, wanted: Wanted, event: Event) -> None:
         if event.origin == "live" and self._inbox.is_full and self._is_safe_in_the_log(wanted):
             # In memory it would be lost in a crash, and fill it.
-            self._gaps.begin(timezone.now())
+            self._gaps.begin(timezone.now(), "more came in than could be stored")
             self._catch_up.lost_events()
         elif event.origin == "live":
             is_held = self._catch_up.holds(wanted, event)
@@ -188,11 +214,24 @@ class ListenedConnection:
     def _is_safe_in_the_log(self, wanted: Wanted) -> bool:
         return self._gaps.can_recover(wanted) and self._catch_up.has_place(wanted)
 
-    def _count_error(self, error: object) -> None:
+    def _count_error(self, error: DirectusRealtimeError, subscription: str = "") -> None:
         """Count something that came to grief; the same is said once a minute, not each time."""
         self.errors += 1
-        level = logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG
-        logger.log(level, "%s  %s", self.alias, error)
+        kind = _kind_of(error)
+        counts.errors.add((self.alias, kind))
+        text = f"{subscription}: {error}" if subscription else str(error)
+        logger.log(
+            logging.WARNING if self._repetitions.is_news(text) else logging.DEBUG,
+            "%s  %s",
+            self.alias,
+            text,
+            extra={
+                "what": f"{kind}-error",
+                "connection": self.alias,
+                "subscription": subscription,
+                "error": str(error),
+            },
+        )
 
     # What is told
 
@@ -213,13 +252,31 @@ class ListenedConnection:
                 wanted.name,
                 wanted.query.collection,
                 events,
+                extra={
+                    "what": "subscribed",
+                    "connection": self.alias,
+                    "subscription": wanted.name,
+                    "collection": wanted.query.collection,
+                },
             )
         elif subscription.state is SubscriptionState.REFUSED:
             self._schedule_retry(wanted.uid)
             if self._refusals.get(wanted.uid) == str(subscription.error):
                 return  # tried again, with the same answer
             self._refusals[wanted.uid] = str(subscription.error)
-            logger.error("%s  refused %s: %s", self.alias, wanted.name, subscription.error)
+            logger.error(
+                "%s  refused %s: %s",
+                self.alias,
+                wanted.name,
+                subscription.error,
+                extra={
+                    "what": "subscription-refused",
+                    "connection": self.alias,
+                    "subscription": wanted.name,
+                    "collection": wanted.query.collection,
+                    "error": str(subscription.error),
+                },
+            )
             self._notices.put(
                 directus_subscription_failed,
                 wanted.query.collection,
@@ -245,25 +302,18 @@ class ListenedConnection:
                 self._tell(change)
 
     def _tell(self, change: StateChange) -> None:
-        if change.state is ConnectionState.CONNECTED:
-            server = self.client.server
-            logger.info(
-                "%s  connected to %s (Directus %s) as %s",
-                self.alias,
-                self.client.url,
-                (server and server.version) or "of an unknown version",
-                self.client.identity,
-            )
-        elif change.state is ConnectionState.RECONNECTING:
-            logger.warning("%s  reconnecting: %s", self.alias, change.reason)
-        elif change.reason:
-            logger.error("%s  disconnected: %s", self.alias, change.reason)
-        if change.state is ConnectionState.CONNECTED:
+        self._log(change)
+        is_connected = change.state is ConnectionState.CONNECTED
+        if is_connected:
+            counts.connects.add((self.alias,))
             self._gaps.connected()
             self._catch_up.connected()
         else:
-            self._gaps.begin(self.client.last_heard_at)
+            if counts.connected.get(self.alias):
+                counts.losses.add((self.alias,))
+            self._gaps.begin(self.client.last_heard_at, change.reason)
             self._catch_up.lost_connection()
+        counts.connected[self.alias] = is_connected
         self._notices.put(
             directus_connection_changed,
             self.alias,
@@ -272,3 +322,52 @@ class ListenedConnection:
             reason=change.reason,
         )
         self._on_state(self.alias, change)
+
+    def _log(self, change: StateChange) -> None:
+        if change.state is ConnectionState.CONNECTED:
+            server = self.client.server
+            logger.info(
+                "%s  connected to %s (Directus %s) as %s",
+                self.alias,
+                self.client.url,
+                (server and server.version) or "of an unknown version",
+                self.client.identity,
+                extra={
+                    "what": "connected",
+                    "connection": self.alias,
+                    "url": self.client.url,
+                    "version": server.version if server else "",
+                    "identity": self.client.identity,
+                },
+            )
+        elif change.state is ConnectionState.RECONNECTING:
+            logger.warning(
+                "%s  reconnecting: %s",
+                self.alias,
+                change.reason,
+                extra={
+                    "what": "reconnecting",
+                    "connection": self.alias,
+                    "reason": change.reason,
+                },
+            )
+        elif change.reason:
+            logger.error(
+                "%s  disconnected: %s",
+                self.alias,
+                change.reason,
+                extra={
+                    "what": "disconnected",
+                    "connection": self.alias,
+                    "reason": change.reason,
+                },
+            )
+
+
+def _kind_of(error: DirectusRealtimeError) -> str:
+    match error:
+        case BadFrame():
+            return FRAME
+        case EventFailed():
+            return EVENT
+    return CLIENT

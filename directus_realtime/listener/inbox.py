@@ -17,8 +17,11 @@ from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
+from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
+from directus_realtime.listener.inserting import insert
 from directus_realtime.listener.matching import judge
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -48,6 +51,7 @@ class Inbox:
         database: The thread to write in.
         on_stored: Called after each write.
         fence: Called in each transaction; raises where another listener is active now.
+        fresh: Where delivery finds what was stored.
     """
 
     def __init__(
@@ -56,8 +60,10 @@ class Inbox:
         on_stored: Callable[[], None],
         *,
         fence: Callable[[], None] = lambda: None,
+        fresh: FreshRows | None = None,
     ) -> None:
         self._fence = fence
+        self._fresh = FreshRows() if fresh is None else fresh
         self._database = database
         self._on_stored = on_stored
         self._waiting: deque[Incoming | _Work] = deque()
@@ -154,7 +160,7 @@ class Inbox:
         """Store what has come in, up to the next work."""
         entries = itertools.takewhile(lambda entry: isinstance(entry, Incoming), self._waiting)
         batch = list(cast("Iterator[Incoming]", itertools.islice(entries, BATCH_SIZE)))
-        stored = await self._database.run_surely(store, batch, self._fence)
+        stored = await self._database.run_surely(store, batch, self._fence, self._fresh)
         # Only now: a cancelled write must find them here again.
         for _ in batch:
             self._waiting.popleft()
@@ -187,37 +193,70 @@ class Inbox:
         tally = self._tallies.setdefault(row.subscription, Tally())
         tally.events += 1
         tally.last_event_at = row.received_at
+        counts.events.add((row.connection, row.collection, row.action, row.origin))
 
 
-def store(incoming: list[Incoming], fence: Callable[[], None] = lambda: None) -> list[Incoming]:
+def store(
+    incoming: list[Incoming],
+    fence: Callable[[], None] = lambda: None,
+    fresh: FreshRows | None = None,
+) -> list[Incoming]:
     """Write rows; those that are stored already, by a write whose answer got lost, stay.
+
+    Args:
+        incoming: The rows.
+        fence: Called in each transaction; raises where another listener is active now.
+        fresh: Where delivery finds what was stored.
 
     Returns:
         What was stored: without the events that are none for their subscription.
     """
+    fresh = FreshRows() if fresh is None else fresh
     try:
-        return _store(incoming, fence)
+        return _store(incoming, fence, fresh)
     except (DataError, IntegrityError):
         # One row that the database cannot hold must not take its neighbours along, nor one
         # of a subscription that was deleted in this very moment.
-        return [entry for one in incoming for entry in _store_alone(one, fence)]
+        return [entry for one in incoming for entry in _store_alone(one, fence, fresh)]
 
 
-def _store(incoming: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
-    with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
-        wanted = judge(incoming)
-        gather(wanted, timezone.now())
-        InboxEvent.objects.bulk_create([e.row for e in wanted], ignore_conflicts=True)
-        # Last of all: a process that is paused between here and the commit may have lost its
-        # lease when it goes on.
-        fence()
+def _store(incoming: list[Incoming], fence: Callable[[], None], fresh: FreshRows) -> list[Incoming]:
+    using = router.db_for_write(InboxEvent)
+    rows: list[InboxEvent] = []
+    try:
+        with waits_its_turn(using), transaction.atomic(using):
+            wanted = judge(incoming)
+            gather(wanted, timezone.now())
+            rows += [entry.row for entry in wanted]
+            # Where some are in the table already, delivery may have come to them.
+            if insert(rows, using) == len(rows):
+                fresh.add(rows)
+            # Last of all: a process that is paused between here and the commit may have lost
+            # its lease when it goes on.
+            fence()
+    except BaseException:
+        fresh.remove(rows)
+        raise
     return wanted
 
 
-def _store_alone(entry: Incoming, fence: Callable[[], None]) -> list[Incoming]:
+def _store_alone(entry: Incoming, fence: Callable[[], None], fresh: FreshRows) -> list[Incoming]:
     try:
-        return _store([entry], fence)
+        return _store([entry], fence, fresh)
     except (DataError, IntegrityError) as error:
         row = entry.row
-        logger.error("The event %s of %s cannot be stored: %s", row.event_id, row, error)
+        logger.error(
+            "The event %s of %s cannot be stored: %s",
+            row.event_id,
+            row,
+            error,
+            extra={
+                "what": "store-failed",
+                "connection": row.connection,
+                "subscription": row.subscription,
+                "collection": row.collection,
+                "event_id": str(row.event_id),
+                "error": str(error),
+            },
+        )
         return []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.active import ActiveListener
+from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.listener.metrics.sampling import Sampler
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
@@ -21,14 +24,20 @@ class Listener:
     Args:
         connections: The settings of the connections to listen to.
         standby_only: Never be the first: only take over from another listener.
+        sampler: Looks at the inbox while this listener is active, for those who read metrics.
     """
 
     def __init__(
-        self, connections: Iterable[ConnectionSettings], *, standby_only: bool = False
+        self,
+        connections: Iterable[ConnectionSettings],
+        *,
+        standby_only: bool = False,
+        sampler: Sampler | None = None,
     ) -> None:
         self._settings = list(connections)
-        aliases = [settings.alias for settings in self._settings]
-        self._candidate = Candidate(aliases, standby_only=standby_only)
+        self._aliases = [settings.alias for settings in self._settings]
+        self._candidate = Candidate(self._aliases, standby_only=standby_only)
+        self._sampler = sampler
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stand by and listen in turn, until ``stopping`` is set.
@@ -38,6 +47,7 @@ class Listener:
             ImproperlyConfigured: The tables are not there.
             TimeoutError: A receiver or the database hangs and cannot be waited for.
         """
+        counts.begin(self._aliases)
         try:
             await self._candidate.check_tables()
             while not stopping.is_set():
@@ -60,7 +70,25 @@ class Listener:
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)
+        counts.active.update(fence.tokens)
         try:
-            await active.run(stopping, self._candidate.hold(fence))
+            async with self._sampling():
+                await active.run(stopping, self._candidate.hold(fence))
         except LeaseLost:
             await self._candidate.tell_loss()
+        finally:
+            counts.active.update(dict.fromkeys(self._aliases, 0))
+            counts.connected.update(dict.fromkeys(self._aliases, False))
+            counts.watch_unstored(None)
+
+    @contextlib.asynccontextmanager
+    async def _sampling(self) -> AsyncIterator[None]:
+        if self._sampler is None:
+            yield
+            return
+        sampling = asyncio.create_task(self._sampler.run(self._aliases), name="sampling")
+        try:
+            yield
+        finally:
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)

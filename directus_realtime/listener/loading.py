@@ -77,7 +77,17 @@ class Loader:
             try:
                 await self._load_once(wanted, subscription)
             except DirectusRealtimeError as error:
-                logger.warning("The first load of %s is begun anew: %s", wanted.name, error)
+                logger.warning(
+                    "The first load of %s is begun anew: %s",
+                    wanted.name,
+                    error,
+                    extra={
+                        "what": "load-again",
+                        "connection": self._client.name,
+                        "subscription": wanted.name,
+                        "error": str(error),
+                    },
+                )
                 await asyncio.sleep(next(delays))
             else:
                 return
@@ -101,13 +111,35 @@ class Loader:
             await self._inbox.drained_to(_WAITING_LIMIT)
             if monotonic() - reported >= REPORT_INTERVAL:
                 reported = monotonic()
-                logger.info("The first load of %s: %d of %d items", wanted.name, done, total)
+                logger.info(
+                    "The first load of %s: %d of %d items",
+                    wanted.name,
+                    done,
+                    total,
+                    extra={
+                        "what": "load-progress",
+                        "connection": self._client.name,
+                        "subscription": wanted.name,
+                        "done": done,
+                        "total": total,
+                    },
+                )
                 await self._database.run_surely(write_load, wanted.name, done, total)
         # Through only when nothing of it is in memory alone.
         await self._inbox.run_in_order(
             partial(write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of)
         )
-        logger.info("The first load of %s is through: %d items", wanted.name, total)
+        logger.info(
+            "The first load of %s is through: %d items",
+            wanted.name,
+            total,
+            extra={
+                "what": "load-done",
+                "connection": self._client.name,
+                "subscription": wanted.name,
+                "total": total,
+            },
+        )
 
     async def _load_keys(self, memory: Memory, subscription: ClientSubscription) -> None:
         """Learn which items are in the filter, without handing them over."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.delivery.receivers import calls_of
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.signals import DirectusSignal
 
 logger = logging.getLogger("directus_realtime.receivers")
@@ -45,9 +46,16 @@ class Notices:
         for call in calls_of([signal], sender, kwargs):
             failure = await (call.arun() if call.is_async else self._database.run(call.run))
             if failure is not None:
+                counts.receiver_failures.add((failure.receiver,))
                 logger.error(
                     "The receiver %s failed: %s\n%s",
                     failure.receiver,
                     failure.error,
                     failure.traceback,
+                    extra={
+                        "what": "notice-failed",
+                        "sender": sender,
+                        "receiver": failure.receiver,
+                        "error": failure.error,
+                    },
                 )

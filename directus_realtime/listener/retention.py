@@ -139,4 +139,8 @@ class DailyPrune:
                 )
                 deleted += count
                 await asyncio.sleep(_PAUSE)
-        logger.info("Pruned the inbox: %d events that were through are deleted.", deleted)
+        logger.info(
+            "Pruned the inbox: %d events that were through are deleted.",
+            deleted,
+            extra={"what": "pruned", "events": deleted},
+        )

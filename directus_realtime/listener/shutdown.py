@@ -37,9 +37,17 @@ def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
         if stopping.is_set() and loop.time() - first_at < SAME_SIGNAL:
             return
         if stopping.is_set():
-            logger.warning("%s again: stopping at once.", number.name)
+            logger.warning(
+                "%s again: stopping at once.",
+                number.name,
+                extra={"what": "stopping-at-once", "signal": number.name},
+            )
             os._exit(128 + number)
-        logger.info("%s: finishing the delivery at hand.", number.name)
+        logger.info(
+            "%s: finishing the delivery at hand.",
+            number.name,
+            extra={"what": "stopping", "signal": number.name},
+        )
         first_at = loop.time()
         stopping.set()
 

@@ -107,7 +107,19 @@ def _is_valid(row: DirectusSubscription) -> bool:
             DirectusSubscription.objects.filter(pk=row.pk).update(
                 state=SubscriptionState.REFUSED, last_error=reason
             )
-            logger.error("%s  refused %s: %s", row.connection, row.name, reason)
+            logger.error(
+                "%s  refused %s: %s",
+                row.connection,
+                row.name,
+                reason,
+                extra={
+                    "what": "subscription-refused",
+                    "connection": row.connection,
+                    "subscription": row.name,
+                    "collection": row.collection,
+                    "error": reason,
+                },
+            )
         return False
     return True
 

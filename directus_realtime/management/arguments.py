@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
@@ -38,3 +40,15 @@ def chosen_connections(chosen: Sequence[str] | None) -> list[ConnectionSettings]
     if not connections:
         raise CommandError("There is no connection in DIRECTUS_REALTIME.")
     return connections
+
+
+def valid_address(text: str) -> tuple[str, int]:
+    """A host and a port from the command line; an IPv6 address is in brackets."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None or parts.netloc != text or "@" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9123.")
+    return host, port

@@ -85,7 +85,7 @@ def install(
     if _is_complete(folder, version):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.parent / f".directus-{version}.lock"):
+    with locked(folder.parent / f".directus-{version}.lock"):
         # Another process may have finished the work while this one waited for the lock.
         if not _is_complete(folder, version):
             _install_into(folder, version, log)
@@ -152,7 +152,7 @@ def _run_npm(npm: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock that the system releases even if the process is killed."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

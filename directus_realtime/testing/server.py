@@ -26,6 +26,7 @@ from directus_realtime.testing.npm import (
     DirectusUnavailable,
     cache_folder,
     install,
+    locked,
     node,
 )
 
@@ -231,19 +232,21 @@ class DirectusServer:
 
     def _copy_template(self, installed: Path) -> None:
         template = cache_folder(self._cache) / "templates" / f"directus-{self.version}"
-        if (template / CREDENTIALS_FILE).exists():
-            for name in (DATABASE_FILE, CREDENTIALS_FILE):
-                shutil.copy2(template / name, self.workdir / name)
-            return
+        if not (template / CREDENTIALS_FILE).exists():
+            template.parent.mkdir(parents=True, exist_ok=True)
+            with locked(template.parent / f".directus-{self.version}.lock"):
+                # Another process may have made it while this one waited for the lock.
+                if not (template / CREDENTIALS_FILE).exists():
+                    self._make_template(installed, template)
+        for name in (DATABASE_FILE, CREDENTIALS_FILE):
+            shutil.copy2(template / name, self.workdir / name)
+
+    def _make_template(self, installed: Path, template: Path) -> None:
         self._bootstrap(installed)
-        template.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".template-", dir=template.parent))
         for name in (DATABASE_FILE, CREDENTIALS_FILE):
             shutil.copy2(self.workdir / name, building / name)
-        try:
-            building.rename(template)
-        except OSError:  # another process was faster; its template serves as well
-            shutil.rmtree(building, ignore_errors=True)
+        building.rename(template)
 
     def _bootstrap(self, installed: Path) -> None:
         self._credentials = Credentials.generate()

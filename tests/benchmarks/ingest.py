@@ -24,7 +24,12 @@ from tests.conftest import RedisServer, own_postgres
 LAYERS = {"naive": "channels_redis.core.RedisChannelLayer"}
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 WINDOW = 2000  # events that the server is ahead when memory is measured
-NAMES = {"naive": "naive", "ours": "directus_listen", "handmade": "hand-written, raw SQL"}
+NAMES = {
+    "naive": "naive",
+    "ours": "directus_listen",
+    "metrics": "… --metrics",
+    "handmade": "hand-written, raw SQL",
+}
 
 
 @contextlib.contextmanager
@@ -83,7 +88,8 @@ def compare(events: int, redis_url: str, folder: Path) -> None:
     print(f"{'':12}{'':24}{'events/s':>10}{'CPU µs/event':>14}{'messages':>10}")
     for database in ("sqlite", "postgres"):
         rates = {}
-        for way, count in (("naive", events // 10), ("ours", events), ("handmade", events)):
+        for way in NAMES:
+            count = events // 10 if way == "naive" else events
             with contextlib.ExitStack() as stack:
                 url = f"sqlite:///{folder}/{way}.sqlite3"
                 if database == "postgres":

@@ -36,6 +36,8 @@ from websockets.asyncio.client import connect  # noqa: E402
 from directus_realtime.events import Event  # noqa: E402
 from directus_realtime.groups import event_message  # noqa: E402
 from directus_realtime.listener.listener import Listener  # noqa: E402
+from directus_realtime.listener.metrics.sampling import Sampler  # noqa: E402
+from directus_realtime.listener.metrics.serving import serving_metrics  # noqa: E402
 from directus_realtime.models import DirectusSubscription, InboxEvent  # noqa: E402
 from directus_realtime.settings import ConnectionSettings  # noqa: E402
 from directus_realtime.signals import directus_event  # noqa: E402
@@ -43,6 +45,7 @@ from directus_realtime.signals import directus_event  # noqa: E402
 GROUP = "directus.articles"
 BATCH = 200  # events of a hand-written batch
 PRUNE_EVERY = 5.0  # seconds
+METRICS_PORT = 9123
 
 
 class Stopwatch:
@@ -72,6 +75,23 @@ async def ours(url: str, count: int, watch: Stopwatch) -> None:
             await asyncio.sleep(0.02)
 
 
+async def metrics(url: str, count: int, watch: Stopwatch) -> None:
+    """The listener, with an endpoint that is read every second."""
+    with serving_metrics("127.0.0.1", METRICS_PORT) as sampler:
+        reading = asyncio.create_task(_read_metrics())
+        async with _listening(url, sampler):
+            while watch.count < count or await _undone():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        reading.cancel()
+
+
+async def _read_metrics() -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            await asyncio.sleep(1)
+            await http.get(f"http://127.0.0.1:{METRICS_PORT}/metrics")
+
+
 async def memory(url: str, count: int, watch: Stopwatch) -> None:
     """The listener, whose resident memory is printed on the way; done rows are pruned."""
     marks = [10_000 * step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
@@ -88,12 +108,13 @@ async def memory(url: str, count: int, watch: Stopwatch) -> None:
 
 
 @asynccontextmanager
-async def _listening(url: str) -> AsyncIterator[None]:
+async def _listening(url: str, sampler: Sampler | None = None) -> AsyncIterator[None]:
     await DirectusSubscription.objects.acreate(
         name="bench", collection="articles", on_update=False, on_delete=False
     )
     stopping = asyncio.Event()
-    listener = Listener([ConnectionSettings("default", url, token="bench")])
+    connections = [ConnectionSettings("default", url, token="bench")]
+    listener = Listener(connections, sampler=sampler)
     task = asyncio.create_task(listener.run(stopping))
     yield
     stopping.set()

@@ -17,7 +17,7 @@ from tests.helpers.process import Process
 from tests.helpers.waiting import wait_for
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-TIMEOUT = 20_000  # milliseconds
+TIMEOUT = 60_000  # milliseconds
 expect.set_options(timeout=TIMEOUT)
 
 OpenPage = Callable[[], Page]

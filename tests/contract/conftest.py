@@ -41,7 +41,7 @@ VERSIONS = list(
     )
 )
 RECONNECT_DELAY = 0.05  # seconds
-CLOSE_TIMEOUT = 15.0  # seconds: a deadline for the clients of a test
+CLOSE_TIMEOUT = 60.0  # seconds: a deadline for the clients of a test
 
 MakeClient = Callable[..., Awaitable[DirectusClient]]
 OpenWire = Callable[..., Awaitable[Wire]]
@@ -178,7 +178,7 @@ def opened_sockets(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
 
 
 #: Seconds; servers start, and are installed, outside of it.
-DEADLINE = 60
+DEADLINE = 180
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from directus_realtime.protocol.session import Session
 from directus_realtime.testing import FakeDirectus
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PASSWORD, TOKEN_LIFE, FakeServer, Server
-from tests.contract.watching import arrived, states_of, told
+from tests.contract.watching import TIMEOUT, arrived, states_of, told
 from tests.helpers.waiting import await_for
 
 EXPIRED = {"code": "TOKEN_EXPIRED", "message": "Token expired."}
@@ -38,7 +38,7 @@ async def test_wrong_credentials_are_impossible(server: Server) -> None:
     ):
         client = DirectusClient(server.url, **credentials)
         with pytest.raises(CredentialsRefused) as refused:
-            await asyncio.wait_for(client.connect(), 10)
+            await asyncio.wait_for(client.connect(), TIMEOUT)
         assert "wrong-token" not in str(refused.value)
         assert client.state == "disconnected"
         await client.disconnect()
@@ -70,7 +70,7 @@ async def test_a_log_in_is_renewed_on_the_same_socket(
 
         def renewed() -> bool:
             tokens[:] = [each["access_token"] for each in said if each["type"] == "auth"]
-            return len(tokens) >= 3
+            return len(set(tokens)) >= 3  # two of the same second are the same
 
         await await_for(renewed, what="two renewals")
         assert monotonic() - started > TOKEN_LIFE
@@ -78,7 +78,6 @@ async def test_a_log_in_is_renewed_on_the_same_socket(
         await arrived(events, 1)
         assert told(events) == [("create", made)]
         assert states == ["connected"]
-    assert len(set(tokens)) == 3
     assert sum(each["type"] == "subscribe" for each in said) == 3
 
 

@@ -14,7 +14,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import CredentialsRefused
 from tests.contract.conftest import MakeClient
 from tests.contract.servers import Server
-from tests.contract.watching import arrived, told
+from tests.contract.watching import TIMEOUT, arrived, told
 
 
 @pytest.mark.parametrize("how", ["token", "password"])
@@ -64,6 +64,6 @@ async def test_t20_in_public_mode_a_wrong_token_is_never_sent(
     """T20: on 11 a refused authentication opens everything, so REST is asked first."""
     client = DirectusClient(public_server.url, token="wrong")
     with pytest.raises(CredentialsRefused):
-        await asyncio.wait_for(client.connect(), 10)
+        await asyncio.wait_for(client.connect(), TIMEOUT)
     await client.disconnect()
     assert said == []

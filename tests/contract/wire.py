@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.contract.servers import Server
 
-TIMEOUT = 10.0  # seconds: a deadline, never a wait
+TIMEOUT = 60.0  # seconds: a deadline, never a wait
 
 
 class Wire:

@@ -18,7 +18,7 @@ from directus_realtime.testing import FakeCollection, FakeDirectus
 from tests.docs.markdown import Block, python_blocks
 from tests.helpers.waiting import await_for
 
-TIMEOUT = 10.0  # seconds: a deadline, never a wait
+TIMEOUT = 20.0  # seconds: a deadline, never a wait
 ADDRESS, SECRET = "https://cms.example.com", '"…"'
 
 BLOCKS = python_blocks("client.md")

@@ -20,7 +20,7 @@ def check_of(site: Site, *arguments: str) -> Process:
 
 
 def run(process: Process) -> int:
-    return process.wait(60)
+    return process.wait()
 
 
 def test_a_site_where_all_works(site: Site, directus_server: DirectusServer) -> None:

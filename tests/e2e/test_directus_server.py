@@ -23,6 +23,7 @@ from directus_realtime.testing import (
     FakeUser,
 )
 from directus_realtime.testing.directus_admin import DirectusAdminError
+from tests.conftest import missing
 
 pytestmark = pytest.mark.e2e
 
@@ -38,7 +39,7 @@ def server() -> Iterator[DirectusServer]:
         with DirectusServer() as server:
             yield server
     except DirectusUnavailable as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_kill_9_at_random_moments_leaves_one_effect_for_each_event(
     writer.start()
     for _ in range(KILLS):
         wanted = len(effects()) + chance.randrange(1, 150)
-        wait_for(lambda wanted=wanted: len(effects()) >= wanted or not writer.is_alive(), 60)
+        wait_for(lambda wanted=wanted: len(effects()) >= wanted or not writer.is_alive())
         time.sleep(chance.uniform(0, 0.05))  # anywhere in a slice
         listener.kill()
         listener = site.listen()
@@ -97,8 +97,8 @@ def test_workers_keep_the_order_of_an_item_over_failures(
     directus.delete_item("articles", failing["id"])
     directus.create_item("articles", {"title": "fail-always"})
     others = directus.create_items("articles", [{"title": str(n)} for n in range(10)])
-    wait_for(lambda: tasks_site.inbox.filter(state="done").count() == 13, 60)
-    wait_for(lambda: tasks_site.inbox.filter(state="dead").count() == 1, 60)
+    wait_for(lambda: tasks_site.inbox.filter(state="done").count() == 13)
+    wait_for(lambda: tasks_site.inbox.filter(state="dead").count() == 1)
     signals = tasks_site.received()
     own = [entry["title"] for entry in signals if entry["key"] == failing["id"]]
     assert own == ["fail-once", "second", None]
@@ -115,11 +115,11 @@ def test_kill_9_of_workers_leaves_one_effect_for_each_event(
     print("seed", seed)
     chance = random.Random(seed)
     directus.create_items("articles", [{"title": "x"} for _ in range(100)])
-    wait_for(lambda: tasks_site.inbox.count() == 100, 30)
+    wait_for(lambda: tasks_site.inbox.count() == 100)
     for _ in range(KILLS):
         worker = start_worker(tasks_site)
         wanted = len(effects()) + chance.randrange(1, 15)
-        wait_for(lambda wanted=wanted: len(effects()) >= wanted, 60)
+        wait_for(lambda wanted=wanted: len(effects()) >= wanted)
         time.sleep(chance.uniform(0, 0.02))  # anywhere in a task
         worker.kill()
     start_worker(tasks_site)

@@ -18,7 +18,7 @@ from tests.helpers.process import Process
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 #: Seconds; what a takeover may take, by the promise.
 TAKEOVER = 10.0
@@ -124,7 +124,7 @@ def test_kill_9_of_the_active_one_is_survived_within_10_seconds_and_loses_nothin
     # On the same machine, it is known at once that the process is gone.
     wait_until_active(standby, 2, TAKEOVER if host else AT_ONCE)
     later = create(fake, 5)
-    wait_for(lambda: set(keys(site)) == {*stored, *later}, 30)
+    wait_for(lambda: set(keys(site)) == {*stored, *later})
 
 
 def test_a_clean_stop_hands_over_at_once_and_delivers_each_event_once(
@@ -152,13 +152,13 @@ def test_a_listener_that_was_paused_stores_and_delivers_nothing_more(
     create(fake, 5)
     wait_until_active(standby, 2)
     made = create(fake, 10)
-    wait_for(lambda: set(made) <= set(keys(site)), 30)
+    wait_for(lambda: set(made) <= set(keys(site)))
     paused.send_signal(signal.SIGCONT)
     # Its socket holds all of these events; what it stored would be delivered twice.
     paused.wait_for_line(f":{standby.pid} is active now. Nothing more is delivered here.")
     paused.wait_for_line(f"standing by; {socket.gethostname()}:{standby.pid} is active")
     made += create(fake, 10)
-    wait_for(lambda: set(made) <= set(keys(site)), 30)
+    wait_for(lambda: set(made) <= set(keys(site)))
     assert sorted(keys(site)) == sorted(set(keys(site)))
     assert site.inbox.count() == len(keys(site))
     # And it can take over again.
@@ -199,7 +199,7 @@ def test_a_rolling_deploy_delivers_each_event_once(site: Site, fake: ThreadedFak
             old = new
     first = keys(site)[0]  # what was made before somebody listened is not asked for
     expected = made[made.index(first) :]
-    wait_for(lambda: set(expected) <= set(keys(site)), 30)
+    wait_for(lambda: set(expected) <= set(keys(site)))
     assert sorted(keys(site)) == expected
 
 
@@ -232,7 +232,7 @@ def test_who_stands_by_stops_at_once_and_disturbs_nobody(
     roles = dict(processes.values_list("pid", "role"))
     assert roles == {active.pid: "active", standby.pid: "standby"}
     standby.send_signal(number)
-    assert standby.wait(5) == 0
+    assert standby.wait() == 0
     assert standby.lines[-1] == "Stopped."
     assert [row.pid for row in processes.all()] == [active.pid]
     made = create(fake, 1)

@@ -18,9 +18,9 @@ from tests.helpers.waiting import wait_for
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_directus() -> Iterator[DirectusServer]:
-    """A real Directus that a test may kill, restart and freeze."""
+    """A real Directus that a test may kill, start again and freeze."""
     server = DirectusServer(env={"ACCESS_TOKEN_TTL": "10s"})
     server.start()
     try:
@@ -45,14 +45,13 @@ def test_first_signal_finishes_the_delivery_at_hand_and_exits_0(
     site.subscribe()
     listener = site.listen(SAMPLE_SLEEP="0.5")
     directus.create_items("articles", [{"title": str(n)} for n in range(20)])
-    wait_for(lambda: site.inbox.count() == 20, 10)
-    started = time.monotonic()
+    wait_for(lambda: site.inbox.count() == 20)
     listener.send_signal(number)
-    assert listener.wait(10) == 0
-    assert time.monotonic() - started < 10
+    assert listener.wait() == 0
     assert listener.lines[-1] == "Stopped."
     assert site.inbox.filter(state="done").count() == len(site.received())
-    assert site.inbox.filter(state="pending").count() == 20 - len(site.received())
+    pending = site.inbox.filter(state="pending").count()
+    assert pending == 20 - len(site.received()) > 0
 
 
 def test_what_was_pending_is_delivered_first_after_a_restart(
@@ -61,7 +60,7 @@ def test_what_was_pending_is_delivered_first_after_a_restart(
     site.subscribe()
     listener = site.listen(SAMPLE_SLEEP="0.5")
     items = directus.create_items("articles", [{"title": str(n)} for n in range(10)])
-    wait_for(lambda: site.inbox.count() == 10, 10)
+    wait_for(lambda: site.inbox.count() == 10)
     listener.send_signal(signal.SIGTERM)
     assert listener.wait() == 0
     site.listen()
@@ -81,7 +80,7 @@ def test_second_signal_forces(site: Site, directus: DirectusAdmin) -> None:
         listener.send_signal(signal.SIGTERM)
         return listener.has_ended
 
-    wait_for(is_gone, 5)
+    wait_for(is_gone)
     assert listener.wait() == 128 + signal.SIGTERM
 
 
@@ -98,11 +97,11 @@ def test_a_receiver_that_hangs_does_not_keep_the_process_from_ending(
     site: Site, directus: DirectusAdmin
 ) -> None:
     site.subscribe()
-    listener = site.listen(SAMPLE_SLEEP="60")
+    listener = site.listen(SAMPLE_SLEEP="600")
     directus.create_item("articles", {"title": "x"})
     site.wait_for_received(1)
     listener.send_signal(signal.SIGTERM)
-    assert listener.wait(10) == 0
+    assert listener.wait() == 0
     assert "will be delivered again" in listener.output
     assert site.inbox.get().state == "pending"
 
@@ -116,12 +115,12 @@ def test_kill_9_in_a_burst_loses_nothing_that_was_received(
     for _ in range(10):
         items += directus.create_items("articles", [{"title": "x"} for _ in range(100)])
     # Directus is through; kill while most of it is received and little is delivered.
-    wait_for(lambda: site.inbox.count() == 1000, 60)
+    wait_for(lambda: site.inbox.count() == 1000)
     delivered = len(site.received())
     listener.kill()
     assert delivered < 1000
     site.listen(SAMPLE_SLEEP="0")
-    wait_for(lambda: not site.inbox.exclude(state="done").exists(), 60)
+    wait_for(lambda: not site.inbox.exclude(state="done").exists())
     keys = [entry["key"] for entry in site.received()]
     assert set(keys) == {item["id"] for item in items}
     # At least once: what a crash repeats is bounded by a slice.
@@ -134,19 +133,20 @@ def test_kill_9_while_events_come_in_loses_nothing_that_was_stored(
     site.subscribe()
     listener = site.listen(SAMPLE_SLEEP="0.01")
     first = directus.create_items("articles", [{"title": "x"} for _ in range(100)])
-    wait_for(lambda: site.inbox.count() >= 50, 60)
+    wait_for(lambda: site.inbox.count() >= 50)
     listener.kill()
     stored = set(site.inbox.values_list("key_json", flat=True))
     assert stored <= {str(item["id"]) for item in first}
     site.listen()
-    wait_for(lambda: not site.inbox.exclude(state="done").exists(), 60)
+    wait_for(lambda: not site.inbox.exclude(state="done").exists())
     assert stored <= {str(entry["key"]) for entry in site.received()}
 
 
+@pytest.mark.alone
 def test_after_kill_9_the_connection_is_shown_as_down(site: Site) -> None:
     site.subscribe()
     listener = site.listen()
-    wait_for(lambda: site.statuses.get().current_state == "connected", 5)
+    wait_for(lambda: site.statuses.get().current_state == "connected")
     listener.kill()
     wait_for(lambda: site.statuses.get().current_state == "disconnected", 6)
     assert "directus_listen" in site.statuses.get().current_reason
@@ -155,6 +155,7 @@ def test_after_kill_9_the_connection_is_shown_as_down(site: Site) -> None:
 # Subscriptions while it runs
 
 
+@pytest.mark.alone
 def test_subscriptions_change_on_the_same_socket_within_2_seconds(
     site: Site, directus: DirectusAdmin
 ) -> None:
@@ -195,7 +196,7 @@ def test_a_refused_subscription_harms_no_other_and_is_announced(
     assert (failed["sender"], failed["subscription"]) == ("articles", "bad")
     assert "no_such_field" in failed["error"]
     site.subscribe("good")
-    listener.wait_for_line("subscribed good:", 2)
+    listener.wait_for_line("subscribed good:")
     directus.create_item("articles", {"title": "x"})
     assert site.wait_for_received(1)[0]["subscription"] == "good"
 
@@ -208,13 +209,14 @@ def test_a_receiver_that_raises_is_retried_and_disturbs_no_other(
 ) -> None:
     site.subscribe()
     listener = site.listen()
-    failing = directus.create_item("articles", {"title": "fail-once"})
+    # Both at once, so that the other one is there before the first one is tried again.
+    titles = [{"title": "fail-once"}, {"title": "fine"}]
+    failing = directus.create_items("articles", titles)[0]
     directus.update_item("articles", failing["id"], {"title": "later"})
-    directus.create_item("articles", {"title": "fine"})
     listener.wait_for_line("on_article_created failed for articles")
     created = site.wait_for_received(2, "created")
     signals = site.wait_for_received(3)
-    wait_for(lambda: site.inbox.filter(state="done").count() == 3, 10)
+    wait_for(lambda: site.inbox.filter(state="done").count() == 3)
     assert created[-1]["key"] == failing["id"]
     # The receiver that had succeeded was not called again, and the item kept its order.
     own = [entry["title"] for entry in signals if entry["key"] == failing["id"]]
@@ -235,7 +237,7 @@ def test_a_restart_of_directus_is_survived(
     own_directus.kill()
     listener.wait_for_line("reconnecting:")
     own_directus.start()
-    listener.wait_for_line("connected to", count=2, timeout=60)
+    listener.wait_for_line("connected to", count=2)
     listener.wait_for_line("subscribed all:", count=2)
     with own_directus.admin() as admin:
         item = admin.create_item("articles", {"title": "after"})
@@ -257,10 +259,10 @@ def test_a_frozen_directus_is_noticed(
     listener = site.listen(DIRECTUS_PING_INTERVAL="1", DIRECTUS_PONG_TIMEOUT="1")
     own_directus.pause()
     try:
-        listener.wait_for_line("did not answer a ping within 1 s", 10)
+        listener.wait_for_line("did not answer a ping within 1 s")
     finally:
         own_directus.resume()
-    listener.wait_for_line("subscribed all:", count=2, timeout=60)
+    listener.wait_for_line("subscribed all:", count=2)
 
 
 def test_password_login_is_renewed_before_it_ends(
@@ -277,7 +279,7 @@ def test_password_login_is_renewed_before_it_ends(
         while time.monotonic() < until:
             admin.create_item("articles", {"title": "x"})
             made += 1
-            site.wait_for_received(made, timeout=10)
+            site.wait_for_received(made)
     assert "reconnecting" not in listener.output
     assert own_directus.admin_password not in listener.output
 
@@ -376,5 +378,5 @@ def test_a_lost_redis_is_survived(
         directus.create_item("articles", {"title": "back"})
         return bool(messages(group))
 
-    wait_for(is_back, 20)
+    wait_for(is_back)
     listener.wait_for_line("Group messages are sent again")

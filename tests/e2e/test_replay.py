@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 def replay(site: Site, *arguments: str) -> str:
     process = site.start("directus_replay", *arguments)
-    status = process.wait(60)
+    status = process.wait()
     return f"{status}\n{process.output}"
 
 

@@ -75,8 +75,8 @@ async def test_what_changes_during_the_load_ends_in_its_last_state(
             )
             wanted = {key: {"id": key, "title": "new"} for key in keys[::3]}
             wanted |= {key: {"id": key, "title": "old"} for key in keys[2::3]}
-            await await_for(lambda: {key: last.get(key) for key in wanted} == wanted, 30)
-            await await_for(lambda: not any(last.get(key) for key in keys[1::3]), 30)
+            await await_for(lambda: {key: last.get(key) for key in wanted} == wanted)
+            await await_for(lambda: not any(last.get(key) for key in keys[1::3]))
             assert subscription.state == "subscribed"
         changing.join()
         admin.delete_items("articles", [*keys[::3][:50]])
@@ -97,7 +97,7 @@ def test_the_listener_loads_once_and_again_after_the_filter_changed(
     entries = site.wait_for_received(120)
     assert {entry["key"] for entry in entries} == keys
     assert {(entry["action"], entry["origin"]) for entry in entries} == {("update", "snapshot")}
-    wait_for(lambda: site.subscriptions.get().snapshot_of != "", 5)
+    wait_for(lambda: site.subscriptions.get().snapshot_of != "")
     assert (row.name, site.subscriptions.get().snapshot_total) == ("notes", 120)
 
     site.listeners[0].send_signal(signal.SIGTERM)
@@ -105,6 +105,6 @@ def test_the_listener_loads_once_and_again_after_the_filter_changed(
     site.listen()
     site.subscriptions.update(filter={"id": {"_eq": next(iter(keys))}})
     site.wait_for_received(121)
-    wait_for(lambda: site.subscriptions.get().snapshot_total == 1, 5)
+    wait_for(lambda: site.subscriptions.get().snapshot_total == 1)
     assert len(site.received()) == 121
     assert site.inbox.filter(origin="snapshot").count() == 121

@@ -46,13 +46,13 @@ def test_a_changed_token_is_taken_up_by_the_running_listener(
     with server.admin() as admin:
         admin.request("PATCH", user, {"token": NEW})
     server.restart()
-    refused = listener.wait_for_line("refused the credentials", timeout=60)
+    refused = listener.wait_for_line("refused the credentials")
     assert "Check TOKEN" in refused
     wait_for(lambda: "refused the credentials" in site.statuses.get().reason, what="the reason")
     assert site.statuses.get().state == "reconnecting"
 
     file.write_text(NEW)
-    listener.wait_for_line("connected to", count=2, timeout=60)
+    listener.wait_for_line("connected to", count=2)
     listener.wait_for_line("subscribed all:", count=2)
     with server.admin() as admin:
         made = admin.create_item("articles", {"title": "after"})["id"]

@@ -9,19 +9,27 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import DEADLINE, wait_for
 
 ROOT = Path(__file__).parents[2]
+#: Lines come at once, and no process compiles what the one before it has compiled.
+_OURS = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 class Process:
-    """Runs ``python -m django …`` with the tests' settings and keeps its lines."""
+    """Runs ``python -m django …`` with the tests' settings and keeps its lines.
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    Args:
+        arguments: Of the command line.
+        env: Added to the environment.
+        module: Run instead of ``django``.
+    """
+
+    def __init__(self, *arguments: str, env: Mapping[str, str], module: str = "django") -> None:
         self.lines: list[str] = []
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "django", *arguments],
-            env={"PYTHONDEVMODE": "1", **os.environ, **env, "PYTHONUNBUFFERED": "1"},
+            [sys.executable, "-m", module, *arguments],
+            env={"PYTHONDEVMODE": "1", **os.environ, **env, **_OURS},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -44,7 +52,7 @@ class Process:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for_line(self, text: str, timeout: float = 20.0, count: int = 1) -> str:
+    def wait_for_line(self, text: str, timeout: float = DEADLINE, count: int = 1) -> str:
         """Wait until a text is in so many lines, and give the last of them."""
 
         def found() -> str:
@@ -67,7 +75,7 @@ class Process:
     def send_signal(self, number: int) -> None:
         self._popen.send_signal(number)
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = DEADLINE) -> int:
         status = self._popen.wait(timeout)
         self._reader.join(5)
         return status

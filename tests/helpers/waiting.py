@@ -10,9 +10,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.02
+#: Seconds; generous, because it costs nothing when things go well.
+DEADLINE = 60.0
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 15.0, what: str = "") -> T:
+def wait_for(condition: Callable[[], T], timeout: float = DEADLINE, what: str = "") -> T:
     """Poll until a condition is true, and give its value.
 
     Raises:
@@ -26,7 +28,7 @@ def wait_for(condition: Callable[[], T], timeout: float = 15.0, what: str = "") 
         time.sleep(POLL_INTERVAL)
 
 
-async def await_for(condition: Callable[[], T], timeout: float = 15.0, what: str = "") -> T:
+async def await_for(condition: Callable[[], T], timeout: float = DEADLINE, what: str = "") -> T:
     """Like :func:`wait_for`, in a coroutine."""
     deadline = time.monotonic() + timeout
     while True:

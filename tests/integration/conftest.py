@@ -22,7 +22,7 @@ from directus_realtime.signals import (
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from tests.integration.listening import TOKEN, Received
 
-TIMEOUT = 5.0  # seconds: a deadline, never a wait
+TIMEOUT = 20.0  # seconds: a deadline, never a wait
 PASSWORD = "the-p4ssword"
 
 

@@ -16,7 +16,7 @@ from directus_realtime.settings import ConnectionSettings
 from directus_realtime.testing import FakeDirectus
 from tests.helpers.waiting import POLL_INTERVAL
 
-TIMEOUT = 10.0  # seconds: a deadline, never a wait
+TIMEOUT = 20.0  # seconds: a deadline, never a wait
 TOKEN = "the-s3cret-token"
 
 

@@ -158,7 +158,7 @@ async def test_an_expired_token_is_a_gap(fake: FakeDirectus, received: Received)
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
         await fake.expire_tokens()
-        await await_for(lambda: len(received.gaps) == 1, 5)
+        await await_for(lambda: len(received.gaps) == 1)
 
 
 async def test_odd_contents_reach_the_receivers(fake: FakeDirectus, received: Received) -> None:

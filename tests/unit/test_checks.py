@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, Error, Warning, run_checks
 
-from directus_realtime.checks import check_channel_layer, check_connections, check_sqlite
+from directus_realtime.checks import check_channel_layer, check_connections, check_database
 
 TOKEN = {"TOKEN": "s3cret"}
 KNOWN = (
@@ -21,11 +21,13 @@ LAYER_HINT = (
 
 
 def error(message: str, hint: str, number: str) -> Error:
-    return Error(message, hint=hint, id=f"directus_realtime.{number}")
+    page = f"See docs/checks.md#{number.lower()}."
+    return Error(message, hint=f"{hint} {page}", id=f"directus_realtime.{number}")
 
 
 def warning(message: str, hint: str, number: str) -> Warning:
-    return Warning(message, hint=hint, id=f"directus_realtime.{number}")
+    page = f"See docs/checks.md#{number.lower()}."
+    return Warning(message, hint=f"{hint} {page}", id=f"directus_realtime.{number}")
 
 
 @pytest.mark.parametrize("value", [None, [], "https://cms", {"default": "https://cms"}])
@@ -34,7 +36,7 @@ def test_e001_the_setting_is_no_dict_of_connections(settings: Any, value: Any) -
     assert check_connections() == [
         error(
             "DIRECTUS_REALTIME must be a dict of connections by alias.",
-            'DIRECTUS_REALTIME = {"default": {"URL": "https://cms.example.com", "TOKEN": …}}',
+            'Set DIRECTUS_REALTIME = {"default": {"URL": "https://cms.example.com", "TOKEN": …}}.',
             "E001",
         )
     ]
@@ -131,6 +133,44 @@ def test_connections(settings: Any, values: Any, expected: list[CheckMessage]) -
     assert check_connections() == expected
 
 
+SAME = {"URL": "https://cms.example.com", **TOKEN}
+
+
+def same_token() -> str:
+    return "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (SAME, {**SAME, "URL": "https://CMS.example.com:443/"}, True),
+        (SAME, {**SAME, "TOKEN": "another"}, False),
+        (SAME, {**SAME, "URL": "https://cms.example.com/blog"}, False),
+        (SAME, {**SAME, "URL": "https://cms.example.com:8055"}, False),
+        (SAME, {**SAME, "URL": "https://cms.example.com:x"}, False),
+        ({**SAME, "TOKEN": same_token}, {**SAME, "TOKEN": same_token}, True),
+        ({**SAME, "TOKEN": same_token}, SAME, False),
+        (
+            {"URL": SAME["URL"], "EMAIL": "a@example.com", "PASSWORD": "1"},
+            {"URL": SAME["URL"], "EMAIL": "A@example.com", "PASSWORD": "1"},
+            True,
+        ),
+    ],
+)
+def test_w005_the_same_user_on_the_same_server_twice(
+    settings: Any, one: Any, other: Any, is_same: bool
+) -> None:
+    settings.DIRECTUS_REALTIME = {"default": one, "blog": other}
+    found = warning(
+        "DIRECTUS_REALTIME['blog'] is the same user on the same server as 'default', so what is "
+        "subscribed on both comes twice.",
+        "Make subscriptions of one connection; they share its socket. For two connections on "
+        "purpose, give each a user of its own in Directus.",
+        "W005",
+    )
+    assert check_connections() == ([found] if is_same else [])
+
+
 @pytest.mark.parametrize("alias", ["my blog", "my-blog", "ä", "x" * 41, "", "a\n", 5])
 def test_e007_an_alias_that_cannot_be_part_of_a_group_name(settings: Any, alias: Any) -> None:
     settings.DIRECTUS_REALTIME = {alias: {"URL": "https://cms.example.com", **TOKEN}}
@@ -204,16 +244,68 @@ W004 = warning(
 
 
 def test_w004_sqlite_without_immediate_transactions(database: dict[str, Any]) -> None:
-    assert check_sqlite() == [W004]
+    assert check_database() == [W004]
     database["OPTIONS"]["transaction_mode"] = "DEFERRED"
-    assert check_sqlite() == [W004]
+    assert check_database() == [W004]
     database["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
-    assert check_sqlite() == []
+    assert check_database() == []
 
 
 def test_w004_is_not_about_other_databases(database: dict[str, Any]) -> None:
     database["ENGINE"] = "django.db.backends.postgresql"
-    assert check_sqlite() == []
+    assert check_database() == []
+
+
+@pytest.mark.parametrize("age", [60, None])
+def test_w006_kept_connections_that_nobody_checks(database: dict[str, Any], age: Any) -> None:
+    database.update(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age)
+    assert check_database() == [
+        warning(
+            f'DATABASES["default"]: CONN_MAX_AGE is {age!r} without CONN_HEALTH_CHECKS, so after '
+            "a restart of the database the first query on each connection fails.",
+            'Set DATABASES["default"]["CONN_HEALTH_CHECKS"] = True.',
+            "W006",
+        )
+    ]
+    database["CONN_HEALTH_CHECKS"] = True
+    assert check_database() == []
+
+
+def test_w007_kept_connections_under_asgi(database: dict[str, Any], settings: Any) -> None:
+    database.update(ENGINE="django.db.backends.mysql", CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+    settings.ASGI_APPLICATION = "shop.asgi.application"
+    assert check_database() == [
+        warning(
+            'DATABASES["default"]: CONN_MAX_AGE is 60 in a project that serves ASGI, where '
+            "threads come and go and leave their connections open.",
+            'Set DATABASES["default"]["CONN_MAX_AGE"] = 0 (directus_listen keeps its '
+            "connections all the same), and use a pool if connecting takes long.",
+            "W007",
+        )
+    ]
+    database["CONN_MAX_AGE"] = 0
+    assert check_database() == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "size"),
+    [
+        (True, 4),
+        ({"min_size": 2}, 2),
+        ({"min_size": 2, "max_size": 6}, 6),
+        ({"max_size": 7}, None),
+        (False, None),
+    ],
+)
+def test_w008_a_pool_that_is_too_small(database: dict[str, Any], pool: Any, size: Any) -> None:
+    database.update(ENGINE="django.db.backends.postgresql", OPTIONS={"pool": pool})
+    expected = warning(
+        f'DATABASES["default"]: the pool has at most {size} connections, and directus_listen '
+        "uses up to 7 at the same time.",
+        'Set DATABASES["default"]["OPTIONS"]["pool"] = {"max_size": 8} or more.',
+        "W008",
+    )
+    assert check_database() == ([expected] if size else [])
 
 
 @pytest.mark.django_db  # Django 6 looks at the database in a plain check

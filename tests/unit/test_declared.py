@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.db.models import Q
 
 from directus_realtime import subscriptions
+from directus_realtime.browsers import Browsers
 from directus_realtime.declared import sync_declared
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.subscriptions import Subscription, register
@@ -40,6 +41,25 @@ def test_a_declaration_becomes_a_row() -> None:
     assert (row.item, row.group) == ("42", "news")
     assert row.enabled
     assert row.declared_in == __name__
+
+
+@pytest.mark.parametrize(
+    ("browsers", "written"),
+    [
+        (None, ("nobody", "", 0)),
+        ("public", ("public", "", 0)),
+        (Browsers("signed-in", first_load=9), ("signed_in", "", 9)),
+        (Browsers("auth.view_user"), ("permission", "auth.view_user", 0)),
+        (Browsers(lambda user, subscription, query: True), ("function", "", 0)),
+    ],
+)
+def test_whose_browsers_may_have_it_is_written_down(browsers: Any, written: Any) -> None:
+    declare(browsers="auth.add_user")
+    sync_declared()
+    declare(browsers=browsers)
+    sync_declared()
+    row = DirectusSubscription.objects.get()
+    assert (row.browser_access, row.browser_permission, row.browser_first_load) == written
 
 
 def test_a_changed_declaration_changes_the_row_and_keeps_its_state() -> None:

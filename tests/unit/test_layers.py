@@ -16,7 +16,7 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.layers import InboxChannelLayer, InboxCursor
 from directus_realtime.models import ConnectionStatus, InboxEvent
-from tests.helpers.waiting import await_for
+from tests.helpers.waiting import DEADLINE, await_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,14 +79,14 @@ class Browser:
 
     async def join(self, *groups: str) -> Browser:
         for group in groups or (GROUP,):
-            await asyncio.wait_for(self.layer.group_add(group, self.channel), 5)
+            await asyncio.wait_for(self.layer.group_add(group, self.channel), DEADLINE)
         return self
 
     async def leave(self, group: str = GROUP) -> None:
         await self.layer.group_discard(group, self.channel)
 
     async def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = await asyncio.wait_for(self.layer.receive(self.channel), 5)
+        message: dict[str, Any] = await asyncio.wait_for(self.layer.receive(self.channel), DEADLINE)
         return message
 
     async def titles(self, count: int) -> list[str]:
@@ -320,7 +320,7 @@ async def test_a_member_is_told_when_the_inbox_cannot_be_read(
 
     monkeypatch.setattr(InboxCursor, "at_end", at_end)
     with pytest.raises(ProgrammingError):
-        await asyncio.wait_for(layer.group_add(GROUP, "browser"), 2)
+        await asyncio.wait_for(layer.group_add(GROUP, "browser"), DEADLINE)
 
 
 def test_a_layer_serves_one_loop_after_another() -> None:

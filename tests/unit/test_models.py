@@ -88,6 +88,50 @@ def test_each_mistake_has_its_sentence_at_its_field(
     assert errors_of(row(**values)) == errors
 
 
+FORM_ERROR = "Write the permission as application.codename: articles.view_article."
+
+
+@pytest.mark.parametrize(
+    ("values", "errors"),
+    [
+        ({"browser_access": "public"}, {}),
+        ({"browser_access": "signed_in", "browser_permission": "left over"}, {}),
+        ({"browser_access": "permission"}, {"browser_permission": [FORM_ERROR]}),
+        (
+            {"browser_access": "permission", "browser_permission": "view_user"},
+            {"browser_permission": [FORM_ERROR]},
+        ),
+        (
+            {"browser_access": "function"},
+            {
+                "browser_access": [
+                    "Only a subscription that is declared in code can have a function decide."
+                ]
+            },
+        ),
+        ({"browser_access": "function", "declared_in": "shop"}, {}),
+    ],
+)
+def test_who_may_have_it_is_checked(values: dict[str, Any], errors: dict[str, list[str]]) -> None:
+    assert errors_of(row(**values)) == errors
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("permission", "errors"),
+    [
+        ("auth.view_user", {}),
+        ("auth.no_such", {"browser_permission": ["There is no permission “auth.no_such”."]}),
+        ("shop.view_user", {"browser_permission": ["There is no permission “shop.view_user”."]}),
+    ],
+)
+def test_a_permission_exists(permission: str, errors: dict[str, list[str]]) -> None:
+    values = {"browser_access": "permission", "browser_permission": permission}
+    assert errors_of(row(**values)) == errors
+    # Whoever imports a row of an application that is not installed here still listens to it.
+    row(**values).clean_query()
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     wrong = row(connection="x", on_create=False, on_update=False, on_delete=False, group="a b")
     assert set(errors_of(wrong)) == {"connection", "on_create", "group"}

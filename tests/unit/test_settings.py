@@ -185,7 +185,7 @@ def test_a_number_as_text_is_a_problem(key: str) -> None:
 def test_an_unknown_delivery_is_named() -> None:
     values = {"URL": "https://cms.example.com", "TOKEN": "x", "DELIVERY": "celery"}
     (problem,) = find_problems(values)
-    assert (problem.number, problem.message) == (20, "DELIVERY is 'celery'.")
+    assert (problem.number, problem.message) == (22, "DELIVERY is 'celery'.")
 
 
 def test_tasks_without_a_tasks_framework_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,5 +193,5 @@ def test_tasks_without_a_tasks_framework_are_a_problem(monkeypatch: pytest.Monke
     assert find_problems(values) == []
     monkeypatch.setattr(compat, "task", None)
     (problem,) = find_problems(values)
-    assert problem.number == 21
+    assert problem.number == 23
     assert "pip install django-tasks" in problem.hint

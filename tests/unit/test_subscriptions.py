@@ -7,6 +7,7 @@ import pytest
 from django.db.models import Q
 
 from directus_realtime import subscriptions
+from directus_realtime.browsers import Browsers
 from directus_realtime.subscriptions import Subscription, declared, register
 
 
@@ -45,6 +46,9 @@ def test_takes_a_q_and_a_directus_filter() -> None:
         ({"filter": {"a": {"_is": 1}}}, "_is is not"),
         ({"group": "with space"}, "The group name 'with space' is not legal"),
         ({"group": "x" * 100}, "is not legal"),
+        ({"browsers": "everybody"}, "Browsers cannot be allowed by 'everybody'"),
+        ({"browsers": True}, "The browsers of 'a' must be Browsers"),
+        ({"browsers": len}, "must be Browsers"),
     ],
 )
 def test_a_wrong_part_is_named(wrong: dict[str, Any], sentence: str) -> None:
@@ -90,6 +94,15 @@ def test_a_reloaded_module_declares_again() -> None:
     register(Subscription("a", collection="articles"))
     register(Subscription("a", collection="authors"))
     assert declared()["a"][0].query.collection == "authors"
+
+
+def test_no_browser_has_it_by_default() -> None:
+    assert Subscription("a", collection="b").browsers is None
+
+
+def test_a_text_is_short_for_browsers() -> None:
+    subscription = Subscription("a", collection="b", browsers="signed-in")
+    assert subscription.browsers == Browsers("signed-in")
 
 
 def test_the_repr_names_it() -> None:

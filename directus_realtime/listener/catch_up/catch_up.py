@@ -82,6 +82,7 @@ class CatchUp:
         self._connected_at = 0.0
         self._has_stayed = False
         self._losses = 0
+        self._caught_up = 0
 
     # What the connection says
 
@@ -125,6 +126,7 @@ class CatchUp:
                 "%s  events come in faster than they are stored; what is left out now is caught "
                 "up from the activity log.",
                 self._alias,
+                extra={"what": "overflow", "connection": self._alias},
             )
         self.lost_connection()
 
@@ -168,7 +170,12 @@ class CatchUp:
             try:
                 await self._pass()
             except DirectusRealtimeError as error:
-                logger.warning("%s  the activity log is read again: %s", self._alias, error)
+                logger.warning(
+                    "%s  the activity log is read again: %s",
+                    self._alias,
+                    error,
+                    extra={"what": "log-again", "connection": self._alias, "error": str(error)},
+                )
                 await asyncio.sleep(next(delays))
             else:
                 delays = full_jitter()
@@ -212,7 +219,7 @@ class CatchUp:
                 await self._gaps.look_at_collections(self._client, collections)
                 await self._settler.recall()
                 gap = gap and await self._gaps.look_for_pruning(self._client, gap)
-                await self._read_log(followers, is_gap=gap is not None)
+                self._caught_up += await self._read_log(followers, is_gap=gap is not None)
         except BaseException:
             self._gaps.give_back(gap)
             raise
@@ -221,24 +228,33 @@ class CatchUp:
             return
         await self._release(followers, looked_at)
         self._next_beat = monotonic() + self._interval
+        caught_up, self._caught_up = self._caught_up, 0
         if gap is not None:
-            await self._gaps.announce(gap, collections)
+            await self._gaps.announce(gap, collections, caught_up)
 
-    async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> None:
-        """Settle every row of the log up to now."""
+    async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> int:
+        """Settle every row of the log up to now.
+
+        Returns:
+            How many events were made.
+        """
         newest = await self._client.activity.newest()
         edge = newest.id if newest else 0
         look = Look(self._client.clock.now() - _UNSURE, edge)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         self._begin(followers, edge)
         after = min(f.position or 0 for f in followers)
+        made = 0
         if after < edge:
             collections = tuple(sorted({f.wanted.query.collection for f in followers}))
             progress = Progress(self._alias) if is_gap or is_behind else None
-            await self._work(Span(collections, after, edge), followers, progress)
+            made = await self._work(Span(collections, after, edge), followers, progress)
+            if progress is not None and not is_gap:  # of a gap, announce() has the last word
+                progress.report_end()
         if newest is not None:
             self._marks.append((newest.id, newest.timestamp))
         await self._advance(followers, self._horizon(), look=look)
+        return made
 
     def _begin(self, followers: list[Follower], edge: int) -> None:
         """Put new subscriptions at the end of the log, and all of a log that began anew."""
@@ -246,17 +262,18 @@ class CatchUp:
             if follower.position is None or follower.position > edge:
                 follower.position = edge
 
-    async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> None:
+    async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> int:
         """Settle a part of the log; where it is a gap, with the progress told."""
+        made = 0
         if progress is not None:
             progress.total = await self._client.activity.count(span)
         async for page in self._client.activity.pages(span):
             events = await self._settler.settle(page, followers)
+            made += events
             if progress is not None:
                 progress.add(len(page), events)
                 await self._page_done(page, followers, progress)
-        if progress is not None:
-            progress.report_end()
+        return made
 
     async def _page_done(
         self, page: Sequence[ActivityRow], followers: list[Follower], progress: Progress

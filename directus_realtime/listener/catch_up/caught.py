@@ -83,13 +83,16 @@ async def _read(
     So what is handed on after a live event is not older than that event.
     """
     reading = _Reading()
-    for _ in range(_READS):
-        with client.noting_changes(subscription) as changed:
-            reading.take(await client.read_current(subscription, keys), keys)
-            keys = [key for key in keys if key in changed]
-        if not keys:
-            break
-        await asyncio.sleep(0)
+    stale = keys
+    with client.noting_changes(subscription) as changed:
+        for _ in range(_READS):
+            reading.take(await client.read_current(subscription, stale), stale)
+            # Also those that were read in an earlier round, and changed in this one.
+            stale = [key for key in keys if key in changed]
+            changed.clear()
+            if not stale:
+                break
+            await asyncio.sleep(0)
     return reading
 
 

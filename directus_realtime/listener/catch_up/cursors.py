@@ -42,19 +42,20 @@ class Progress:
     Attributes:
         done: Rows that are through.
         total: Rows to read.
+        events: How many were made of them.
     """
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self.total = 0
         self.done = 0
-        self._events = 0
+        self.events = 0
         self._reported = monotonic()
 
     def add(self, rows: int, events: int) -> None:
         """So many rows are through, and so many events were made of them."""
         self.done += rows
-        self._events += events
+        self.events += events
 
     def report(self) -> None:
         """Say how far it is, now and then."""
@@ -65,6 +66,12 @@ class Progress:
                 self._alias,
                 self.done,
                 max(self.total, self.done),
+                extra={
+                    "what": "catch-up-progress",
+                    "connection": self._alias,
+                    "done": self.done,
+                    "total": max(self.total, self.done),
+                },
             )
 
     def report_end(self) -> None:
@@ -74,7 +81,13 @@ class Progress:
                 "%s  caught up: %d changes in the activity log, %d of them missed",
                 self._alias,
                 self.done,
-                self._events,
+                self.events,
+                extra={
+                    "what": "caught-up",
+                    "connection": self._alias,
+                    "done": self.done,
+                    "events": self.events,
+                },
             )
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from directus_realtime.client import DirectusClient
 from directus_realtime.listener.catch_up import cursors
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.protocol.redaction import storable
@@ -32,10 +33,12 @@ class Gap:
 
     Attributes:
         since: When the server was last heard.
+        reason: Why it was not heard since.
         is_pruned: Whether the log no longer has all of it.
     """
 
     since: datetime
+    reason: str = ""
     is_pruned: bool = False
 
 
@@ -55,20 +58,22 @@ class GapKeeper:
         self._alias = alias
         self._inbox = inbox
         self._notices = notices
-        self._gap = Gap(last_alive) if last_alive else None
+        self._gap = Gap(last_alive, "no listener was running") if last_alive else None
+        self._connected_at: datetime | None = None
         self._problem: str | None = None
         self._said: set[str] = set()
         self._logged: dict[str, str] = {}
 
-    def begin(self, since: datetime | None) -> None:
+    def begin(self, since: datetime | None, reason: str) -> None:
         """The socket is gone, or what it brings does not count."""
         if self._gap is None and since is not None:
-            self._gap = Gap(since)
+            self._gap = Gap(since, reason.rstrip("."))
 
     def connected(self) -> None:
         """The rights of the token may be others than before."""
         self._problem = None
         self._logged = {}
+        self._connected_at = timezone.now()
 
     def take(self) -> Gap | None:
         """The gap, which is about to be caught up."""
@@ -135,11 +140,19 @@ class GapKeeper:
 
     # What is told
 
-    async def announce(self, gap: Gap, collections: Iterable[str]) -> None:
-        """Tell from when to when events may have been missed, and whether all were found."""
+    async def announce(self, gap: Gap, collections: Iterable[str], events: int) -> None:
+        """Tell from when to when events may have been missed, and whether all were found.
+
+        Args:
+            gap: The span.
+            collections: Of the subscriptions.
+            events: How many were caught up.
+        """
         missing = sorted(c for c in collections if gap.is_pruned or not self._is_logged(c))
         until = timezone.now()
-        self._log(gap, until, missing)
+        seconds = (until - gap.since).total_seconds()
+        counts.add_gap(self._alias, max(seconds, 0), is_recovered=not missing)
+        self._log(gap, missing, events)
         await self._inbox.run_in_order(
             partial(
                 cursors.note,
@@ -159,21 +172,42 @@ class GapKeeper:
             collections=missing,
         )
 
-    def _log(self, gap: Gap, until: datetime, missing: list[str]) -> None:
-        seconds = (until - gap.since).total_seconds()
-        if not missing:
-            logger.info("%s  nothing of the last %.1f s is missing", self._alias, seconds)
-            return
-        reason = self._problem or (
-            "The activity log does not reach back that far"
-            if gap.is_pruned
-            else f"Directus is not known to log {', '.join(missing)}"
+    def _log(self, gap: Gap, missing: list[str], events: int) -> None:
+        """The story of a gap in one line: how long, why, and what came of it."""
+        away = ((self._connected_at or timezone.now()) - gap.since).total_seconds()
+        verdict = f"others may have been missed: {self._why(gap, missing)}."
+        logger.log(
+            logging.WARNING if missing else logging.INFO,
+            "%s  back after %.1f s (%s): %s caught up, %s",
+            self._alias,
+            max(away, 0),
+            gap.reason,
+            "1 event" if events == 1 else f"{events} events",
+            verdict if missing else "nothing is missing",
+            extra={
+                "what": "back",
+                "connection": self._alias,
+                "seconds": max(away, 0),
+                "reason": gap.reason,
+                "events": events,
+                "recovered": not missing,
+                "collections": missing,
+            },
         )
-        logger.warning(
-            "%s  events of the last %.1f s may have been missed: %s.", self._alias, seconds, reason
-        )
+
+    def _why(self, gap: Gap, missing: list[str]) -> str:
+        if self._problem:
+            return self._problem
+        if gap.is_pruned:
+            return "The activity log does not reach back that far"
+        return f"Directus is not known to log {', '.join(missing)}"
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self._said:
             self._said.add(sentence)
-            logger.warning("%s  %s", self._alias, sentence)
+            logger.warning(
+                "%s  %s",
+                self._alias,
+                sentence,
+                extra={"what": "log-unusable", "connection": self._alias, "reason": sentence},
+            )

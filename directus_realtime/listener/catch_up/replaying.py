@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db import router, transaction
+
 from directus_realtime.client.activity import ActivityRow, Span
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
@@ -15,6 +17,7 @@ from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
 from directus_realtime.listener.catch_up.caught import make_events
 from directus_realtime.listener.catch_up.pairing import Interest
+from directus_realtime.listener.inserting import insert
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
@@ -218,5 +221,6 @@ def _ignore(event: Event) -> None:
 
 
 def _store(events: Sequence[Event], group: str) -> None:
-    rows = [InboxEvent.from_event(event, group) for event in events]
-    InboxEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    using = router.db_for_write(InboxEvent)
+    with transaction.atomic(using):
+        insert([InboxEvent.from_event(event, group) for event in events], using)

@@ -151,8 +151,18 @@ class Settler:
     def _refuse(self, follower: Follower, error: RequestRefused) -> None:
         follower.is_refused = True
         sentence = f"{follower.wanted.name} is not caught up: {error}"
-        level = logging.WARNING if self._repetitions.is_news(sentence) else logging.DEBUG
-        logger.log(level, "%s  %s", self._alias, sentence)
+        logger.log(
+            logging.WARNING if self._repetitions.is_news(sentence) else logging.DEBUG,
+            "%s  %s",
+            self._alias,
+            sentence,
+            extra={
+                "what": "catch-up-refused",
+                "connection": self._alias,
+                "subscription": follower.wanted.name,
+                "error": str(error),
+            },
+        )
 
     def _young(self, rows: Iterable[ActivityRow]) -> set[int]:
         """The rows whose live event may be on its way."""

@@ -18,6 +18,7 @@ from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import BlockedItems, RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.slices import SliceRunner
+from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -41,6 +42,7 @@ class Delivery:
         sender: Sends to groups.
         fence: Called before receivers are called, and in each transaction before its commit;
             what it raises ends delivery, and nothing of that transaction has happened.
+        fresh: Rows that need not be read from the inbox.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Delivery:
         policies: dict[str, RetryPolicy],
         sender: GroupSender,
         fence: Callable[[], None] = lambda: None,
+        fresh: FreshRows | None = None,
     ) -> None:
+        self._fresh = fresh
         self._database = database
         self._fence = fence
         self._aliases = list(policies)
@@ -71,7 +75,11 @@ class Delivery:
             self._work_arrived.clear()
             with_retries = bool(self._runner.blocked) or due is not None
             rows = await self._database.run_surely(
-                outcomes.due_rows, self._aliases, BATCH_SIZE, with_retries=with_retries
+                outcomes.due_rows,
+                self._aliases,
+                BATCH_SIZE,
+                with_retries=with_retries,
+                fresh=self._fresh,
             )
             if rows:
                 await self._deliver(rows, stopping)
@@ -96,7 +104,11 @@ class Delivery:
                 if await self._deliver_slice(waiting):
                     break
         except RowsChanged as error:
-            logger.warning("Somebody else delivers, too (%s); reading the inbox again.", error)
+            logger.warning(
+                "Somebody else delivers, too (%s); reading the inbox again.",
+                error,
+                extra={"what": "rows-changed", "error": str(error)},
+            )
             await self._wait_for_work(None)
         await self._sent()
 
@@ -177,7 +189,11 @@ class Delivery:
             done, _ = await asyncio.wait({task}, timeout=PATIENCE)
             if done:
                 break
-            logger.warning("Delivery waits for a receiver since %d s.", waited * PATIENCE)
+            logger.warning(
+                "Delivery waits for a receiver since %d s.",
+                waited * PATIENCE,
+                extra={"what": "delivery-waits", "seconds": waited * PATIENCE},
+            )
         return task.result()
 
 

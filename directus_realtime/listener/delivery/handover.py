@@ -126,7 +126,17 @@ class HandOver:
         for row in rows:
             self._out.setdefault(row.pk, row.sent_at is not None)
             if row.state == InboxState.DELIVERING:
-                logger.warning("A task took too long or is lost; %s is handed over again.", row)
+                logger.warning(
+                    "A task took too long or is lost; %s is handed over again.",
+                    row,
+                    extra={
+                        "what": "task-lost",
+                        "connection": row.connection,
+                        "subscription": row.subscription,
+                        "collection": row.collection,
+                        "event_id": str(row.event_id),
+                    },
+                )
         return rows
 
     def _take(self, rows: list[InboxEvent], now: datetime) -> None:
@@ -158,7 +168,20 @@ def _enqueue(row: InboxEvent) -> bool:
     try:
         enqueue(row.pk)
     except Exception as error:
-        logger.error("%s cannot be handed over: %s: %s", row, type(error).__name__, error)
+        logger.error(
+            "%s cannot be handed over: %s: %s",
+            row,
+            type(error).__name__,
+            error,
+            extra={
+                "what": "enqueue-failed",
+                "connection": row.connection,
+                "subscription": row.subscription,
+                "collection": row.collection,
+                "event_id": str(row.event_id),
+                "error": f"{type(error).__name__}: {error}",
+            },
+        )
         soon = timezone.now() + timedelta(seconds=LOOK_INTERVAL)
         with waits_its_turn(write_alias()):
             inbox().filter(pk=row.pk, state=InboxState.DELIVERING).update(next_attempt_at=soon)

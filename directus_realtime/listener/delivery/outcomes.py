@@ -14,6 +14,7 @@ from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
+from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
@@ -183,22 +184,36 @@ def take_back(aliases: Iterable[str]) -> None:
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
 
 
-def due_rows(aliases: Iterable[str], limit: int, *, with_retries: bool) -> list[InboxEvent]:
+def due_rows(
+    aliases: Iterable[str], limit: int, *, with_retries: bool, fresh: FreshRows | None = None
+) -> list[InboxEvent]:
     """The rows to deliver now, oldest first.
 
     Args:
         aliases: Of the connections that are delivered.
         limit: Of pending rows, and of failed rows.
         with_retries: Also look for failed rows whose time has come.
+        fresh: Rows that need not be read again.
     """
     now = timezone.now()
     rows = inbox().filter(connection__in=list(aliases)).order_by("id")
     is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-    pending = rows.filter(is_due, state=InboxState.PENDING)[:limit]
+    pending = rows.filter(is_due, state=InboxState.PENDING)
+    found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
     if not with_retries:
-        return list(pending)
+        return found
     retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=now)[:limit]
-    return sorted([*pending, *retries], key=lambda row: row.pk)
+    return sorted([*found, *retries], key=lambda row: row.pk)
+
+
+def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> list[InboxEvent]:
+    """The table says which rows are next; only those that are not at hand are read in full."""
+    ids = list(pending.values_list("pk", "event_id")[:limit])
+    rows = {pk: fresh.take(pk, event_id) for pk, event_id in ids}
+    missing = [pk for pk, row in rows.items() if row is None]
+    if missing:
+        rows.update((row.pk, row) for row in pending.filter(pk__in=missing))
+    return [row for row in rows.values() if row is not None]
 
 
 def next_due(aliases: Iterable[str]) -> datetime | None:

@@ -12,6 +12,8 @@ from time import monotonic
 from typing import Any
 
 from directus_realtime.events import Event
+from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.protocol.redaction import redact, storable
 from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
 
@@ -19,6 +21,8 @@ logger = logging.getLogger("directus_realtime.receivers")
 
 #: Seconds after which a receiver is named in the log as slow.
 SLOW = 1.0
+#: Which of them were named lately.
+_slow = Repetitions()
 #: Characters of an error and of its traceback that are kept.
 _ERROR_LENGTH, _TRACEBACK_LENGTH = 500, 8000
 
@@ -53,7 +57,7 @@ class Call:
         except FAILURES as error:
             return Failure.of(self, error)
         finally:
-            self._report_slow(started)
+            self._note_time(started)
         return None
 
     async def arun(self) -> Failure | None:
@@ -69,20 +73,28 @@ class Call:
         except FAILURES as error:
             return Failure.of(self, error)
         finally:
-            self._report_slow(started)
+            self._note_time(started)
         return None
 
     def _call(self) -> Any:
         return self.receiver(signal=self.signal, sender=self.sender, **self.arguments)
 
-    def _report_slow(self, started: float) -> None:
+    def _note_time(self, started: float) -> None:
         seconds = monotonic() - started
+        counts.receiver_seconds.observe((self.name,), seconds)
         if seconds >= SLOW:
-            logger.warning(
+            logger.log(
+                logging.WARNING if _slow.is_news(self.name) else logging.DEBUG,
                 "The receiver %s took %.1f s for %s; hand long work to a task queue.",
                 self.name,
                 seconds,
                 self.sender,
+                extra={
+                    "what": "receiver-slow",
+                    "receiver": self.name,
+                    "sender": self.sender,
+                    "seconds": seconds,
+                },
             )
 
 

@@ -18,6 +18,7 @@ from directus_realtime.groups import (
 )
 from directus_realtime.layers import InboxChannelLayer
 from directus_realtime.listener.delivery.publishing import send_all
+from directus_realtime.listener.metrics.counts import counts
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -75,13 +76,19 @@ class GroupSender:
 
     def _note(self, errors: list[BaseException]) -> None:
         self.dropped += len(errors)
+        counts.dropped_messages.add((), len(errors))
         if errors and not self._is_away:
             logger.warning(
                 "Group messages cannot be sent and are dropped: %s: %s",
                 type(errors[0]).__name__,
                 errors[0],
+                extra={"what": "layer-away", "error": f"{type(errors[0]).__name__}: {errors[0]}"},
             )
         elif not errors and self._is_away:
-            logger.info("Group messages are sent again; %d were dropped.", self.dropped)
+            logger.info(
+                "Group messages are sent again; %d were dropped.",
+                self.dropped,
+                extra={"what": "layer-back", "dropped": self.dropped},
+            )
             self.dropped = 0
         self._is_away = bool(errors)

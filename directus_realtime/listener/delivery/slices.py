@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from django.db import Error
+from django.utils import timezone
 
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import BlockedItems, Outcomes, RetryPolicy
 from directus_realtime.listener.delivery.receivers import Call
 from directus_realtime.listener.delivery.transactions import SharedTransaction, shared_transaction
+from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.listener.repetitions import Repetitions
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -51,6 +54,7 @@ class SliceRunner:
         self._policies = policies
         self._fence = fence
         self._slow = set() if slow is None else slow
+        self._repetitions = Repetitions()
         self.blocked = BlockedItems()
 
     def run(self, jobs: Sequence[Job], held: Sequence[Job] = ()) -> Outcomes:
@@ -159,8 +163,57 @@ class SliceRunner:
             job.row.delivered = list(job.delivered)
         self.blocked.update(found)
         found.reads_again = found.reads_again or bool(found.released)
+        now = timezone.now()
+        for job in found.done:
+            seconds = (now - job.row.received_at).total_seconds()
+            counts.delivery_seconds.observe((job.row.connection,), max(seconds, 0))
         for failed in found.failed:
-            _report(failed)
+            _count(failed)
+            self._report(failed)
+
+    def _report(self, failed: outcomes.FailedAttempt) -> None:
+        """Say what failed; the same failure of other events is said once a minute."""
+        event = failed.job.event
+        for failure in failed.job.failures:
+            is_news = self._repetitions.is_news(f"{failure.receiver} {failure.error}")
+            logger.log(
+                logging.WARNING if is_news else logging.DEBUG,
+                "The receiver %s failed for %s %s %s (try %d): %s",
+                failure.receiver,
+                event.collection,
+                event.key,
+                event.action,
+                failed.attempts,
+                failure.error,
+                extra={
+                    "what": "receiver-failed",
+                    "connection": event.connection,
+                    "subscription": event.subscription,
+                    "collection": event.collection,
+                    "key": event.key,
+                    "event_id": event.id,
+                    "receiver": failure.receiver,
+                    "attempt": failed.attempts,
+                    "error": failure.error,
+                },
+            )
+        if failed.is_dead:
+            logger.error(
+                "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
+                event.collection,
+                event.key,
+                event.action,
+                failed.attempts,
+                extra={
+                    "what": "dead-letter",
+                    "connection": event.connection,
+                    "subscription": event.subscription,
+                    "collection": event.collection,
+                    "key": event.key,
+                    "event_id": event.id,
+                    "attempt": failed.attempts,
+                },
+            )
 
 
 def _after_a_break(
@@ -180,29 +233,15 @@ def _after_a_break(
         "in a transaction of its own.",
         " ".join(str(error).split()),
         len(calls),
+        extra={"what": "transaction-broken", "error": str(error), "receivers": len(calls)},
     )
     broken = {job for job, _ in calls}
     again = [Job.of(job.row, is_careful=True) if job in broken else job for job in jobs]
     return Outcomes(unfinished=again)
 
 
-def _report(failed: outcomes.FailedAttempt) -> None:
-    event = failed.job.event
+def _count(failed: outcomes.FailedAttempt) -> None:
     for failure in failed.job.failures:
-        logger.warning(
-            "The receiver %s failed for %s %s %s (try %d): %s",
-            failure.receiver,
-            event.collection,
-            event.key,
-            event.action,
-            failed.attempts,
-            failure.error,
-        )
-    if failed.is_dead:
-        logger.error(
-            "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
-            event.collection,
-            event.key,
-            event.action,
-            failed.attempts,
-        )
+        counts.receiver_failures.add((failure.receiver,))
+    counter = counts.dead_letters if failed.is_dead else counts.retries
+    counter.add((failed.job.row.connection,))

@@ -159,4 +159,8 @@ def _run_hooks(hooks: Iterable[Hook]) -> None:
         try:
             hook()
         except FAILURES:
-            logger.exception("The on_commit hook %s failed.", receiver_name(hook))
+            logger.exception(
+                "The on_commit hook %s failed.",
+                receiver_name(hook),
+                extra={"what": "hook-failed", "hook": receiver_name(hook)},
+            )

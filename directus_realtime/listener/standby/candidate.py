@@ -62,10 +62,18 @@ class Candidate:
                 break
             if holder != said:
                 name = await self._database.run_surely(name_of, holder)
-                logger.info("standing by; %s is active", name)
+                logger.info(
+                    "standing by; %s is active",
+                    name,
+                    extra={"what": "standing-by", "connections": self._aliases, "holder": name},
+                )
                 said = holder
             await asyncio.sleep(POLL_INTERVAL)
-        logger.info("active, with the fencing number %s", fence)
+        logger.info(
+            "active, with the fencing number %s",
+            fence,
+            extra={"what": "active", "connections": self._aliases, "fencing": fence.tokens},
+        )
         self._standby_only = False  # it is one of those now who were active
         return fence
 
@@ -104,7 +112,11 @@ class Candidate:
     async def tell_loss(self) -> None:
         """Say who is active now, and give up what is left."""
         name = await self._database.run_surely(self._lose)
-        logger.warning("The lease is lost: %s is active now. Nothing more is delivered here.", name)
+        logger.warning(
+            "The lease is lost: %s is active now. Nothing more is delivered here.",
+            name,
+            extra={"what": "lease-lost", "connections": self._aliases, "holder": name},
+        )
 
     def _lose(self) -> str:
         release(self._aliases, self._presence.id)
@@ -126,7 +138,11 @@ class Candidate:
             async with asyncio.timeout(timeout):
                 await self._database.run(self._leave)
         except DATABASE_IS_AWAY as error:
-            logger.warning("The lease could not be given up: %s", error)
+            logger.warning(
+                "The lease could not be given up: %s",
+                error,
+                extra={"what": "release-failed", "connections": self._aliases, "error": str(error)},
+            )
         finally:
             self._database.close_soon()
 

@@ -13,9 +13,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.database import check_tables
 from directus_realtime.declared import sync_declared
-from directus_realtime.listener.checking import ConnectionReport, check_connection
+from directus_realtime.listener.checking import (
+    ConnectionReport,
+    PermissionsReport,
+    check_connection,
+    check_permissions,
+)
+from directus_realtime.listener.permissions import Need, Permissions
 from directus_realtime.listener.wanted import wanted_subscriptions
 from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+from directus_realtime.settings import ConnectionSettings
 
 _ACTIVITY = {
     "full": "may read all of it",
@@ -35,6 +42,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_connection_argument(parser, "Check")
         parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+        parser.add_argument(
+            "--explain-permissions",
+            action="store_true",
+            help="Say instead which permissions the Directus user needs for the subscriptions, "
+            "what of it is missing, and print the smallest policy that does.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
@@ -43,17 +56,26 @@ class Command(BaseCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
         sync_declared()
+        if options["explain_permissions"]:
+            is_ok = self._explain(connections, as_json=options["json"])
+        else:
+            is_ok = self._check(connections, as_json=options["json"])
+        if not is_ok:
+            sys.exit(1)
+
+    # What works
+
+    def _check(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
         reports = []
         for settings in connections:
             wanted = wanted_subscriptions(settings.alias).values()
             reports.append(asyncio.run(check_connection(settings, list(wanted))))
-        if options["json"]:
+        if as_json:
             self.stdout.write(json.dumps([asdict(report) for report in reports], indent=2))
         else:
             for report in reports:
                 self._print(report)
-        if not all(report.ok for report in reports):
-            sys.exit(1)
+        return all(report.ok for report in reports)
 
     def _print(self, report: ConnectionReport) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(f"{report.alias}  {report.url}"))
@@ -84,5 +106,59 @@ class Command(BaseCommand):
             for note in entry.notes:
                 self._row("", self.style.WARNING(note))
 
+    # Permissions
+
+    def _explain(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
+        reports = []
+        for settings in connections:
+            wanted = wanted_subscriptions(settings.alias).values()
+            reports.append(asyncio.run(check_permissions(settings, list(wanted))))
+        if as_json:
+            self.stdout.write(json.dumps([_as_dict(report) for report in reports], indent=2))
+        else:
+            for report in reports:
+                self._print_permissions(report)
+        return all(report.ok for report in reports)
+
+    def _print_permissions(self, report: PermissionsReport) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING(f"{report.alias}  {report.url}"))
+        if report.permissions is None:
+            self._row("connection", self.style.ERROR(report.reason))
+            return
+        found = report.permissions
+        self._row("user", f"{report.identity}{_may(found)}")
+        for need in found.needs:
+            self._print_need(need, found)
+        for sentence in found.unknown:
+            self._row("not known", self.style.WARNING(sentence))
+        self.stdout.write("\nThe smallest policy that does, for POST /policies:\n")
+        self.stdout.write(json.dumps(found.policy(), indent=2))
+
+    def _print_need(self, need: Need, found: Permissions) -> None:
+        if need.missing == ["*"]:
+            verdict = self.style.ERROR("missing")
+        elif need.missing:
+            verdict = self.style.ERROR(f"missing: {', '.join(need.missing)}")
+        elif found.is_known:
+            verdict = self.style.SUCCESS("ok")
+        else:
+            verdict = "needed"
+        fields = "all fields" if "*" in need.fields else ", ".join(need.fields)
+        self._row("read", f"{need.collection} ({fields}): {verdict}")
+        self._row("", f"for {'; '.join(need.reasons)}")
+        if need.note:
+            self._row("", self.style.WARNING(need.note))
+
     def _row(self, name: str, value: str) -> None:
         self.stdout.write(f"  {name:14}{value}")
+
+
+def _may(found: Permissions) -> str:
+    if found.is_admin:
+        return ", who is an administrator and may do everything"
+    return "" if found.is_known else "; what it may do cannot be asked of this Directus"
+
+
+def _as_dict(report: PermissionsReport) -> dict[str, Any]:
+    policy = report.permissions.policy() if report.permissions else None
+    return {**asdict(report), "policy": policy}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from typing import Any
@@ -12,8 +13,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.metrics.sampling import Sampler
+from directus_realtime.listener.metrics.serving import serving_metrics
 from directus_realtime.listener.shutdown import stop_on_signals
-from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+from directus_realtime.management.arguments import (
+    add_connection_argument,
+    chosen_connections,
+    valid_address,
+)
 from directus_realtime.management.output import print_logs
 
 
@@ -37,12 +44,23 @@ class Command(BaseCommand):
             help="Never be the first: wait for another listener, and take over from it.",
         )
 
+        parser.add_argument(
+            "--metrics",
+            type=valid_address,
+            metavar="HOST:PORT",
+            help="Serve metrics for Prometheus at http://HOST:PORT/metrics, such as "
+            "127.0.0.1:9123. Needs the extra “metrics”.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
-        listener = Listener(connections, standby_only=options["standby_only"])
         with print_logs(self.stdout, self.style, options["verbosity"]):
             try:
-                asyncio.run(_listen(listener))
+                with self._metrics(options["metrics"]) as sampler:
+                    listener = Listener(
+                        connections, standby_only=options["standby_only"], sampler=sampler
+                    )
+                    asyncio.run(_listen(listener))
             except (ConnectionImpossible, ImproperlyConfigured) as error:
                 raise CommandError(str(error)) from None
             except TimeoutError:
@@ -51,6 +69,12 @@ class Command(BaseCommand):
                 sys.stderr.flush()
                 os._exit(0)
             self.stdout.write("Stopped.")
+
+    @staticmethod
+    def _metrics(
+        address: tuple[str, int] | None,
+    ) -> contextlib.AbstractContextManager[Sampler | None]:
+        return serving_metrics(*address) if address else contextlib.nullcontext()
 
 
 async def _listen(listener: Listener) -> None:

@@ -71,8 +71,22 @@ class Command(BaseCommand):
             help="How long a listener may say nothing (default: %(default)g).",
         )
 
+        parser.add_argument(
+            "--max-catch-up-age",
+            type=float,
+            default=Limits.catch_up_age,
+            metavar="SECONDS",
+            help="How long ago the activity log may have been worked through, or the connection "
+            "made (default: %(default)g).",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        limits = Limits(options["max_lag"], options["max_dead"], options["max_heartbeat_age"])
+        limits = Limits(
+            lag=options["max_lag"],
+            dead=options["max_dead"],
+            heartbeat_age=options["max_heartbeat_age"],
+            catch_up_age=options["max_catch_up_age"],
+        )
         try:
             check_tables()
             if options["this_host"]:

@@ -60,7 +60,11 @@ class Stream:
                 self.make_change()
             except DirectusAdminError as error:
                 # Somebody else may have deleted the item since it was read.
-                logger.warning("No change this time: %s", error)
+                logger.warning(
+                    "No change this time: %s",
+                    error,
+                    extra={"what": "demo-change-failed", "error": str(error)},
+                )
 
     def make_change(self) -> None:
         """Make one change.

@@ -65,13 +65,20 @@ class Browser:
 
 @asynccontextmanager
 async def browsing(
-    gateway: Any = None, *, user: Any = None, path: str = "/directus/", headers: Any = ()
+    gateway: Any = None,
+    *,
+    user: Any = None,
+    session: Any = None,
+    path: str = "/directus/",
+    headers: Any = (),
 ) -> AsyncIterator[Browser]:
     """A browser on a gateway; one without options where none is given."""
     application = gateway or DirectusGateway.as_asgi()
     communicator = WebsocketCommunicator(application, path, headers=list(headers))
     if user is not None:
         communicator.scope["user"] = user
+    if session is not None:
+        communicator.scope["session"] = session
     connected, _ = await communicator.connect(timeout=TIMEOUT)
     assert connected
     try:

@@ -1,15 +1,43 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from channels.layers import get_channel_layer
+from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
+
+from directus_realtime.gateway import chores, heartbeat
+from directus_realtime.testing import FakeDirectus
+from tests.integration.listening import TOKEN
 
 
 @pytest.fixture(autouse=True)
-async def layer_is_closed(nothing_left_behind: None) -> AsyncIterator[None]:
+async def layer_is_closed(settings: Any, nothing_left_behind: None) -> AsyncIterator[None]:
     """The layer stops following the inbox only after some time by itself."""
+    channel_layers.backends.clear()  # of a test with another loop
     yield
-    layer = get_channel_layer()
-    assert layer is not None
-    await layer.close()
+    layer: Any = get_channel_layer()
+    await (layer.close() if isinstance(layer, InMemoryChannelLayer) else layer.flush())
+
+
+@pytest.fixture
+def lossy_layer(settings: Any) -> None:
+    """A channel layer that does not reach from the listener to the gateway."""
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 500}}
+    }
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway's chores come round at once."""
+    for name in ("OFFERS_INTERVAL", "USERS_INTERVAL", "SWEEP_INTERVAL"):
+        monkeypatch.setattr(chores, name, 0.05)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.02)
+
+
+@pytest.fixture
+def on_fake(fake: FakeDirectus, settings: Any) -> FakeDirectus:
+    """A fake Directus that the site's connection is to."""
+    settings.DIRECTUS_REALTIME = {"default": {"URL": fake.url, "TOKEN": TOKEN}}
+    return fake

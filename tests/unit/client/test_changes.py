@@ -86,7 +86,7 @@ class World:
         self.reader.take(self.feed, f"u.{wire}", action, list(data))
 
     async def asked(self) -> Question:
-        await await_for(lambda: self.rest.questions, 5)
+        await await_for(lambda: self.rest.questions)
         return self.rest.questions.pop(0)
 
     async def answer(self, *rows: Row) -> Question:
@@ -95,7 +95,7 @@ class World:
         return question
 
     async def idle(self) -> None:
-        await await_for(lambda: all(task.done() for task in self.tasks), 5)
+        await await_for(lambda: all(task.done() for task in self.tasks))
         assert not self.rest.questions
 
     def told(self) -> list[tuple[str, Any, bool]]:

@@ -31,7 +31,7 @@ class Demo:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "example_project.demo"],
                 cwd=folder,
-                env={**inherited, **env},
+                env={**inherited, "PYTHONDONTWRITEBYTECODE": "", **env},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -57,9 +57,8 @@ class Demo:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    ignored = shutil.ignore_patterns("__pycache__")
     for name in ("directus_realtime", "example_project"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "manage.py", tmp_path)
     return tmp_path
 

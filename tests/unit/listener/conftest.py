@@ -1,4 +1,4 @@
-"""Rows of the inbox, receivers that are told to fail, and a delivery to run."""
+"""Databases and rows of the inbox, receivers that are told to fail, and a delivery to run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import environ
 import pytest
+from django.core.management import call_command
+from django.db import connections
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
@@ -24,6 +27,9 @@ from directus_realtime.signals import (
     directus_item_deleted,
     directus_item_updated,
 )
+from tests.conftest import own_postgres
+from tests.helpers.waiting import DEADLINE
+from tests.sample.models import Effect
 
 ITEM_SIGNALS = (
     directus_event,
@@ -31,6 +37,47 @@ ITEM_SIGNALS = (
     directus_item_updated,
     directus_item_deleted,
 )
+
+
+class ToAnother:
+    """A database router that sends everything to one database."""
+
+    alias = "default"
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return self.alias
+
+    db_for_write = db_for_read
+
+
+ON_DEFAULT = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def postgres(django_db_blocker: Any) -> Iterator[str]:
+    """Alias of a migrated database on PostgreSQL."""
+    with own_postgres() as url, django_db_blocker.unblock():
+        default = connections.databases["default"]
+        database = {**default, **environ.Env.db_url_config(url), "OPTIONS": {}}
+        connections.databases["other"] = database
+        call_command("migrate", database="other", verbosity=0)
+        yield "other"
+        connections["other"].close()
+        del connections["other"]
+        del connections.databases["other"]
+
+
+@pytest.fixture(params=[pytest.param("sqlite", marks=ON_DEFAULT), "postgres"])
+def alias(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Alias of the database that the inbox and the effects are in."""
+    if request.param == "sqlite":
+        return "default"
+    alias: str = request.getfixturevalue("postgres")
+    monkeypatch.setattr(ToAnother, "alias", alias)
+    settings.DATABASE_ROUTERS = [ToAnother()]
+    Effect.objects.all().delete()
+    InboxEvent.objects.all().delete()
+    return alias
 
 
 def make_event(key: int | str = 1, title: str = "", **values: Any) -> Event:
@@ -178,7 +225,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
             stopping.set()
             delivery.wake()
             try:
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, DEADLINE)
             finally:
                 await database.aclose()
 

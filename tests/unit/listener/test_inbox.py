@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db import DataError, OperationalError, connection
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener import inbox as inbox_module
+from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.inbox import Inbox, store
 from directus_realtime.listener.incoming import Incoming
 from directus_realtime.models import InboxEvent
@@ -31,11 +32,13 @@ class Stores:
         self.sizes: list[int] = []
         self.failures: list[Exception] = []
 
-    def __call__(self, rows: list[Incoming], fence: Callable[[], None]) -> list[Incoming]:
+    def __call__(
+        self, rows: list[Incoming], fence: Callable[[], None], fresh: FreshRows
+    ) -> list[Incoming]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
-        return store(rows, fence)
+        return store(rows, fence, fresh)
 
 
 @pytest.fixture
@@ -238,14 +241,14 @@ def test_a_second_store_of_the_same_rows_changes_nothing() -> None:
 def test_a_row_that_the_database_cannot_hold_takes_no_neighbour_along(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = type(InboxEvent.objects).bulk_create
+    real = inbox_module.insert
 
-    def bulk_create(self: Any, rows: list[InboxEvent], **options: Any) -> Any:
+    def insert(rows: Sequence[InboxEvent], using: str) -> int:
         if any("too big" in row.data_json for row in rows):
             raise DataError("string or blob too big")
-        return real(self, rows, **options)
+        return real(rows, using)
 
-    monkeypatch.setattr(type(InboxEvent.objects), "bulk_create", bulk_create)
+    monkeypatch.setattr(inbox_module, "insert", insert)
     bad = make_event(2, "too big")
     store([incoming(make_event(1)), incoming(bad), incoming(make_event(3))])
     assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]

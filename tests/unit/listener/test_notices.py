@@ -11,6 +11,7 @@ import pytest
 from directus_realtime.database import DatabaseThread
 from directus_realtime.listener.notices import Notices
 from directus_realtime.signals import DirectusSignal
+from tests.helpers.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def notices(database: DatabaseThread) -> AsyncIterator[Notices]:
 
 
 async def drain(notices: Notices) -> None:
-    await asyncio.wait_for(notices.drain(), 5)
+    await asyncio.wait_for(notices.drain(), DEADLINE)
 
 
 async def test_signals_are_sent_in_order_to_both_kinds_of_receivers(
@@ -113,4 +114,4 @@ async def test_a_failing_partial_is_logged(
 
 
 async def test_nothing_to_send_is_drained_at_once(database: DatabaseThread) -> None:
-    await asyncio.wait_for(Notices(database).drain(), 1)
+    await asyncio.wait_for(Notices(database).drain(), DEADLINE)

@@ -40,7 +40,7 @@ def configured(settings: Any) -> None:
 def row(days: float, state: str = "done", alias: str = "default", **values: Any) -> InboxEvent:
     """A row that came in so many days ago, and was done at once."""
     at = timezone.now() - timedelta(days=days)
-    done_at = at if state in {"done", "merged"} else None
+    done_at = at if state in {"done", "merged", "handled"} else None
     given = {"state": state, "connection": alias, "received_at": at, "done_at": done_at}
     return store_event(**{**given, **values})
 
@@ -62,9 +62,9 @@ def fence_lost() -> None:
 @pytest.mark.django_db
 def test_what_is_through_and_old_is_deleted() -> None:
     for _ in range(7):
-        row(15), row(15, "merged")
-    kept = {row(13).pk, row(13, "merged").pk}
-    assert prune("--connection", "default") == "default: 14 deleted (older than 14 days)\n"
+        row(15), row(15, "merged"), row(15, "handled")
+    kept = {row(13).pk, row(13, "merged").pk, row(13, "handled").pk}
+    assert prune("--connection", "default") == "default: 21 deleted (older than 14 days)\n"
     assert left() == kept
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_through_is_never_deleted(state: str) -> None:
 
 
 def test_every_state_is_one_or_the_other() -> None:
-    assert {*OPEN, "dead", "done", "merged"} == set(InboxState.values)
+    assert {*OPEN, "dead", "done", "merged", "handled"} == set(InboxState.values)
 
 
 @pytest.mark.django_db

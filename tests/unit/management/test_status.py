@@ -205,6 +205,36 @@ def test_the_catch_up_is_shown() -> None:
     assert found["catch_up"]["gap_recovered"] is False
 
 
+def test_a_catch_up_that_stands_is_not_healthy() -> None:
+    connected()
+    ActivityCursor.objects.create(alias="default", caught_up_at=ago(601))
+    assert run()[0] == 0  # nothing is subscribed, so nobody reads the log
+    DirectusSubscription.objects.create(name="all", collection="x", state="subscribed")
+    status, output = run()
+    assert status == 1
+    assert rows(output)["problem"] == (
+        "The activity log was last worked through 601 s ago; 600 s are allowed. See the log."
+    )
+    assert run("--max-catch-up-age", "700")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "cursor"),
+    [
+        ({"changed_at": 10}, {}),  # it has only just come back
+        ({}, {"problem": "The token may not read directus_activity"}),
+        ({}, {"caught_up_at": None}),
+    ],
+)
+def test_a_catch_up_that_cannot_come_through_is_no_problem_of_its_own(
+    status: dict[str, Any], cursor: dict[str, Any]
+) -> None:
+    connected(**{name: ago(age) for name, age in status.items()})
+    DirectusSubscription.objects.create(name="all", collection="x", state="subscribed")
+    ActivityCursor.objects.create(alias="default", **{"caught_up_at": ago(601), **cursor})
+    assert run()[0] == 0
+
+
 def test_json_tells_the_same() -> None:
     connected()
     listener("standby", "web-2", 7)

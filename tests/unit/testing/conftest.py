@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 
-TIMEOUT = 5.0  # seconds: a deadline, never a wait
+TIMEOUT = 20.0  # seconds: a deadline, never a wait
 
 
 class Client:

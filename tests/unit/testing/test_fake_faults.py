@@ -46,7 +46,7 @@ async def test_freeze_and_thaw(client: Client, fake: FakeDirectus, rest: httpx.A
 async def test_frozen_fake_can_be_stopped(client: Client, fake: FakeDirectus) -> None:
     fake.freeze()
     await client.send({"type": "ping"})
-    await asyncio.wait_for(fake.stop(), 2)
+    await asyncio.wait_for(fake.stop(), 20)
 
 
 async def test_refuse_tokens(

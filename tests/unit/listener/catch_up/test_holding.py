@@ -67,7 +67,7 @@ def test_what_is_let_go_comes_behind_the_inbox_and_what_is_stale_is_dropped() ->
     for _ in range(2):  # the answer of a commit can get lost
         replace_held([stale], [going], Delivered(None, None))
     rows = InboxEvent.objects.order_by("id")
-    assert [(str(row.event_id), row.state) for row in rows] == [
+    assert [(row.event_id, row.state) for row in rows] == [
         (made.event_id, InboxState.PENDING),
         (going.event_id, InboxState.PENDING),
     ]

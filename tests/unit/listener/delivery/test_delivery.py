@@ -20,7 +20,7 @@ from directus_realtime.listener.delivery.outcomes import RetryPolicy
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_item_created, directus_item_updated, non_atomic
-from tests.helpers.waiting import POLL_INTERVAL, await_for
+from tests.helpers.waiting import DEADLINE, POLL_INTERVAL, await_for
 from tests.sample.models import Effect
 from tests.unit.listener.conftest import (
     Receivers,
@@ -467,7 +467,7 @@ async def test_a_browser_that_reads_again_sees_the_receivers_work(
     watcher = Watcher()
     async with deliver(sender=watcher):
         await until_states("done")
-        await await_for(lambda: watcher.seen, 5)
+        await await_for(lambda: watcher.seen)
     assert watcher.seen == [("done", 1)]
 
 
@@ -485,7 +485,7 @@ async def test_what_the_fence_raises_ends_delivery(receivers: Receivers) -> None
     delivery = Delivery(database, policies, GroupSender(), fence)
     try:
         with pytest.raises(LeaseLost):
-            await asyncio.wait_for(delivery.run(asyncio.Event()), 5)
+            await asyncio.wait_for(delivery.run(asyncio.Event()), DEADLINE)
     finally:
         await database.aclose()
     assert list((await astates()).values()) == ["pending"]
@@ -536,7 +536,7 @@ async def test_a_receiver_that_hangs_is_reported(
     await astore(1, "a")
     async with deliver():
         try:
-            await await_for(lambda: "Delivery waits for a receiver since" in caplog.text, 5)
+            await await_for(lambda: "Delivery waits for a receiver since" in caplog.text)
         finally:
             go_on.set()
         await until_states("done")
@@ -596,7 +596,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
     async with deliver(ceiling=600):
         await until_states("done", "failed", "held")
         await InboxEvent.objects.filter(state="failed").aupdate(next_attempt_at=PAST)
-        await await_for(lambda: "a2" in receivers.titles(), 5)
+        await await_for(lambda: "a2" in receivers.titles())
         await until_states("done", "failed", "held")
     assert receivers.titles() == ["a1", "a2"]
 

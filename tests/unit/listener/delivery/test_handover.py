@@ -18,7 +18,7 @@ from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import deliver_event, deliver_row, enqueue
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import non_atomic
-from tests.helpers.waiting import await_for
+from tests.helpers.waiting import DEADLINE, await_for
 from tests.sample.models import Effect
 from tests.unit.listener.conftest import Receivers, fails, fails_once, states, store_event
 
@@ -72,7 +72,7 @@ class Workers:
             stopping.set()
             hand_over.wake()
             try:
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, DEADLINE)
             finally:
                 await database.aclose()
 
@@ -91,7 +91,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
 
 async def until_states(*expected: str) -> None:
     """Wait until the rows, by id, have these states."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         # The database tells nobody of a change.
         while list((await astates()).values()) != list(expected):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -136,7 +136,7 @@ async def test_debounced_events_wait_for_their_time_and_hold_nobody_back(workers
 async def test_a_lost_task_is_made_anew(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
     row = await astore(1, "a")
     async with workers.handing_over(timeout=0.05):
-        await await_for(lambda: len(workers.queue) >= 2, 5)
+        await await_for(lambda: len(workers.queue) >= 2)
     assert set(workers.queue) == {row.pk}
     assert "A task took too long or is lost" in caplog.text
 
@@ -154,7 +154,7 @@ async def test_a_queue_that_is_away_is_asked_again(
     row = await astore(1, "a")
     workers.error = ConnectionError("refused")
     async with workers.handing_over():
-        await await_for(lambda: "cannot be handed over: ConnectionError" in caplog.text, 5)
+        await await_for(lambda: "cannot be handed over: ConnectionError" in caplog.text)
         workers.error = None
         await workers.until_queued(row.pk)
 
@@ -169,11 +169,11 @@ async def test_groups_are_told_in_order_when_a_worker_is_through(
         assert workers.sender.titles == []
         for row in rows:
             await adeliver(row.pk)
-        await await_for(lambda: workers.sender.titles == ["a", "b", "c"], 5)
+        await await_for(lambda: workers.sender.titles == ["a", "b", "c"])
         # A retry is no news for the groups.
-        await await_for(lambda: len(workers.queue) > 3, 5)
+        await await_for(lambda: len(workers.queue) > 3)
         await adeliver(rows[1].pk)
-        await await_for(lambda: len(workers.queue) > 4, 5)
+        await await_for(lambda: len(workers.queue) > 4)
     assert workers.sender.titles == ["a", "b", "c"]
 
 
@@ -185,7 +185,7 @@ async def test_a_new_listener_goes_on_where_another_one_has_stopped(
     async with workers.handing_over():
         await workers.until_queued(held.pk)
         await adeliver(row.pk)
-        await await_for(lambda: workers.sender.titles == ["a"], 5)
+        await await_for(lambda: workers.sender.titles == ["a"])
 
 
 async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers: Workers) -> None:
@@ -200,7 +200,7 @@ async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers:
     try:
         hand_over = HandOver(database, {"default": 600}, workers.sender, fence)
         with pytest.raises(LeaseLost):
-            await asyncio.wait_for(hand_over.run(asyncio.Event()), 5)
+            await asyncio.wait_for(hand_over.run(asyncio.Event()), DEADLINE)
     finally:
         await database.aclose()
     assert list((await astates()).values()) == ["pending"]
@@ -224,7 +224,7 @@ async def test_a_backend_that_runs_tasks_at_once_delivers_in_the_listener(
         await astore(1, title)
     async with workers.handing_over():
         await until_states("done", "done")
-        await await_for(lambda: workers.sender.titles == ["a1", "a2"], 5)
+        await await_for(lambda: workers.sender.titles == ["a1", "a2"])
     assert receivers.titles() == receivers.titles("awaited") == ["a1", "a2"]
 
 

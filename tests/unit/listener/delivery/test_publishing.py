@@ -12,6 +12,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from directus_realtime.listener.delivery import publishing
 from directus_realtime.listener.delivery.publishing import send_all
 from tests.conftest import RedisServer
+from tests.helpers.waiting import DEADLINE
 
 GROUPS = ("directus.articles", "directus.articles.1")
 
@@ -31,7 +32,7 @@ async def join(layer: Any, *groups: str) -> str:
 
 
 async def received(layer: Any, channel: str, count: int) -> list[Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         return [(await layer.receive(channel))["n"] for _ in range(count)]
 
 
@@ -74,6 +75,6 @@ async def test_a_redis_that_is_away_is_an_error_for_each_message_and_comes_back(
     redis_server.stop()
     assert len(await send_all(layer, messages)) == 2
     redis_server.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while await send_all(layer, messages):  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0.05)

@@ -8,6 +8,7 @@ import pytest
 
 from directus_realtime.listener.delivery import receivers as receivers_module
 from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for, receiver_name
+from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.signals import (
     directus_event,
     directus_item_created,
@@ -192,6 +193,7 @@ def test_a_slow_receiver_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(receivers_module, "SLOW", 0.0)
+    monkeypatch.setattr(receivers_module, "_slow", Repetitions())
     call(plain).run()
     assert "The receiver name took 0.0 s for articles; hand long work to" in caplog.text
 

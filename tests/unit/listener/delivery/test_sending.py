@@ -9,6 +9,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from directus_realtime.layers import InboxChannelLayer
 from directus_realtime.listener.delivery import sending
 from directus_realtime.listener.delivery.sending import GroupSender
+from tests.helpers.waiting import DEADLINE
 from tests.unit.listener.conftest import make_event
 
 
@@ -133,7 +134,7 @@ async def test_a_layer_that_hangs_delays_for_a_bounded_time(
     monkeypatch.setattr(sending, "TIMEOUT", 0.05)
     layer.is_stuck = True
     sender = GroupSender()
-    await asyncio.wait_for(sender.send_events([(make_event(), "")]), 5)
+    await asyncio.wait_for(sender.send_events([(make_event(), "")]), DEADLINE)
     assert sender.dropped == 2
     assert "TimeoutError" in log.text
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import environ
 import pytest
-from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.dispatch import receiver as connects
 
@@ -21,50 +19,8 @@ from directus_realtime.listener.delivery.outcomes import Outcomes, RetryPolicy, 
 from directus_realtime.listener.delivery.slices import SliceRunner
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
-from tests.conftest import own_postgres
 from tests.sample.models import Effect
 from tests.unit.listener.conftest import Receivers, fails, store_event
-
-
-class ToAnother:
-    """A database router that sends everything to one database."""
-
-    alias = "default"
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return self.alias
-
-    db_for_write = db_for_read
-
-
-ON_DEFAULT = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def postgres(django_db_blocker: Any) -> Iterator[str]:
-    """Alias of a migrated database on PostgreSQL."""
-    with own_postgres() as url, django_db_blocker.unblock():
-        default = connections.databases["default"]
-        database = {**default, **environ.Env.db_url_config(url), "OPTIONS": {}}
-        connections.databases["other"] = database
-        call_command("migrate", database="other", verbosity=0)
-        yield "other"
-        connections["other"].close()
-        del connections["other"]
-        del connections.databases["other"]
-
-
-@pytest.fixture(params=[pytest.param("sqlite", marks=ON_DEFAULT), "postgres"])
-def alias(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Alias of the database that the inbox and the effects are in."""
-    if request.param == "sqlite":
-        return "default"
-    alias: str = request.getfixturevalue("postgres")
-    monkeypatch.setattr(ToAnother, "alias", alias)
-    settings.DATABASE_ROUTERS = [ToAnother()]
-    Effect.objects.all().delete()
-    InboxEvent.objects.all().delete()
-    return alias
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What a listener counts, and the endpoint where Prometheus reads it."""

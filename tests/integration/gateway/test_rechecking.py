@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+
+from directus_realtime.gateway.hub import current_hub
+from directus_realtime.models import DirectusSubscription
+from tests.helpers.waiting import await_for
+from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("often")]
+
+
+@pytest.fixture
+async def user() -> Any:
+    return await User.objects.acreate_user("anna", "anna@example.com", "a-p4ssword")
+
+
+async def is_forbidden(browser: Browser) -> bool:
+    answer = await browser.next()
+    return (answer["type"], answer["error"]["code"], answer["uid"]) == (
+        "subscribe",
+        "FORBIDDEN",
+        "1",
+    )
+
+
+async def test_a_withdrawn_offer_ends_its_subscriptions() -> None:
+    await offer()
+    await offer("others", collection="others")
+    async with browsing() as browser:
+        await browser.subscribe(uid="1")
+        await browser.subscribe("others", uid="2")
+        await DirectusSubscription.objects.filter(name="articles").aupdate(browser_access="nobody")
+        assert await is_forbidden(browser)
+        await deliver(event(1), kept := event(1, name="others", collection="others"))
+        assert (await browser.next())["id"] == kept.id
+        assert (await browser.subscribe(uid="1"))["error"]["code"] == "FORBIDDEN"
+
+
+async def test_a_changed_offer_ends_its_subscriptions_and_can_be_had_again() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe(uid="1")
+        await DirectusSubscription.objects.aupdate(fields=["id"])
+        assert await is_forbidden(browser)
+        await browser.subscribe(uid="1")
+        await deliver(event(1))
+        assert (await browser.next())["data"] == [{"id": 1}]
+
+
+async def test_a_deactivated_user_gets_nothing_more(user: User) -> None:
+    await offer(browser_access="signed_in")
+    async with browsing(user=user) as browser:
+        await browser.subscribe(uid="1")
+        await User.objects.aupdate(is_active=False)
+        assert await is_forbidden(browser)
+        await deliver(event(1))
+        assert await browser.is_silent()
+
+
+async def test_a_user_who_loses_the_permission_gets_nothing_more(user: User) -> None:
+    permission = await Permission.objects.aget(codename="view_user")
+    await sync_to_async(user.user_permissions.add)(permission)
+    await offer(browser_access="permission", browser_permission="auth.view_user")
+    async with browsing(user=user) as browser:
+        await browser.subscribe(uid="1")
+        await sync_to_async(user.user_permissions.clear)()
+        assert await is_forbidden(browser)
+
+
+async def test_what_is_public_stays_for_a_user_who_is_gone(user: User) -> None:
+    await offer()
+    await offer("own", collection="own", browser_access="signed_in")
+    async with browsing(user=user) as browser:
+        await browser.subscribe(uid="public")
+        await browser.subscribe("own", uid="1")
+        await User.objects.all().adelete()
+        assert await is_forbidden(browser)
+        await deliver(event(1))
+        assert (await browser.next())["uid"] == "public"
+
+
+async def test_a_user_of_the_sites_own_middleware_stays(user: User) -> None:
+    """Such a user comes without having signed in with the session, which may be there."""
+    await offer(browser_access="signed_in")
+    async with browsing(user=user, session=SessionStore()) as browser:
+        await browser.subscribe(uid="1")
+        was = user.last_name
+        await User.objects.aupdate(last_name="changed")
+        member = next(iter(current_hub().members))
+        await await_for(lambda: member.user.last_name != was, what="a look at the users")
+        await deliver(event(1))
+        assert (await browser.next())["uid"] == "1"

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+
+from directus_realtime.events import Event
+from directus_realtime.gateway import layer_member
+from directus_realtime.groups import event_message, group_name
+from tests.conftest import RedisServer
+from tests.integration.gateway.browsers import browsing, deliver, event, offer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+lossy = pytest.mark.usefixtures("lossy_layer", "often")
+
+
+async def send(event: Event) -> None:
+    """Have a group message arrive."""
+    layer = get_channel_layer()
+    assert layer is not None
+    await layer.group_send(group_name("articles"), event_message(event))
+
+
+@lossy
+async def test_events_whose_group_messages_are_lost_arrive_in_order() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(event(1), event(9, name="other"), event(2), event(1, "update"))
+        told = [await browser.next() for _ in range(3)]
+        assert [(message["event"], message["data"][0]["id"]) for message in told] == [
+            ("create", 1),
+            ("create", 2),
+            ("update", 1),
+        ]
+        assert await browser.is_silent()
+
+
+@lossy
+async def test_an_event_that_arrives_twice_is_told_once() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        first, second = event(1), event(2)
+        await send(first)
+        assert (await browser.next())["id"] == first.id
+        await deliver(first, second)
+        assert (await browser.next())["id"] == second.id
+        await send(second)
+        await send(third := event(3))
+        assert (await browser.next())["id"] == third.id
+
+
+@lossy
+async def test_a_lost_event_is_not_told_after_a_newer_one_of_its_item() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        lost, newer = event(1), event(1, "update", data={"id": 1, "title": "newer"})
+        await send(newer)
+        await browser.next()
+        await deliver(lost, newer, other := event(2))
+        assert (await browser.next())["id"] == other.id
+        assert await browser.is_silent()
+
+
+@lossy
+async def test_an_event_that_is_not_delivered_yet_holds_back_those_behind_it() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(waiting := event(1), sent=False)
+        await deliver(behind := event(2))
+        from tests.integration.gateway.test_resuming import deliver_late
+
+        assert await browser.is_silent()
+        await deliver_late(waiting.id)
+        assert [(await browser.next())["id"] for _ in range(2)] == [waiting.id, behind.id]
+
+
+@pytest.mark.usefixtures("often")
+async def test_what_the_inbox_layer_has_no_room_for_arrives(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "directus_realtime.layers.InboxChannelLayer",
+            "CONFIG": {"capacity": 3},
+        }
+    }
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(*(event(number) for number in range(20)))
+        told = {(await browser.next())["data"][0]["id"] for _ in range(20)}
+        assert told == set(range(20))
+        assert await browser.is_silent()
+
+
+@pytest.mark.redis
+@pytest.mark.usefixtures("often")
+async def test_a_redis_that_goes_away_and_comes_back_loses_nothing(
+    redis_server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_member, "_INTERVAL", 0.1)
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [redis_server.url]},
+        }
+    }
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await send(live := event(1))
+        assert (await browser.next())["id"] == live.id
+        redis_server.stop()
+        await deliver(live, away := event(2))
+        assert (await browser.next())["id"] == away.id
+        async with browsing() as late:  # it can subscribe although the layer is away
+            await late.subscribe()
+            redis_server.start()
+            await deliver(back := event(3))
+            assert (await browser.next())["id"] == (await late.next())["id"] == back.id
