@@ -49,13 +49,13 @@ class Site:
         """
         password = kept_secret("admin-password")
         env = self._environment(source, password)
-        with self._steps.step("Preparing the database"):
+        more = " and filling Directus" if source.directus_seed else ""
+        with self._steps.step(f"Preparing the database{more}"):
             self._manage(env, "migrate", "--verbosity=0")
             self._manage(env, "seed_demo", *source.seed)
-        if source.directus_seed:
-            with self._steps.step("Filling Directus"):
+            if source.directus_seed:
                 self._manage(env, "seed_directus", *source.directus_seed)
-            env |= read_env_file(source.env_file)
+        env |= read_env_file(source.env_file)
         with self._steps.step("Starting the site and the listener"):
             self._start(env, source)
         self._tell(source, password)

@@ -19,7 +19,6 @@ from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdmi
 MARK = "Made by seed_directus of django-directus-realtime."
 
 _READ = "read"
-_OWN = tuple(COLLECTIONS)
 _FIELDS: Mapping[str, Item] = {
     "date-created": {"type": "timestamp", "meta": {"special": ["date-created"]}},
     "date-updated": {"type": "timestamp", "meta": {"special": ["date-updated"]}},
@@ -52,13 +51,16 @@ ACCOUNTS = (
         "django-listener@example.com",
         "Django listener",
         [
-            *((name, _READ, ["*"]) for name in _OWN),
+            ("authors", _READ, ["id", "name"]),
+            ("articles", _READ, ["id", "title", "status", "author", "date_updated"]),
+            ("messages", _READ, ["id", "content", "author", "date_created"]),
+            ("orders", _READ, ["id", "status", "total", "completed_at"]),
             ("directus_notifications", _READ, _NOTIFICATION_FIELDS),
             ("directus_users", _READ, ["id", "first_name"]),
             # To find what was missed.
-            ("directus_activity", _READ, ["*"]),
-            ("directus_collections", _READ, ["*"]),
-            ("directus_fields", _READ, ["*"]),
+            ("directus_activity", _READ, ["action", "collection", "id", "item", "timestamp"]),
+            ("directus_collections", _READ, ["accountability", "collection"]),
+            ("directus_fields", _READ, ["collection", "field"]),
         ],
     ),
     Account(

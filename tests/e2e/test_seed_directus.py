@@ -70,6 +70,7 @@ def check_rights(url: str, tokens: dict[str, str]) -> None:
         assert can(listener, "GET", "/activity")
         assert not can(listener, "POST", "/items/messages", {"content": "x"})
         assert not can(listener, "GET", "/users?fields=email")
+        assert not can(listener, "GET", "/items/orders?fields=customer")
         assert not can(listener, "GET", "/items/notes")
     with DirectusAdmin(url, tokens["DIRECTUS_WRITE_TOKEN"]) as writer:
         assert can(writer, "POST", "/items/messages", {"content": "x"})

@@ -10,7 +10,7 @@ from directus_realtime.testing.demo.people import PEOPLE
 from directus_realtime.testing.demo.times import ago
 from directus_realtime.testing.directus_admin import DirectusAdmin, Item, Key
 
-MOST = 8  # unread ones of each person
+MOST = 6  # unread ones of each person
 
 NOTICES = (
     ("Rosa answered you", "“The cover can go to the printer as it is.”"),
@@ -64,20 +64,24 @@ class Messenger:
         Raises:
             DirectusAdminError: Directus refused it, or could not be reached.
         """
-        number = self._chance.randrange(len(NOTICES))
         for key in user_keys(self._directus, [each.email for each in PEOPLE if each.is_played]):
-            self._clear(key)
-            self._directus.request("POST", "/notifications", notice(number, key))
+            unread = self._clear(key)
+            # There are more of them than stay unread, so one is always new.
+            new = [n for n, (subject, _) in enumerate(NOTICES) if subject not in unread]
+            chosen = notice(self._chance.choice(new), key)
+            self._directus.request("POST", "/notifications", chosen)
 
-    def _clear(self, recipient: Key) -> None:
+    def _clear(self, recipient: Key) -> set[str]:
+        """Delete the oldest; give the subjects of what is left unread."""
         params = {
             "filter[recipient][_eq]": str(recipient),
-            "fields": "id,status",
+            "fields": "id,status,subject",
             "sort": "id",
             "limit": "-1",
         }
         theirs = self._directus.request("GET", "/notifications", params=params)
-        read = [each["id"] for each in theirs if each["status"] != "inbox"]
-        unread = [each["id"] for each in theirs if each["status"] == "inbox"]
-        for key in read[:-MOST] + unread[: -MOST + 1]:
-            self._directus.request("DELETE", f"/notifications/{key}")
+        read = [each for each in theirs if each["status"] != "inbox"]
+        unread = [each for each in theirs if each["status"] == "inbox"]
+        for each in read[:-MOST] + unread[: -MOST + 1]:
+            self._directus.request("DELETE", f"/notifications/{each['id']}")
+        return {each["subject"] for each in unread[-MOST + 1 :]}
