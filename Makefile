@@ -5,8 +5,9 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 WORKERS ?= 3
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos lint format \
-	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile lint format \
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
+	bench-admin
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
 
 test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres")
 	@.venv/bin/python -m tests.chaos $(ARGS)
+
+test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile in a clean folder
+	@TEST_DOCKERFILE=1 .venv/bin/python -m pytest tests/docs/test_deployment_page.py $(ARGS)
 
 lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
 	.venv/bin/ruff check .
@@ -57,6 +61,9 @@ bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--mem
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+
+bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
+	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)
 
 bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
 	@.venv/bin/python -m tests.benchmarks.takeover

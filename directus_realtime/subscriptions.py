@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any, Literal
 
 from django.db.models import Q
@@ -33,7 +34,7 @@ from directus_realtime.protocol.queries import Query
 #: Characters of a name, and of a collection's.
 MAX_NAME_LENGTH = 100
 
-__all__ = ["Subscription", "declared", "register"]
+__all__ = ["Subscription", "declared", "declared_at", "register"]
 
 
 class Subscription:
@@ -122,6 +123,7 @@ class Subscription:
 
 
 _declared: dict[str, tuple[Subscription, str]] = {}
+_places: dict[str, str] = {}
 
 
 def register(subscription: Subscription) -> Subscription:
@@ -131,16 +133,38 @@ def register(subscription: Subscription) -> Subscription:
         ValueError: Another one with its name is declared already.
     """
     # The caller's module is what the admin shows as the place of the declaration.
-    module = sys._getframe(1).f_globals.get("__name__", "")
+    caller = sys._getframe(1)
+    module = caller.f_globals.get("__name__", "")
     known = _declared.get(subscription.name)
     if known is not None and known[1] != module:
         raise ValueError(
             f"A subscription named {subscription.name!r} is declared in {known[1]} already."
         )
     _declared[subscription.name] = (subscription, module)
+    file = _relative_file(caller.f_code.co_filename, module)
+    _places[subscription.name] = f"{file}:{caller.f_lineno}"
     return subscription
 
 
 def declared() -> dict[str, tuple[Subscription, str]]:
     """The declared subscriptions by name, each with the module that declares it."""
     return dict(_declared)
+
+
+def declared_at(name: str) -> str:
+    """File and line of a declaration, such as ``news/directus_subscriptions.py:12``.
+
+    Args:
+        name: Of the subscription.
+
+    Returns:
+        Empty where this process knows no such declaration.
+    """
+    return _places.get(name, "")
+
+
+def _relative_file(filename: str, module: str) -> str:
+    """A module's file from the folder on that it is imported from: the rest is the machine's."""
+    path = PurePath(filename)
+    levels = module.count(".") + 1 + (path.stem == "__init__")
+    return PurePath(*path.parts[-levels:]).as_posix()

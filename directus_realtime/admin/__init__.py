@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from directus_realtime.admin.connections import ConnectionStatusAdmin, ListenerProcessAdmin
 from directus_realtime.admin.inbox import InboxEventAdmin
+from directus_realtime.admin.live import LiveAdmin
 from directus_realtime.admin.subscriptions import DirectusSubscriptionAdmin
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "DirectusSubscriptionAdmin",
     "InboxEventAdmin",
     "ListenerProcessAdmin",
+    "LiveAdmin",
 ]

@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from directus_realtime.admin import standing_texts as texts
 from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second
 from directus_realtime.health import Limits, gather
-from directus_realtime.models import ConnectionStatus, InboxState, ListenerProcess, ListenerRole
+from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole
 
 
 @admin.register(ConnectionStatus)
@@ -76,7 +76,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             '<span class="directus-state directus-state-{}" title="{}">{}</span>',
             row.current_state,
             row.current_reason,
-            row.current_state,
+            texts.state_label(row.current_state),
         )
 
     @admin.display(description=_("reason"))
@@ -87,60 +87,42 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
     @admin.display(description=_("lag"))
     def shown_lag(self, row: Any) -> str:
         """How long the oldest pending event waits."""
-        return gettext("%(seconds).1f s") % {"seconds": row.health.inbox.lag}
+        return texts.lag_of(row.health)
 
     @admin.display(description=_("not through yet"))
     def shown_counts(self, row: Any) -> str:
-        """What is in the inbox, by state; states without any are left out."""
-        counts = row.health.inbox.counts.items()
-        return ", ".join(f"{n} {InboxState(state).label}" for state, n in counts if n) or "–"
+        """What is in the inbox and not through, by state."""
+        return texts.counts_of(row.health)
 
     @admin.display(description=_("caught up"))
     def shown_catch_up(self, row: Any) -> str:
         """When the activity log was last worked through."""
-        catch_up = row.health.catch_up
-        return to_the_second(catch_up.caught_up_at) if catch_up and catch_up.caught_up_at else "–"
+        return texts.caught_up_of(row.health)
 
     @admin.display(description=_("rows read"))
     def shown_rows(self, row: Any) -> str:
-        """How far the activity log is worked through, while a gap is caught up."""
-        if row.health.catch_up is None or not row.health.catch_up.rows_total:
-            return "–"
-        return gettext("%(done)s of %(total)s rows") % {
-            "done": row.health.catch_up.rows_done,
-            "total": row.health.catch_up.rows_total,
-        }
+        """How far it is worked through, while a gap is caught up."""
+        return texts.rows_of(row.health)
 
     @admin.display(description=_("problem"))
     def shown_catch_up_problem(self, row: Any) -> str:
-        """What keeps the activity log from being read."""
-        return (row.health.catch_up and row.health.catch_up.problem) or "–"
+        """What keeps it from being read."""
+        return texts.problem_of(row.health)
 
     @admin.display(description=_("last gap"))
     def shown_gap(self, row: Any) -> str:
-        """When events may last have been missed, and whether they were recovered."""
-        catch_up = row.health.catch_up
-        if catch_up is None or catch_up.gap_since is None:
-            return "–"
-        verdicts = {True: _("recovered"), False: _("not recovered"), None: _("not recovered yet")}
-        until = to_the_second(catch_up.gap_until) if catch_up.gap_until else "…"
-        span = f"{to_the_second(catch_up.gap_since)} – {until}"
-        return f"{span}: {verdicts[catch_up.gap_recovered]}"
+        """When events may last have been missed."""
+        return texts.gap_of(row.health)
 
     @admin.display(description=_("active"))
     def shown_active(self, row: Any) -> str:
         """Which listener has the connection."""
-        if not row.health.active:
-            return "–"
-        return gettext("%(listener)s (fencing number %(number)d)") % {
-            "listener": row.health.active,
-            "number": row.health.fencing_number,
-        }
+        return texts.active_of(row.health)
 
     @admin.display(description=_("standing by"))
     def shown_standing_by(self, row: Any) -> str:
         """Which listeners would take over."""
-        return ", ".join(row.health.standing_by) or "–"
+        return texts.standing_by_of(row.health)
 
 
 @admin.register(ListenerProcess)

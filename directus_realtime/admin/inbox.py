@@ -3,73 +3,153 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
+from directus_realtime.admin.inbox_actions import InboxActions
+from directus_realtime.admin.inbox_filters import (
+    ACTION_LABELS,
+    ORIGIN_LABELS,
+    ActionFilter,
+    CollectionFilter,
+    ConnectionFilter,
+    OriginFilter,
+    SubscriptionFilter,
+)
+from directus_realtime.admin.inbox_list import InboxChangeList
+from directus_realtime.admin.inbox_search import search
+from directus_realtime.admin.receiving import Reception, all_receptions, known_receptions
 from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second
+from directus_realtime.admin.studio import studio_url
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.protocol.redaction import storable
 
 
 @admin.register(InboxEvent)
-class InboxEventAdmin(ReadOnlyAdmin):
+class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     """What came in, and what became of it."""
 
     list_display = (
         "listed_received",
         "collection",
-        "action",
-        "key_json",
-        "subscription",
-        "origin",
-        "listed_state",
-        "attempts",
+        "listed_action",
+        "listed_key",
+        "listed_origin",
+        "listed_standing",
     )
-    list_display_links = ("listed_received", "key_json")
-    list_filter = ("state", "collection", "action", "origin", "connection")
-    search_fields = ("=key_json", "=event_id")
-    search_help_text = _('Key (as JSON: 42 or "a1b2") or event id')
+    list_display_links = ("listed_received", "listed_key")
+    list_filter = (
+        "state",
+        CollectionFilter,
+        SubscriptionFilter,
+        ActionFilter,
+        OriginFilter,
+        ConnectionFilter,
+    )
+    # Most of the time of a page is Django's, for each row.
+    list_per_page = 50
+    # By id alone: any other order would sort the whole table.
+    sortable_by = ()
+    ordering = ("-id",)
+    search_fields = ("key_json", "event_id")
     show_full_result_count = False
-    actions = ("retry",)
+    # Each count would walk through the whole table.
+    show_facets = admin.ShowFacets.NEVER
     fieldsets = (
-        (None, {"fields": ("event_id", "subscription", "connection", "group")}),
+        (
+            None,
+            {"fields": ("listed_state", "attempts", "shown_next_attempt", "shown_receivers")},
+        ),
         (
             _("Change"),
-            {"fields": ("collection", "action", "left_filter", "key_json", "shown_data")},
-        ),
-        (_("Way in"), {"fields": ("origin", "received_at", "activity_id")}),
-        (
-            _("Way out"),
             {
                 "fields": (
-                    "listed_state",
-                    "attempts",
-                    "next_attempt_at",
-                    "shown_failures",
-                    "shown_delivered",
-                    "sent_at",
-                    "done_at",
+                    "collection",
+                    "listed_action",
+                    "shown_key",
+                    "shown_data",
                 )
             },
         ),
+        (
+            _("Way in"),
+            {"fields": ("listed_origin", "listed_received", "activity_id", "shown_subscription")},
+        ),
+        (_("Way out"), {"fields": ("event_id", "group", "shown_sent", "shown_done")}),
     )
-    readonly_fields = ("listed_state", "shown_data", "shown_failures", "shown_delivered")
+    readonly_fields = (
+        "listed_state",
+        "listed_action",
+        "listed_origin",
+        "listed_received",
+        "shown_next_attempt",
+        "shown_sent",
+        "shown_done",
+        "shown_key",
+        "shown_data",
+        "shown_receivers",
+        "shown_subscription",
+    )
 
     class Media:
-        css = {"all": ("directus_realtime/admin.css",)}
+        css = {"all": ("directus_realtime/admin.css", "directus_realtime/inbox.css")}
 
-    @admin.display(description=_("received"), ordering="received_at")
+    # The list
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InboxChangeList]:
+        """The list with pages of its own."""
+        return InboxChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list; the payloads, which may be large, are not read for it."""
+        request.directus_is_list = True  # type: ignore[attr-defined]
+        return super().changelist_view(request, extra_context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEvent]:
+        """The rows, without the payloads where they are listed."""
+        rows = super().get_queryset(request)
+        return rows.defer("data_json") if hasattr(request, "directus_is_list") else rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[InboxEvent], search_term: str
+    ) -> tuple[QuerySet[InboxEvent], bool]:
+        """Look for an event id, or for a key, whatever its type is."""
+        return search(queryset, search_term), False
+
+    @admin.display(description=_("received"))
     def listed_received(self, row: InboxEvent) -> str:
         """When it came in, to the second."""
         return to_the_second(row.received_at)
 
-    @admin.display(description=_("state"), ordering="state")
+    @admin.display(description=_("action"))
+    def listed_action(self, row: InboxEvent) -> str:
+        """What happened, in words."""
+        action = str(ACTION_LABELS.get(row.action, row.action))
+        return f"{action} ({gettext('left the filter')})" if row.left_filter else action
+
+    @admin.display(description=_("key"))
+    def listed_key(self, row: InboxEvent) -> str:
+        """The key, without the quotes of a text."""
+        return storable(row.key_json.strip('"'))
+
+    @admin.display(description=_("origin"))
+    def listed_origin(self, row: InboxEvent) -> str:
+        """How it was learnt of, in words."""
+        return str(ORIGIN_LABELS.get(row.origin, row.origin))
+
+    @admin.display(description=_("state"))
     def listed_state(self, row: InboxEvent) -> str:
         """The state, coloured."""
         return format_html(
@@ -78,51 +158,129 @@ class InboxEventAdmin(ReadOnlyAdmin):
             InboxState(row.state).label,
         )
 
+    @admin.display(description=_("state, attempts, receivers"))
+    def listed_standing(self, row: InboxEvent) -> str:
+        """The state; how often it was tried, who failed and who is through, until all are."""
+        found = known_receptions(row)
+        tries = ""
+        if found:
+            text = ngettext("%(count)d attempt", "%(count)d attempts", row.attempts)
+            tries = format_html(
+                '<span class="directus-tries">{}</span>', text % {"count": row.attempts}
+            )
+        receivers = format_html_join(
+            "",
+            '<span class="directus-receiver" title="{}">{} {}</span>',
+            ((one.receiver, _outcome(one), one.short_name) for one in found),
+        )
+        return format_html("{}{}{}", self.listed_state(row), tries, receivers)
+
+    # The page of an event
+
+    @admin.display(description=_("key"))
+    def shown_key(self, row: InboxEvent) -> str:
+        """The key, with the ways to the item and to its other events."""
+        which = {"collection__exact": row.collection, "q": row.key_json}
+        inbox = reverse("admin:directus_realtime_inboxevent_changelist")
+        links = [(f"{inbox}?{urlencode(which)}", gettext("All events of this item"), "")]
+        if url := studio_url(row):
+            links.insert(0, (url, gettext("Open in Directus"), " target=_blank rel=noopener"))
+        shown = format_html_join(
+            " ",
+            '<a class="directus-key-link" href="{}"{}>{}</a>',
+            ((address, SafeString(more), text) for address, text, more in links),
+        )
+        return format_html("<code>{}</code> {}", storable(row.key_json), shown)
+
     @admin.display(description=_("data"))
     def shown_data(self, row: InboxEvent) -> str:
         """The payload, indented."""
         if not row.data_json:
             return "–"
-        text = json.dumps(json.loads(row.data_json), indent=2, ensure_ascii=False)
-        return format_html('<pre class="directus-pre">{}</pre>', storable(text))
-
-    @admin.display(description=_("failures"))
-    def shown_failures(self, row: InboxEvent) -> str:
-        """Each receiver that failed, with its traceback."""
-        return (
-            format_html_join(
-                "",
-                '<p><strong>{}</strong>: {}</p><pre class="directus-pre">{}</pre>',
-                ((f["receiver"], f["error"], f["traceback"]) for f in row.failures.values()),
-            )
-            or "–"
+        # A region that scrolls must be reached by keyboard.
+        return format_html(
+            '<pre class="directus-pre" tabindex="0">{}</pre>', indented(row.data_json)
         )
 
-    @admin.display(description=_("delivered to"))
-    def shown_delivered(self, row: InboxEvent) -> str:
-        """The receivers that are through, while others are not."""
-        return ", ".join(row.delivered) or "–"
-
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        """Whoever could change an event may have it delivered again."""
-        return request.user.has_perm("directus_realtime.change_inboxevent")
-
-    @admin.action(description=_("Try the selected dead letters again"), permissions=["retry"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[InboxEvent]) -> None:
-        """Put dead letters and waiting failures back; only what failed is tried again."""
-        count = retry_now(queryset)
-        text = ngettext(
-            "%(count)d event is tried again.", "%(count)d events are tried again.", count
+    @admin.display(description=_("receivers"))
+    def shown_receivers(self, row: InboxEvent) -> str:
+        """Each receiver: how it ended, how often it was tried, what it raised."""
+        found = all_receptions(row)
+        if not found:
+            return gettext("None is connected in this process.")
+        note = gettext(
+            "Once all have succeeded, their names are not kept: these are connected now."
         )
-        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        return format_html(
+            '<table class="directus-receivers"><thead><tr><th scope="col">{}</th>'
+            '<th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th></tr></thead>'
+            "<tbody>{}</tbody></table>{}",
+            gettext("Receiver"),
+            gettext("Outcome"),
+            gettext("Tries"),
+            gettext("Last error"),
+            format_html_join("", _ROW, (_cells(one) for one in found)),
+            format_html('<p class="help">{}</p>', note) if row.state == InboxState.DONE else "",
+        )
+
+    @admin.display(description=_("next attempt"))
+    def shown_next_attempt(self, row: InboxEvent) -> str:
+        """When it is tried again."""
+        return _moment(row.next_attempt_at)
+
+    @admin.display(description=_("sent to groups"))
+    def shown_sent(self, row: InboxEvent) -> str:
+        """When its group messages were sent."""
+        return _moment(row.sent_at)
+
+    @admin.display(description=_("done"))
+    def shown_done(self, row: InboxEvent) -> str:
+        """When it was through, or put away."""
+        return _moment(row.done_at)
+
+    @admin.display(description=_("subscription"))
+    def shown_subscription(self, row: InboxEvent) -> str:
+        """The subscription it came by, and its connection."""
+        return f"{row.subscription} ({row.connection})"
 
 
-def retry_now(rows: QuerySet[InboxEvent]) -> int:
-    """Have dead and failed events delivered again, by all attempts.
+_ROW = (
+    "<tr><td><code>{}</code></td><td>{}</td>"
+    '<td data-label="{}">{}</td><td data-label="{}">{}</td></tr>'
+)
 
-    Returns:
-        How many there were.
-    """
-    dead = rows.filter(state=InboxState.DEAD).update(state=InboxState.PENDING, attempts=0)
-    failed = rows.filter(state=InboxState.FAILED).update(next_attempt_at=timezone.now())
-    return dead + failed
+
+def indented(data_json: str) -> str:
+    """A payload as people read it."""
+    try:
+        text = json.dumps(json.loads(data_json), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = data_json
+    return storable(text)
+
+
+def _moment(moment: datetime | None) -> str:
+    return to_the_second(moment) if moment else "–"
+
+
+def _cells(one: Reception) -> tuple[Any, ...]:
+    error: Any = "–"
+    if one.error:
+        error = format_html(
+            '<p class="directus-error">{}</p><details><summary>{}</summary>'
+            '<pre class="directus-pre" tabindex="0">{}</pre></details>',
+            one.error,
+            gettext("Traceback"),
+            one.traceback,
+        )
+    tries = "–" if one.tries is None else one.tries
+    labels = gettext("Tries"), gettext("Last error")
+    return one.receiver, _outcome(one, one.label), labels[0], tries, labels[1], error
+
+
+def _outcome(one: Reception, label: Any = "") -> SafeString:
+    """The outcome as a coloured sign, with the words for those who do not see it."""
+    shown = label or format_html('<span class="visually-hidden">{}:</span>', one.label)
+    return format_html(
+        '<span class="directus-state directus-outcome-{}">{}</span>', one.outcome, shown
+    )

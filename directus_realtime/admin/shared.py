@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpRequest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 # Only the stubs know the class as generic.
 if TYPE_CHECKING:
@@ -19,6 +22,20 @@ else:
 def to_the_second(moment: datetime) -> str:
     """A time as the lists show it, in the current time zone."""
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+
+
+def log_action(request: HttpRequest, rows: Sequence[Any], what: Any, flag: int = CHANGE) -> None:
+    """Write who did what into Django's own log, in the language of the project.
+
+    Args:
+        rows: What it was done with, all of one model.
+        what: As a sentence, lazy where it is translated.
+        flag: Of :mod:`django.contrib.admin.models`.
+    """
+    if rows:
+        with translation.override(settings.LANGUAGE_CODE):
+            text = str(what)
+        LogEntry.objects.log_actions(request.user.pk, rows, flag, text)  # type: ignore[arg-type]
 
 
 class ReadOnlyAdmin(AnyAdmin):

@@ -5,22 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
 
-from directus_realtime.admin.forms import DirectusSubscriptionForm
+from directus_realtime.admin.forms import DirectusSubscriptionForm, script
+from directus_realtime.admin.guide import page_data, schema_answer, try_answer
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.models import (
-    HEARTBEAT_LIMIT,
-    ConnectionStatus,
-    DirectusSubscription,
-    SubscriptionState,
+from directus_realtime.admin.standing import (
+    NO_LISTENER,
+    attach_standings,
+    dead_html,
+    hour_html,
+    state_html,
 )
+from directus_realtime.admin.subscription_actions import SubscriptionActions, keys_of
+from directus_realtime.models import HEARTBEAT_LIMIT, ConnectionStatus, DirectusSubscription
 from directus_realtime.protocol.messages import ACTIONS
+from directus_realtime.subscriptions import declared_at
 
 # Only the stubs know the class as generic.
 if TYPE_CHECKING:
@@ -28,8 +37,8 @@ if TYPE_CHECKING:
 else:
     _SubscriptionAdmin = admin.ModelAdmin
 
-
-NO_LISTENER = _("No listener is running. Start it: python manage.py directus_listen")
+#: Rows whose state one request of the list may ask for: as many as Django shows on one page.
+_MOST_LIVE_ROWS = 200
 
 
 def listener_advice(connection: str) -> str:
@@ -41,29 +50,34 @@ def listener_advice(connection: str) -> str:
 
 
 @admin.register(DirectusSubscription)
-class DirectusSubscriptionAdmin(_SubscriptionAdmin):
+class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     """What to listen to. Rows declared in code are shown and cannot be changed."""
 
     form = DirectusSubscriptionForm
+    change_form_template = "admin/directus_realtime/subscription_form.html"
     list_display = (
         "name",
         "collection",
         "listed_actions",
         "listed_state",
+        "listed_hour",
+        "listed_dead",
         "listed_last_event",
         "event_count",
         "listed_source",
     )
     list_filter = ("enabled", "state", "connection", "collection")
     search_fields = ("name", "collection")
-    actions = ("enable", "disable")
+    actions = ("enable", "disable", "test", "load", "replay_since", "duplicate")
     readonly_fields = (
         "listed_state",
         "last_error",
         "last_event_at",
         "event_count",
+        "listed_hour",
+        "listed_dead",
         "shown_load",
-        "declared_in",
+        "shown_source",
     )
     fieldsets = (
         (None, {"fields": ("name", "enabled", "connection", "collection")}),
@@ -71,32 +85,44 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         (_("Which items, and what of them"), {"fields": ("filter", "fields", "item")}),
         (_("How to deliver it"), {"fields": ("snapshot", ("debounce", "debounce_by"), "group")}),
         (
-            _("State"),
-            {
-                "fields": (
-                    "listed_state",
-                    "last_error",
-                    "last_event_at",
-                    "event_count",
-                    "shown_load",
-                    "declared_in",
-                )
-            },
+            _("Browsers"),
+            {"fields": ("browser_access", "browser_permission", "browser_first_load")},
         ),
+        (_("State"), {"fields": readonly_fields}),
     )
 
     class Media:
-        css = {"all": ("directus_realtime/admin.css",)}
+        css = {"all": ("directus_realtime/admin.css", "directus_realtime/subscription.css")}
+        js = (script("list"),)
+
+    # What the list and the form show
 
     @admin.display(description=_("last event"), ordering="last_event_at")
     def listed_last_event(self, row: DirectusSubscription) -> str:
         """When the last event came in, to the second."""
         return to_the_second(row.last_event_at) if row.last_event_at else "–"
 
+    @admin.display(description=_("last hour"))
+    def listed_hour(self, row: Any) -> SafeString:
+        """Events of the last hour, as bars."""
+        return hour_html(row.standing)
+
+    @admin.display(description=_("dead letters"))
+    def listed_dead(self, row: Any) -> SafeString:
+        """Events that were given up, with a link to them."""
+        return dead_html(row.standing)
+
     @admin.display(description=_("declared"), ordering="declared_in")
     def listed_source(self, row: DirectusSubscription) -> str:
         """Whether the row was made here or in code."""
         return gettext("in code") if row.declared_in else gettext("here")
+
+    @admin.display(description=_("declared"))
+    def shown_source(self, row: DirectusSubscription) -> str:
+        """Where in code the row comes from."""
+        if not row.declared_in:
+            return gettext("here")
+        return format_html("<code>{}</code>", declared_at(row.name) or row.declared_in)
 
     @admin.display(description=_("first load"))
     def shown_load(self, row: DirectusSubscription) -> str:
@@ -117,30 +143,16 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         return ", ".join(str(names[action]) for action in row.actions)
 
     @admin.display(description=_("state"), ordering="state")
-    def listed_state(self, row: DirectusSubscription) -> str:
-        """The state as it is now, and why."""
-        state, label, reason = self._state(row)
-        shown = format_html(
-            '<span class="directus-state directus-state-{}">{}</span>', state, label
-        )
-        if reason:
-            shown += format_html(
-                '<span class="directus-reason" title="{}">{}</span>', reason, reason
-            )
-        return shown
-
-    @staticmethod
-    def _state(row: DirectusSubscription) -> tuple[str, Any, Any]:
-        if not row.enabled:
-            return "paused", _("paused"), ""
-        if not getattr(row, "has_listener", False):
-            return "waiting", _("no listener"), NO_LISTENER
-        return row.state, SubscriptionState(row.state).label, row.last_error
+    def listed_state(self, row: DirectusSubscription) -> SafeString:
+        """The state as it is now, and why; the page finds its row by the key."""
+        return format_html('<div data-directus-row="{}">{}</div>', row.pk, state_html(row))
 
     def get_fieldsets(self, request: HttpRequest, obj: DirectusSubscription | None = None) -> Any:
         """A new row has no state yet."""
         fieldsets = super().get_fieldsets(request, obj)
         return fieldsets if obj else fieldsets[:-1]
+
+    # Which rows
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DirectusSubscription]:
         """The rows, each with whether its connection has a listener now."""
@@ -148,6 +160,23 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
             alias=OuterRef("connection"), heartbeat_at__gt=timezone.now() - HEARTBEAT_LIMIT
         )
         return super().get_queryset(request).annotate(has_listener=Exists(alive))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The rows of the page, each with how it stands."""
+        changelist = super().get_changelist_instance(request)
+        rows = list(changelist.result_list)
+        attach_standings(request, rows)
+        changelist.result_list = rows
+        return changelist
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> DirectusSubscription | None:
+        """The row, with how it stands."""
+        row: DirectusSubscription | None = super().get_object(request, object_id, from_field)
+        if row is not None:
+            attach_standings(request, [row])
+        return row
 
     def has_change_permission(
         self, request: HttpRequest, obj: DirectusSubscription | None = None
@@ -162,6 +191,8 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         """Rows declared in code are deleted in code."""
         is_declared = obj is not None and bool(obj.declared_in)
         return not is_declared and super().has_delete_permission(request, obj)
+
+    # What happens next
 
     def response_add(
         self, request: HttpRequest, obj: DirectusSubscription, post_url_continue: Any = None
@@ -181,38 +212,67 @@ class DirectusSubscriptionAdmin(_SubscriptionAdmin):
         if obj.enabled:
             self.message_user(request, listener_advice(obj.connection), messages.INFO)
 
-    @admin.action(description=_("Enable the selected subscriptions"), permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[DirectusSubscription]) -> None:
-        """Have them listened to."""
-        self._switch(request, queryset, True)
+    # What the pages ask for while they are open
 
-    @admin.action(description=_("Disable the selected subscriptions"), permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[DirectusSubscription]) -> None:
-        """Have them no longer listened to."""
-        self._switch(request, queryset, False)
+    def get_urls(self) -> Any:
+        """Schema and try of the form, states of the list, and the page of a replay."""
+        views = {
+            "schema": require_POST(self.schema_view),
+            "try": require_POST(self.try_view),
+            "live": require_GET(self.live_view),
+            "replay": self.replay_view,
+        }
+        own = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(view),
+                name=f"directus_realtime_directussubscription_{name}",
+            )
+            for name, view in views.items()
+        ]
+        return own + super().get_urls()
 
-    def _switch(
-        self, request: HttpRequest, queryset: QuerySet[DirectusSubscription], enabled: bool
-    ) -> None:
-        # The listener compares all rows with what is active, so update() is enough.
-        changed = queryset.filter(declared_in="").update(enabled=enabled)
-        if enabled:
-            text = ngettext(
-                "%(count)d subscription is enabled.",
-                "%(count)d subscriptions are enabled.",
-                changed,
-            )
-        else:
-            text = ngettext(
-                "%(count)d subscription is disabled.",
-                "%(count)d subscriptions are disabled.",
-                changed,
-            )
-        self.message_user(request, text % {"count": changed}, messages.SUCCESS)
-        if skipped := queryset.exclude(declared_in="").count():
-            text = ngettext(
-                "%(count)d subscription is declared in code and was left as it is.",
-                "%(count)d subscriptions are declared in code and were left as they are.",
-                skipped,
-            )
-            self.message_user(request, text % {"count": skipped}, messages.WARNING)
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """With what the page's script needs, for who may use it."""
+        if self._is_editor(request):
+            prefix = "admin:directus_realtime_directussubscription"
+            urls = {name: reverse(f"{prefix}_{name}") for name in ("schema", "try")}
+            context["directus_form"] = page_data(urls)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def schema_view(self, request: HttpRequest) -> HttpResponse:
+        """The collections and fields of a connection; with ``anew``, not from the cache.
+
+        A POST, because it makes this server ask another one.
+        """
+        self._demand_editor(request)
+        return JsonResponse(
+            schema_answer(request.POST.get("connection", ""), anew="anew" in request.POST)
+        )
+
+    def try_view(self, request: HttpRequest) -> HttpResponse:
+        """The items that the form as it stands would match now; nothing is saved."""
+        self._demand_editor(request)
+        form = self.get_form(request)(request.POST)
+        return JsonResponse(try_answer(form))
+
+    def live_view(self, request: HttpRequest) -> HttpResponse:
+        """How some rows of the list stand now, as the HTML of their cells."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        keys = keys_of(request.GET.get("ids", ""))[:_MOST_LIVE_ROWS]
+        rows = list(self.get_queryset(request).filter(pk__in=keys))
+        attach_standings(request, rows)
+        cells = ("listed_state", "listed_last_event", "listed_hour", "listed_dead")
+        answer = {row.pk: {cell: str(getattr(self, cell)(row)) for cell in cells} for row in rows}
+        return JsonResponse({"rows": answer})
+
+    def _demand_editor(self, request: HttpRequest) -> None:
+        """What the token of a connection may read is for who may make subscriptions."""
+        if not self._is_editor(request):
+            raise PermissionDenied
+
+    def _is_editor(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request) or self.has_change_permission(request)

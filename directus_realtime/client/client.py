@@ -31,6 +31,8 @@ from directus_realtime.client.reading import (
 )
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.rights import Rights
+from directus_realtime.client.sampling import Sample, read_sample
+from directus_realtime.client.schema import Schema, read_schema
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
     ClientSubscription,
@@ -526,6 +528,31 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             await self._connection.rest.delete_item(collection, key)
+
+    async def read_schema(self) -> Schema:
+        """The collections that the token may see, with their fields and relations.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await read_schema(self._connection.rest)
+
+    async def read_sample(self, query: Query, size: int = 10) -> Sample:
+        """The items that match now: their number, and some of them.
+
+        Args:
+            query: What a subscription would ask for.
+            size: So many items at the most.
+
+        Raises:
+            SubscriptionRefused: The collection does not exist, or the token may not see it.
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await read_sample(self._connection.rest, query, size)
 
     async def read_newest(self, query: Query, limit: int) -> Newest:
         """Read the newest items as a subscription would see them, the newest first.

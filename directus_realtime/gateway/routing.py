@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from channels.security.websocket import OriginValidator
+from django.apps import apps
 from django.conf import settings
 from django.urls import path as url_path
 
@@ -23,6 +24,7 @@ from directus_realtime.gateway.gateway import (
     DirectusGateway,
     Receive,
 )
+from directus_realtime.gateway.live_feed import live_urlpattern
 from directus_realtime.gateway.members import Send
 
 _LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -37,6 +39,9 @@ def directus_gateway(
 ) -> OriginCheck:
     """The gateway with all that a site needs around it: origins, sessions, its path.
 
+    Where the admin is installed, it also has the WebSocket of the page “Directus live”, at
+    ``admin-live/`` below the path.
+
     Args:
         path: Of the WebSocket, as in ``urls.py``.
         authenticate: See :class:`~directus_realtime.gateway.gateway.DirectusGateway`.
@@ -48,7 +53,10 @@ def directus_gateway(
         ValueError: A limit is not a number above 0.
     """
     gateway = DirectusGateway.as_asgi(authenticate=authenticate, **limits)
-    return protected(URLRouter([url_path(path, gateway)]), origins)  # type: ignore[arg-type]
+    routes: list[Any] = [url_path(path, gateway)]  # type: ignore[arg-type]
+    if apps.is_installed("django.contrib.admin"):
+        routes.append(live_urlpattern(f"{path.rstrip('/')}/admin-live/".lstrip("/")))
+    return protected(URLRouter(routes), origins)
 
 
 def protected(application: Any, origins: Iterable[str] = ()) -> OriginCheck:

@@ -309,7 +309,7 @@ class ListenedConnection:
             self._gaps.connected()
             self._catch_up.connected()
         else:
-            if counts.connected.get(self.alias):
+            if change.state is ConnectionState.RECONNECTING and counts.connected.get(self.alias):
                 counts.losses.add((self.alias,))
             self._gaps.begin(self.client.last_heard_at, change.reason)
             self._catch_up.lost_connection()

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.listener.connection import ListenedConnection
+from directus_realtime.listener.counting import count_by_minute
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.incoming import Tally
 from directus_realtime.listener.wanted import write_states, write_tallies
@@ -132,3 +133,4 @@ def _write(
             )
             write_states(states, snapshot.alias)
         write_tallies(tallies)
+        count_by_minute(tallies)

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from directus_realtime.listener.incoming import Debounce, Memory, Tally
-from directus_realtime.models import DirectusSubscription, SubscriptionState
+from directus_realtime.models import LOAD_AGAIN, DirectusSubscription, SubscriptionState
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.redaction import storable
 
@@ -58,7 +58,8 @@ class Wanted:
         query = row.to_query()
         debounce = Debounce(row.debounce, row.debounce_by) if row.debounce else None
         asked = _digest(query.fingerprint())
-        snapshot_of = asked if row.snapshot and row.snapshot_of != asked else ""
+        is_to_load = row.snapshot and row.snapshot_of != asked
+        snapshot_of = asked if is_to_load or row.snapshot_of == LOAD_AGAIN else ""
         digest = _digest(repr((row.pk, row.name, asked, row.group, debounce)))[:12]
         memory = _memory_of(row, query)
         return cls(
@@ -152,9 +153,12 @@ def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
         total: Items there are.
         snapshot_of: Names the load once it is through.
     """
-    DirectusSubscription.objects.filter(name=name).update(
-        snapshot_done=done, snapshot_total=total, snapshot_of=snapshot_of
-    )
+    rows = DirectusSubscription.objects.filter(name=name)
+    rows.update(snapshot_done=done, snapshot_total=total)
+    if snapshot_of:
+        rows.update(snapshot_of=snapshot_of)
+    else:  # what is loaded is no longer what it was; that it was asked for is to stay
+        rows.exclude(snapshot_of=LOAD_AGAIN).update(snapshot_of="")
 
 
 def write_caught_up(subscription_ids: Collection[int], position: int) -> None:

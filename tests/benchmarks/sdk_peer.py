@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -20,7 +18,8 @@ from websockets.frames import Frame, Opcode
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.testing import FakeDirectus
-from directus_realtime.testing.npm import cache_folder, node
+from directus_realtime.testing.npm import node
+from tests.helpers.npm import installed
 
 SDK_VERSION = "26.0.0"
 SCRIPT = Path(__file__).with_suffix(".mjs")
@@ -129,20 +128,9 @@ async def sdk_client(fake: FakeDirectus, handler: float) -> AsyncIterator[Receiv
 
 def install_sdk() -> Path:
     """The folder with the SDK, installed once into the cache."""
-    folder = cache_folder() / f"sdk-{SDK_VERSION}"
-    manifest = folder / "node_modules" / "@directus" / "sdk" / "package.json"
-    if manifest.is_file() and (folder / "node_modules" / "ws").is_dir():
-        return folder
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SystemExit("npm is not installed (no 'npm' on the PATH).")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "package.json").write_text('{"name":"sdk-peer","private":true}', encoding="utf-8")
     # Node 20 has no WebSocket of its own; the SDK's documentation names ws.
-    packages = [f"@directus/sdk@{SDK_VERSION}", "ws@8"]
-    command = [npm, "install", "--no-audit", "--no-fund", *packages]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-    return folder
+    modules = installed(f"sdk-{SDK_VERSION}", f"@directus/sdk@{SDK_VERSION}", "ws@8")
+    return modules.parent
 
 
 async def count(client: Client, wanted: int, handler: float, case: Case) -> int:

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from directus_realtime.testing import ThreadedFakeDirectus
 from tests.browser.conftest import Example
+from tests.helpers.axe import serious_faults
 from tests.helpers.process import Process
 
 pytestmark = pytest.mark.browser
@@ -150,8 +151,10 @@ def test_feed__keeps_fifty(live: Page, fake: ThreadedFakeDirectus) -> None:
 def test_phone__nothing_is_wider_than_the_screen(
     page: Page, example: Example, processes: dict[str, Process]
 ) -> None:
+    """On each page, where nothing keeps people with disabilities from using it, either."""
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(f"{example.url}/login/?next=/notifications/")
+    assert serious_faults(page) == []
     page.get_by_role("button", name="Sign in as Ada").click()
     for path, shown in {
         "/": "#articles > li",
@@ -162,6 +165,7 @@ def test_phone__nothing_is_wider_than_the_screen(
         page.goto(f"{example.url}{path}")
         expect(page.locator(shown).first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        assert serious_faults(page) == [], path
 
 
 def test_admin__works_under_the_policy(live: Page) -> None:

@@ -26,6 +26,7 @@ from tests.integration.listening import (
     TOKEN,
     connection,
     listening,
+    state_is,
     subscribe,
     until,
     until_subscribed,
@@ -67,13 +68,16 @@ async def served(
     ):
         await until_subscribed(fake)
         await until(lambda: DirectusSubscription.objects.exclude(caught_up_to=None).exists())
-        await fake.create("articles", {"title": "x"})
+        await until(state_is("all", "subscribed"))
+        item = await fake.create("articles", {"title": "x"})
         await metrics.until_all(
             {
                 "inbox_events{connection=default,state=dead}": 1,
                 "catch_up_rows{connection=default}": 0,
             }
         )
+        await fake.update("articles", item["id"], {"title": "y"})
+        await metrics.until(delivery_seconds_count=1)
         yield metrics.families()
     directus_item_created.disconnect(fail, sender="articles")
 

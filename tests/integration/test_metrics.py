@@ -54,11 +54,11 @@ async def test_events_are_counted_and_their_delivery_is_timed(
         await create(fake, "one")
         await create(fake, "two")
         found = await metrics.until(delivery_seconds_count=2, connected=1, active=1)
+        await metrics.until_all({"unstored_events{}": 0})
     labels = "action=create,collection=articles,connection=default,origin=live"
     assert found[f"events_total{{{labels}}}"] == 2
     assert found["connects_total{connection=default}"] == 1
     assert found["connection_losses_total{connection=default}"] == 0
-    assert found["unstored_events{}"] == 0
     assert metrics.read()["connected{connection=default}"] == 0
     assert metrics.read()["active{connection=default}"] == 0
 
@@ -104,7 +104,6 @@ async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
     assert found["connection_losses_total{connection=default}"] == 1
     assert found["gap_seconds_total{connection=default,recovered=true}"] > 0
     assert found["gaps_total{connection=default,recovered=false}"] == 0
-    assert found["caught_up_timestamp_seconds{connection=default}"] > 1e9
     (story,) = [record for record in caplog.records if vars(record).get("what") == "back"]
     told = vars(story)
     assert (told["levelname"], told["connection"]) == ("INFO", "default")

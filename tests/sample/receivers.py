@@ -1,7 +1,8 @@
 """Receivers that write down what they got, when ``SAMPLE_LOG`` names a file.
 
 ``SAMPLE_SLEEP`` (seconds) makes the ``def`` receiver slow. An item whose title is
-``fail-once`` fails at its first try, ``fail-always`` at every one. With ``SAMPLE_EFFECTS``
+``fail-once`` fails at its first try, ``fail-always`` at every one, and one that begins with
+``fail-until-mended`` until there is a file named ``SAMPLE_MENDED``. With ``SAMPLE_EFFECTS``
 a receiver writes a row to the database for each event.
 """
 
@@ -23,6 +24,7 @@ from directus_realtime.signals import (
 
 LOG = os.environ.get("SAMPLE_LOG", "")
 SLEEP = float(os.environ.get("SAMPLE_SLEEP", "0"))
+MENDED = os.environ.get("SAMPLE_MENDED", "")
 
 _failed: set[str] = set()
 
@@ -53,6 +55,8 @@ def on_article_created(sender: str, event: Event, **kwargs: Any) -> None:
     if title == "fail-always" or (title == "fail-once" and event.id not in _failed):
         _failed.add(event.id)
         raise ValueError(f"{title} with access_token=not-to-be-shown")
+    if str(title).startswith("fail-until-mended") and not os.path.exists(MENDED):
+        raise LookupError(f"{title}: nothing is mended yet")
     write("created", id=event.id, key=event.key)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,12 +9,13 @@ from django.db.models import Q
 
 from directus_realtime import subscriptions
 from directus_realtime.browsers import Browsers
-from directus_realtime.subscriptions import Subscription, declared, register
+from directus_realtime.subscriptions import Subscription, declared, declared_at, register
 
 
 @pytest.fixture(autouse=True)
 def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(subscriptions, "_declared", {})
+    monkeypatch.setattr(subscriptions, "_places", {})
     return
 
 
@@ -80,6 +82,20 @@ def test_a_single_field_is_not_taken_for_its_letters() -> None:
 def test_registered_subscriptions_are_declared_with_their_module() -> None:
     subscription = register(Subscription("a", collection="articles"))
     assert declared() == {"a": (subscription, __name__)}
+
+
+def test_a_declaration_has_a_place_without_the_folders_of_the_machine() -> None:
+    line = sys._getframe().f_lineno + 1
+    register(Subscription("a", collection="articles"))
+    assert declared_at("a") == f"tests/unit/test_subscriptions.py:{line}"
+    assert declared_at("nope") == ""
+
+
+def test_a_declaration_in_a_package_has_the_file_of_the_package() -> None:
+    caller: dict[str, Any] = {"__name__": "news.lists", "r": register, "S": Subscription}
+    code = compile("r(S('b', collection='c'))", "/srv/site/news/lists/__init__.py", "exec")
+    exec(code, caller)
+    assert declared_at("b") == "news/lists/__init__.py:1"
 
 
 def test_a_name_is_declared_by_one_module() -> None:

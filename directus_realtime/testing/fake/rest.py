@@ -79,8 +79,10 @@ class RestApi:
             web.get("/users/me", self._me),
             web.get("/collections", self._collections),
             web.get("/collections/{collection}", self._collection),
+            web.get("/fields", self._all_fields),
             web.get("/fields/{collection}", self._fields),
             web.get("/fields/{collection}/{field}", self._field),
+            web.get("/relations", self._relations),
             web.get("/activity", self._read),
             *self._item_routes("/items/{collection}"),
             *self._item_routes("/notifications"),
@@ -185,12 +187,20 @@ class RestApi:
             raise forbidden()
         return _data(schema.describe_collection(schema[name]))
 
+    async def _all_fields(self, request: web.Request) -> web.Response:
+        self._demand_admin(request, forbidden_action("directus_fields"))
+        schema = self._reader.store.schema
+        collections = schema.collections.values()
+        return _data([field for each in collections for field in schema.describe_fields(each)])
+
     async def _fields(self, request: web.Request) -> web.Response:
         self._demand_admin(request, forbidden_action("directus_fields"))
         schema = self._reader.store.schema
-        collection = schema[request.match_info["collection"]]
-        names = collection.field_names
-        return _data([schema.describe_field(collection, name) for name in names])
+        return _data(schema.describe_fields(schema[request.match_info["collection"]]))
+
+    async def _relations(self, request: web.Request) -> web.Response:
+        self._demand_admin(request, forbidden_action("directus_relations"))
+        return _data(self._reader.store.schema.describe_relations())
 
     async def _field(self, request: web.Request) -> web.Response:
         self._demand_admin(request, forbidden_action("directus_fields"))

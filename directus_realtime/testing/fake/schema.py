@@ -129,6 +129,25 @@ class Schema:
             "schema": {"name": collection.name},
         }
 
+    def describe_fields(self, collection: FakeCollection) -> list[Item]:
+        """Return the fields of a collection as ``GET /fields/:collection`` tells of them."""
+        return [self.describe_field(collection, name) for name in collection.field_names]
+
+    def describe_relations(self) -> list[Item]:
+        """Return every many-to-one relation as ``GET /relations`` tells of it."""
+        return [
+            {
+                "collection": each.name,
+                "field": name,
+                "related_collection": related,
+                "schema": {"table": each.name, "column": name, "foreign_key_table": related},
+                "meta": None,
+            }
+            for each in self.collections.values()
+            for name in each.fields
+            if (related := each.related(name))
+        ]
+
     def describe_field(self, collection: FakeCollection, name: str) -> Item:
         """Return a field as ``GET /fields/:collection/:field`` tells of it."""
         kind = self.type_of(collection, name)

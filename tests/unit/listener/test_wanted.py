@@ -9,6 +9,7 @@ from directus_realtime.listener.incoming import Tally
 from directus_realtime.listener.wanted import (
     Wanted,
     wanted_subscriptions,
+    write_load,
     write_states,
     write_tallies,
 )
@@ -116,3 +117,30 @@ def test_tallies_are_added_up() -> None:
     a, b = DirectusSubscription.objects.order_by("name")
     assert (a.event_count, a.last_event_at) == (8, last)
     assert (b.event_count, b.last_event_at) == (0, None)
+
+
+def test_a_load_that_a_person_asked_for_is_wanted_until_it_is_through() -> None:
+    row = create("a", snapshot_of="again")  # and without a first load of its own
+    asked = Wanted.of(row).snapshot_of
+    assert asked
+    write_load("a", 10, 100)
+    row.refresh_from_db()
+    assert (Wanted.of(row).snapshot_of, row.snapshot_done) == (asked, 10)
+    write_load("a", 100, 100, snapshot_of=asked)
+    row.refresh_from_db()
+    assert (Wanted.of(row).snapshot_of, row.snapshot_done) == ("", 100)
+
+
+def test_a_first_load_that_is_through_is_wanted_again_when_asked_for() -> None:
+    row = create("a", snapshot=True)
+    row.snapshot_of = Wanted.of(row).snapshot_of
+    assert Wanted.of(row).snapshot_of == ""
+    row.snapshot_of = "again"
+    assert Wanted.of(row).snapshot_of
+
+
+def test_a_load_under_way_forgets_what_was_loaded_before() -> None:
+    row = create("a", snapshot=True, snapshot_of="another filter")
+    write_load("a", 10, 100)
+    row.refresh_from_db()
+    assert row.snapshot_of == ""

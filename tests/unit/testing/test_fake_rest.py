@@ -88,6 +88,18 @@ async def test_a_field_by_another_name(rest: httpx.AsyncClient) -> None:
     assert (row["title"], row["called"]) == ("one", "one")
 
 
+async def test_all_fields_and_relations(rest: httpx.AsyncClient) -> None:
+    fields = {(each["collection"], each["field"]): each for each in await data(rest, "/fields")}
+    assert fields["articles", "id"]["schema"]["is_primary_key"] is True
+    assert fields["notes", "id"]["type"] == "uuid"
+    leads_to = {
+        (each["collection"], each["field"]): each["related_collection"]
+        for each in await data(rest, "/relations")
+    }
+    assert leads_to["articles", "author"] == "authors"
+    assert leads_to["directus_activity", "user"] == "directus_users"
+
+
 async def test_users(rest: httpx.AsyncClient) -> None:
     found = await data(rest, "/users", fields="email")
     assert {"email": "admin@example.com"} in found

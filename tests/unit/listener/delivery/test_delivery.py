@@ -10,8 +10,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from directus_realtime.admin.inbox import retry_now
 from directus_realtime.database import DatabaseThread
+from directus_realtime.dead_letters import retry_now
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery import delivery as delivery_module
 from directus_realtime.listener.delivery import slices

@@ -1,0 +1,141 @@
+"""The WebSocket of the admin's live page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import AnonymousUser, Permission, User
+
+from directus_realtime.events import Event
+from directus_realtime.gateway import live_feed
+from directus_realtime.gateway.live_feed import NOT_ALLOWED, LiveConsumer
+from directus_realtime.groups import (
+    connection_group_name,
+    connection_message,
+    event_message,
+    group_name,
+)
+from tests.helpers.admin import subscription
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RIGHTS = ("view_connectionstatus", "view_inboxevent")
+
+
+@pytest.fixture(autouse=True)
+def configured(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": {"URL": "http://127.0.0.1:9", "TOKEN": "x"}}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+@database_sync_to_async
+def user(*rights: str, **values: Any) -> User:
+    made = User.objects.create_user("watcher", **{"is_staff": True, **values})
+    made.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    return made
+
+
+def socket_of(user: Any) -> WebsocketCommunicator:
+    socket = WebsocketCommunicator(LiveConsumer.as_asgi(), "/directus/admin-live/")
+    socket.scope["user"] = user
+    return socket
+
+
+async def send(event: Event, group: str = "") -> None:
+    await get_channel_layer().group_send(
+        group or group_name(event.collection), event_message(event)
+    )
+
+
+def event(key: int = 1, collection: str = "articles", **values: Any) -> Event:
+    given = {"subscription": "all", "action": "update", "data": {"secret": "payload"}}
+    return Event(connection="default", collection=collection, key=key, **{**given, **values})
+
+
+async def test_it_tells_events_without_their_payload() -> None:
+    await database_sync_to_async(subscription)()
+    socket = socket_of(await user(*RIGHTS))
+    assert (await socket.connect())[0]
+    sent = event()
+    await send(sent)
+    frame = await socket.receive_json_from(5)
+    (shown,) = frame["events"]
+    assert (shown["id"], shown["collection"], shown["key"]) == (sent.id, "articles", "1")
+    assert "payload" not in str(frame)
+    assert not frame["left_out"]
+    await socket.disconnect()
+
+
+async def test_a_burst_is_a_frame_of_the_newest() -> None:
+    await database_sync_to_async(subscription)()
+    socket = socket_of(await user(*RIGHTS))
+    await socket.connect()
+    layer = get_channel_layer()
+    for key in range(99):
+        await layer.group_send(group_name("articles"), event_message(event(key)))
+    shown: list[dict[str, Any]] = []
+    left_out = False
+    while not shown or shown[-1]["key"] != "98":
+        frame = await socket.receive_json_from(5)
+        assert len(frame["events"]) <= live_feed.MOST
+        shown += frame["events"]
+        left_out = left_out or frame["left_out"]
+    assert left_out or len(shown) == 99
+    await socket.disconnect()
+
+
+async def test_it_joins_the_groups_of_new_subscriptions(monkeypatch: Any) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    socket = socket_of(await user(*RIGHTS))
+    await socket.connect()
+    await database_sync_to_async(subscription)("own", collection="notes", group="own.group")
+    layer = get_channel_layer()
+    while "own.group" not in layer.groups:
+        assert await socket.receive_nothing(0.05)
+    await send(event(7, "notes"), "own.group")
+    assert (await socket.receive_json_from(5))["events"][0]["key"] == "7"
+    await socket.disconnect()
+    assert not any(layer.groups.values())
+
+
+async def test_it_tells_that_a_connection_has_changed() -> None:
+    socket = socket_of(await user(*RIGHTS))
+    await socket.connect()
+    message = connection_message("default", "reconnecting", "a reason")
+    await get_channel_layer().group_send(connection_group_name("default"), message)
+    assert await socket.receive_json_from(5) == {"type": "connection", "connection": "default"}
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize("rights", [(), *((right,) for right in RIGHTS)], ids=str)
+async def test_it_is_for_those_who_may_see_the_page(rights: tuple[str, ...]) -> None:
+    assert not (await socket_of(await user(*rights)).connect())[0]
+
+
+async def test_it_is_for_staff() -> None:
+    assert not (await socket_of(await user(*RIGHTS, is_staff=False)).connect())[0]
+    assert not (await socket_of(AnonymousUser()).connect())[0]
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}], ids=str)
+async def test_it_ends_when_the_right_is_gone(monkeypatch: Any, change: dict[str, bool]) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    watcher = await user(*RIGHTS)
+    socket = socket_of(watcher)
+    assert (await socket.connect())[0]
+    await User.objects.filter(pk=watcher.pk).aupdate(**change)
+    closed = await socket.receive_output(5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", NOT_ALLOWED)
+    await socket.disconnect()
+
+
+async def test_what_the_page_says_is_ignored() -> None:
+    socket = socket_of(await user(*RIGHTS))
+    await socket.connect()
+    await socket.send_json_to({"type": "subscribe"})
+    assert await socket.receive_nothing()
+    await socket.disconnect()

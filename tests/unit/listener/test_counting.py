@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from directus_realtime.listener.counting import KEPT, count_by_minute
+from directus_realtime.listener.incoming import Tally
+from directus_realtime.models import DirectusSubscription, EventCount
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def subscriptions() -> None:
+    for name in ("a", "b"):
+        DirectusSubscription.objects.create(name=name, collection="articles", connection="blog")
+
+
+def counts() -> set[tuple[Any, ...]]:
+    return set(EventCount.objects.values_list("subscription", "connection", "minute", "events"))
+
+
+def test_events_are_added_up_by_the_minute() -> None:
+    count_by_minute({"a": Tally(3, NOON), "b": Tally(1, NOON)})
+    count_by_minute({"a": Tally(2, NOON + timedelta(seconds=29))})
+    count_by_minute({"a": Tally(7, NOON + timedelta(seconds=30))})
+    minute = NOON.replace(second=0)
+    assert counts() == {
+        ("a", "blog", minute, 5),
+        ("b", "blog", minute, 1),
+        ("a", "blog", minute + timedelta(minutes=1), 7),
+    }
+
+
+def test_a_subscription_that_was_deleted_is_left_out() -> None:
+    count_by_minute({"gone": Tally(3, NOON), "a": Tally(1, NOON), "b": Tally(0, None)})
+    assert [row[0] for row in counts()] == ["a"]
+
+
+def test_old_counts_are_deleted_with_the_next_new_one() -> None:
+    now = timezone.now()
+    for age in (KEPT + timedelta(minutes=2), KEPT - timedelta(minutes=2)):
+        EventCount.objects.create(subscription="b", connection="blog", minute=now - age, events=1)
+    count_by_minute({"a": Tally(1, now)})
+    assert sorted(EventCount.objects.values_list("subscription", flat=True)) == ["a", "b"]
+
+
+def test_nothing_costs_nothing_and_many_cost_no_more_than_one(
+    django_assert_num_queries: Any,
+) -> None:
+    with django_assert_num_queries(0):
+        count_by_minute({})
+    DirectusSubscription.objects.bulk_create(
+        DirectusSubscription(name=f"s{n}", collection="articles") for n in range(100)
+    )
+    tallies = {f"s{n}": Tally(1, NOON) for n in range(100)}
+    with django_assert_num_queries(4):
+        count_by_minute(tallies)
+    with django_assert_num_queries(3):
+        count_by_minute(tallies)
+    assert {row[3] for row in counts()} == {2}
