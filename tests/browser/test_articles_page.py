@@ -175,7 +175,7 @@ def test_admin__works_under_the_policy(live: Page) -> None:
     live.get_by_role("button", name="Log in").click()
     expect(live.get_by_role("link", name="published-articles")).to_be_visible()
     live.get_by_role("link", name="drafts").click()
-    expect(live.get_by_label("Collection:")).to_have_value("articles")
+    expect(live.get_by_role("combobox", name="Collection:")).to_have_value("articles")
     live.go_back()
     live.go_back()
     live.go_back()
