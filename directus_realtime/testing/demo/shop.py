@@ -14,7 +14,7 @@ CUSTOMERS = (
 )
 PRICES = (12.5, 18.9, 24.0, 32.4, 45.0, 59.9, 78.0)
 PAST = 120  # completed orders that are there from the start
-SPAN = 30 * 60  # seconds over which they are spread
+SPAN = 28 * 60  # seconds over which they are spread; the plot shows 30 minutes
 OPEN = 3  # orders that are there and open
 
 
