@@ -7,7 +7,7 @@ WORKERS ?= 3
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
-	bench-admin
+	bench-admin bench-soak
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 
 bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
 	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)
+
+bench-soak: $(TEST_STAMP)  ## Listen for an hour, with changes and breaks (ARGS="--minutes 5 --every 60")
+	@.venv/bin/python -m tests.benchmarks.soak $(ARGS)
 
 bench-takeover: $(TEST_STAMP)  ## Measure how long a takeover takes after SIGKILL
 	@.venv/bin/python -m tests.benchmarks.takeover

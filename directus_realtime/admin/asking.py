@@ -91,7 +91,16 @@ def _ask(settings: ConnectionSettings, question: Callable[[DirectusClient], Awai
         raise NoAnswer(redact(str(error))) from None
     except (OSError, ValueError) as error:
         # A token that does not fit into a header, say: the error itself may quote it.
-        logger.warning("%s could not be asked: %s", settings.alias, type(error).__name__)
+        logger.warning(
+            "%s could not be asked: %s",
+            settings.alias,
+            type(error).__name__,
+            extra={
+                "what": "ask-failed",
+                "connection": settings.alias,
+                "error": type(error).__name__,
+            },
+        )
         text = _("%(url)s could not be asked (%(error)s). Check the settings of the connection.")
         values = {"url": settings.url, "error": type(error).__name__}
         raise NoAnswer(text % values) from None

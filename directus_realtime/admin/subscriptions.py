@@ -68,6 +68,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     )
     list_filter = ("enabled", "state", "connection", "collection")
     search_fields = ("name", "collection")
+    list_per_page = 50
     actions = ("enable", "disable", "test", "load", "replay_since", "duplicate")
     readonly_fields = (
         "listed_state",

@@ -88,7 +88,12 @@ def _grant_by_function(offer: Offer, asked: BrowserQuery, user: Any) -> View:
         check_browser(query, field_tree(offer.fields))
     except QueryRefused as error:
         # The sentence would tell a user that there is an offer, before the function did.
-        logger.debug("The offer %r is not granted: %s", offer.name, error)
+        logger.debug(
+            "The offer %r is not granted: %s",
+            offer.name,
+            error,
+            extra={"what": "offer-not-granted", "offer": offer.name},
+        )
         raise NotAllowed from None
     answer = ask_function(offer, query, user)
     rows = rows_of(offer, user)

@@ -58,7 +58,7 @@ class Chores:
             try:
                 await work()
             except Exception:  # the next time may be better
-                logger.exception("A chore of the gateway failed.")
+                logger.exception("A chore of the gateway failed.", extra={"what": "chore-failed"})
 
     async def _look_at_offers(self) -> None:
         await look_at_offers(self._hub)

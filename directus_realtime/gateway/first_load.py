@@ -98,7 +98,11 @@ class FirstLoads:
                 self._failed_at[stream] = monotonic()
                 if load is None:
                     raise
-                logger.warning("%s; browsers are given what was read before.", error)
+                logger.warning(
+                    "%s; browsers are given what was read before.",
+                    error,
+                    extra={"what": "first-load-unreadable", "collection": stream.offer.collection},
+                )
         if load is None:
             raise CannotLoad("Directus could not be read a moment ago")
         return load

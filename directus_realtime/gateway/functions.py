@@ -68,12 +68,25 @@ def call(offer: Offer, what: str, function: Callable[[], _T]) -> _T:
     except NotAllowed:
         raise
     except _BadAnswer as error:
-        logger.error("%s of the offer %r counts as no: %s.", what, offer.name, error)
+        logger.error(
+            "%s of the offer %r counts as no: %s.",
+            what,
+            offer.name,
+            error,
+            extra={"what": "offer-function-answer", "offer": offer.name},
+        )
     except Exception as error:
         # The place, but no values: an exception of the project's may hold anything.
         place = "".join(traceback.format_tb(error.__traceback__))
         kind = type(error).__name__
-        logger.error("%s of the offer %r failed, a no: %s\n%s", what, offer.name, kind, place)
+        logger.error(
+            "%s of the offer %r failed, a no: %s\n%s",
+            what,
+            offer.name,
+            kind,
+            place,
+            extra={"what": "offer-function-failed", "offer": offer.name, "error": kind},
+        )
     raise NotAllowed
 
 

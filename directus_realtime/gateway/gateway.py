@@ -211,7 +211,11 @@ class Browser:
         try:
             user = await authenticate(token, self._scope)
         except Exception as error:  # its text may hold the token
-            logger.error("The function authenticate failed: %s", type(error).__name__)
+            logger.error(
+                "The function authenticate failed: %s",
+                type(error).__name__,
+                extra={"what": "authenticate-failed", "error": type(error).__name__},
+            )
             return None
         return user if getattr(user, "is_active", True) else None
 
@@ -238,4 +242,6 @@ class Browser:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, OSError):
-            logger.debug("A browser could not be told why it is let go.")
+            logger.debug(
+                "A browser could not be told why it is let go.", extra={"what": "close-untold"}
+            )

@@ -132,7 +132,9 @@ class Hub:
             elif message.get("type") == "directus.connection":
                 self.states.heard(message["connection"], message["state"])
         except Exception:
-            logger.exception("A group message could not be handed over.")
+            logger.exception(
+                "A group message could not be handed over.", extra={"what": "group-message-failed"}
+            )
 
     async def _end(self) -> None:
         loop = asyncio.get_running_loop()

@@ -79,11 +79,12 @@ class LayerMember:
                     "The channel layer is away (%s: %s); events are read from the inbox.",
                     type(error).__name__,
                     error,
+                    extra={"what": "gateway-layer-away"},
                 )
             self._is_away = True
         else:
             if self._is_away:
-                logger.info("The channel layer is back.")
+                logger.info("The channel layer is back.", extra={"what": "gateway-layer-back"})
             self._is_away = False
 
     async def _settle(self) -> None:
@@ -103,7 +104,11 @@ class LayerMember:
             try:
                 message = await self._layer.receive(self._channel)
             except Exception as error:
-                logger.warning("Group messages cannot be received: %s", type(error).__name__)
+                logger.warning(
+                    "Group messages cannot be received: %s",
+                    type(error).__name__,
+                    extra={"what": "gateway-layer-away"},
+                )
                 self._joined.clear()
                 await asyncio.sleep(_INTERVAL)
             else:

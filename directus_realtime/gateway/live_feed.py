@@ -107,7 +107,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 if may_watch:
                     await self._join()
             except DatabaseError as error:
-                logger.warning("The live page's rights cannot be checked: %s", error)
+                logger.warning(
+                    "The live page's rights cannot be checked: %s",
+                    error,
+                    extra={"what": "live-page-unchecked"},
+                )
                 continue
             if not may_watch:
                 await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]

@@ -106,7 +106,11 @@ def _view(offers: list[Offer], subscription: Subscription, user: Any) -> View | 
     except QueryRefused:
         return None
     except Exception:  # of a function of the site
-        logger.exception("It cannot be decided who may have %s.", subscription.stream.offer.name)
+        logger.exception(
+            "It cannot be decided who may have %s.",
+            subscription.stream.offer.name,
+            extra={"what": "offer-undecided", "offer": subscription.stream.offer.name},
+        )
         return None
 
 

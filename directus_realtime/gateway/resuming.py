@@ -82,7 +82,11 @@ def messages(rows: QuerySet[InboxEvent] | list[InboxEvent]) -> list[Json]:
         try:
             found.append(event_message(row.to_event()))
         except (ValueError, RecursionError):
-            logger.warning("The event %s cannot be read back.", row.event_id)
+            logger.warning(
+                "The event %s cannot be read back.",
+                row.event_id,
+                extra={"what": "missed-event-unreadable", "event_id": str(row.event_id)},
+            )
     return found
 
 

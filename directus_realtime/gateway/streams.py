@@ -201,7 +201,11 @@ class Stream:
             try:
                 begin = first.show(change)
             except Exception:  # what one view cannot show is no reason to keep it from others
-                logger.exception("An event of %s could not be shown.", self.offer.name)
+                logger.exception(
+                    "An event of %s could not be shown.",
+                    self.offer.name,
+                    extra={"what": "event-not-shown", "offer": self.offer.name},
+                )
                 continue
             if begin is not None:
                 found += [(Frame(begin + end), list(to)) for end, to in audience.items()]

@@ -41,13 +41,22 @@ async def subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
     except QueryRefused as refused:
         error = frames.error("subscribe", refused.code, refused.message)
     except CannotLoad as problem:
-        logger.warning("%s.", problem)
+        logger.warning(
+            "%s.", problem, extra={"what": "first-load-unreadable", "collection": asked.collection}
+        )
         error = _unavailable("The items cannot be read at the moment; subscribe again later.")
     except DATABASE_IS_AWAY as problem:
-        logger.warning("A browser could not subscribe: %s", type(problem).__name__)
+        logger.warning(
+            "A browser could not subscribe: %s",
+            type(problem).__name__,
+            extra={"what": "subscribe-failed", "collection": asked.collection},
+        )
         error = _unavailable("The database is away at the moment; subscribe again later.")
     except Exception:  # of a function of the site, for example
-        logger.exception("A browser could not subscribe.")
+        logger.exception(
+            "A browser could not subscribe.",
+            extra={"what": "subscribe-failed", "collection": asked.collection},
+        )
         error = frames.error(
             "subscribe", frames.INTERNAL_SERVER_ERROR, "The subscription could not be made."
         )

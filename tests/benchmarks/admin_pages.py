@@ -89,14 +89,14 @@ def subscription_pages() -> Iterator[Page]:
     from directus_realtime.models import DirectusSubscription
 
     prefix = "admin:directus_realtime_directussubscription"
-    keys = list(DirectusSubscription.objects.values_list("pk", flat=True)[:100])
+    keys = list(DirectusSubscription.objects.values_list("pk", flat=True)[:50])
     listed, added = reverse(f"{prefix}_changelist"), reverse(f"{prefix}_add")
     yield Page("subscriptions, first page", listed)
-    yield Page("subscriptions, last page", f"{listed}?p=10")
+    yield Page("subscriptions, last page", f"{listed}?p=20")
     yield Page("subscriptions, refused", f"{listed}?state__exact=refused")
     yield Page("subscriptions, searched", f"{listed}?q=subscription-05")
     ids = ",".join(map(str, keys))
-    yield Page("subscriptions, refreshing 100", f"{reverse(f'{prefix}_live')}?ids={ids}")
+    yield Page("subscriptions, refreshing 50", f"{reverse(f'{prefix}_live')}?ids={ids}")
     yield Page("a subscription", reverse(f"{prefix}_change", args=[keys[0]]))
     yield Page("a new subscription", added)
 

@@ -5,7 +5,7 @@ import { Feed } from "./live-feed.js";
 import { Source } from "./live-source.js";
 
 const LOOK_INTERVAL = 2000; // milliseconds
-const PLOT_EVERY = 15; // looks
+const PLOT_EVERY = 5; // looks
 const ANNOUNCE_INTERVAL = 5000; // milliseconds; a screen reader is told no oftener
 
 const config = JSON.parse(document.getElementById("directus-live-config").textContent);

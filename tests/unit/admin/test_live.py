@@ -40,6 +40,16 @@ def test_the_page_is_in_the_index(admin_client: Client) -> None:
         assert "Directus live" in content
 
 
+def test_the_pages_of_a_connection_lead_to_it(client: Client, listener: Any) -> None:
+    pages = [url("connectionstatus"), url("connectionstatus", "change", "default")]
+    link = f'<li><a href="{url("live")}">Directus live</a></li>'
+    reader = user_who_may(*RIGHTS)
+    client.force_login(reader)
+    assert all(link in client.get(page).content.decode() for page in pages)
+    reader.user_permissions.set(reader.user_permissions.filter(codename="view_connectionstatus"))
+    assert not any(link in client.get(page).content.decode() for page in pages)
+
+
 def test_the_page_shows_each_connection(admin_client: Client, listener: Any) -> None:
     listener.url, listener.version = "https://cms.example.com", "11.17.4"
     listener.identity = HTML
