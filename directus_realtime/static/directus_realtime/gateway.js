@@ -94,7 +94,7 @@ class Connection {
    * @param {"create" | "update" | "delete"} [options.event] Only these; then no rows come first.
    * @param {(rows: object[], info: {isComplete: boolean}) => void} [options.onFirstLoad]
    *   Called at first, and again whenever events may have been missed: replace what you have.
-   *   `isComplete` is false where the gateway gives no rows.
+   *   `isComplete` is false where there is more, or where the gateway gives no rows.
    * @param {(event: {action: string, data: any, id: string, origin: string}) => void}
    *   [options.onEvent] Called with each event; `data` is the row, or the key of a delete.
    * @param {(error: {code: string, message: string, isTemporary: boolean}) => void}
