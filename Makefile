@@ -8,7 +8,7 @@ WORKERS ?= 3
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix coverage \
 	audit docs lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
-	bench-admin bench-soak
+	bench-admin bench-soak bench-fanout bench-browsers
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,12 @@ bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 
 bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
 	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
+
+bench-fanout: $(TEST_STAMP)  ## Measure one change to 5,000 browsers, on each way (ARGS=--quick)
+	@.venv/bin/python -m tests.benchmarks.fanout $(ARGS)
+
+bench-browsers: $(TEST_STAMP)  ## Measure 10,000 idle browsers on one process
+	@.venv/bin/python -m tests.benchmarks.browsers $(ARGS)
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)

@@ -6,4 +6,5 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("directus/", include("directus_realtime.gateway.urls")),
+    path("sdk/", include("tests.sdk_page")),
 ]

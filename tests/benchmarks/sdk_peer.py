@@ -19,9 +19,8 @@ from websockets.frames import Frame, Opcode
 from directus_realtime.client import DirectusClient
 from directus_realtime.testing import FakeDirectus
 from directus_realtime.testing.npm import node
-from tests.helpers.npm import installed
+from tests.helpers.sdk import SDK_VERSION, install_sdk
 
-SDK_VERSION = "26.0.0"
 SCRIPT = Path(__file__).with_suffix(".mjs")
 START_TIMEOUT = 20.0  # seconds until a client has subscribed
 PATIENCE = 4.0  # seconds without another event until what came is counted
@@ -124,13 +123,6 @@ async def sdk_client(fake: FakeDirectus, handler: float) -> AsyncIterator[Receiv
             process.kill()
         await process.wait()
         await reader
-
-
-def install_sdk() -> Path:
-    """The folder with the SDK, installed once into the cache."""
-    # Node 20 has no WebSocket of its own; the SDK's documentation names ws.
-    modules = installed(f"sdk-{SDK_VERSION}", f"@directus/sdk@{SDK_VERSION}", "ws@8")
-    return modules.parent
 
 
 async def count(client: Client, wanted: int, handler: float, case: Case) -> int:

@@ -35,7 +35,9 @@ ARGUMENTS = {
 @pytest.fixture(params=sorted(ARGUMENTS))
 async def url(request: Any, make_site: Callable[..., Site]) -> AsyncIterator[str]:
     """The gateway of a real server, with an offer of articles."""
-    site = await sync_to_async(make_site)({"GATEWAY_MAX_UNREAD": str(MAX_UNREAD)})
+    site = await sync_to_async(make_site)(
+        {"GATEWAY_LIMITS": json.dumps({"max_unread": MAX_UNREAD})}
+    )
     await sync_to_async(site.subscribe)("articles", browser_access="public", fields=["id", "title"])
     port = free_port()
     server = site.start(*ARGUMENTS[request.param], str(port), module=request.param)

@@ -17,6 +17,13 @@ pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 
 
+@pytest.fixture(autouse=True)
+def _now() -> None:
+    """Each test has its own: what was caught up is remembered for two minutes only."""
+    global NOW
+    NOW = timezone.now()
+
+
 def hold(key: int, row: int, **values: Any) -> InboxEvent:
     """An event that waits and belongs to a row of the log."""
     values = {"activity_id": row, "state": InboxState.WAITING, "received_at": NOW, **values}
