@@ -5,7 +5,8 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 WORKERS ?= 3
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile lint format \
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix coverage \
+	audit docs lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
 	bench-admin bench-soak bench-fanout bench-browsers
 
@@ -33,12 +34,30 @@ test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS=
 test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile in a clean folder
 	@TEST_DOCKERFILE=1 .venv/bin/python -m pytest tests/docs/test_deployment_page.py $(ARGS)
 
-lint: $(TEST_STAMP)  ## Check style, types, imports and migrations
+# Every Python of pyenv, where there is one; uv shall not download any.
+PYTHONS := $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
+
+matrix: $(TEST_STAMP)  ## Run unit and integration tests on all Pythons, Djangos and databases (some 40 minutes)
+	@PYENV_VERSION="$(PYTHONS)" UV_PYTHON_DOWNLOADS=never .venv/bin/nox -s matrix $(ARGS); \
+		status=$$?; .venv/bin/nox -s table; exit $$status
+
+coverage: $(TEST_STAMP)  ## Measure branch coverage of all tests, and name what no test reached
+	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+audit: $(TEST_STAMP)  ## Look for known vulnerabilities in what is installed
+	@.venv/bin/pip-audit --strict --skip-editable
+
+docs: $(TEST_STAMP)  ## Build the documentation into site/, strictly
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+lint: $(TEST_STAMP)  ## Check style, types, imports, migrations and documentation
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m django makemigrations --check --dry-run --settings tests.settings
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 format: $(TEST_STAMP)  ## Format the code
 	.venv/bin/ruff check --fix .

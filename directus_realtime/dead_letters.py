@@ -18,6 +18,8 @@ from django.utils import timezone
 
 from directus_realtime.models import InboxEvent, InboxState
 
+__all__ = ["mark_handled", "retry_now"]
+
 #: Rows of one transaction: on SQLite nobody else writes meanwhile.
 CHUNK = 1000
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from directus_realtime.events import Event, Key
 
+__all__ = ["connection_group_name", "group_name"]
+
 #: Channels allows fewer than this many characters.
 MAX_LENGTH = 100
 

@@ -30,6 +30,8 @@ from directus_realtime.settings import aliases
 if TYPE_CHECKING:
     from directus_realtime.models import InboxEvent
 
+__all__ = ["InboxChannelLayer"]
+
 logger = logging.getLogger("directus_realtime.layers")
 
 #: Seconds between two looks at the inbox.

@@ -1,4 +1,4 @@
-"""HTTP goes to Django, WebSockets go to the consumers."""
+"""HTTP goes to Django, WebSockets go to the gateway and to the admin's live page."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
-# Before the import below: the consumers need the apps.
+# Before the imports below: the gateway needs the apps.
 django_application = get_asgi_application()
 
 from directus_realtime.gateway import DirectusGateway  # noqa: E402
 from directus_realtime.gateway.live_feed import live_urlpattern  # noqa: E402
 from directus_realtime.gateway.routing import protected  # noqa: E402
-from example_project.articles.routing import websocket_urlpatterns  # noqa: E402
 
-gateway = path("ws/directus/", DirectusGateway.as_asgi())  # type: ignore[arg-type]
+gateway = path("directus/", DirectusGateway.as_asgi())  # type: ignore[arg-type]
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        # Without a consumer of its own, a site writes "websocket": directus_gateway().
-        "websocket": protected(URLRouter([*websocket_urlpatterns, gateway, live_urlpattern()])),
+        # Without the live page, a site writes "websocket": directus_gateway().
+        "websocket": protected(URLRouter([gateway, live_urlpattern()])),
     }
 )

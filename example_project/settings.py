@@ -24,8 +24,10 @@ if not SECRET_KEY:
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 
-# Set by the demo: "fake" or "directus". Only then may the page change articles.
+# Set by the demo: "fake" or "directus", and a token that may do everything. Only then may
+# visitors make changes with a button, and sign in as one of its people without a password.
 DEMO = env.str("DEMO", default="")
+DIRECTUS_DEMO_TOKEN = env.str("DIRECTUS_DEMO_TOKEN", default="")
 
 INSTALLED_APPS = [
     "daphne",  # first, so that runserver speaks ASGI
@@ -37,7 +39,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "directus_realtime",
+    "example_project.site",
     "example_project.articles",
+    "example_project.chat",
+    "example_project.notifications",
+    "example_project.dashboard",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -96,6 +102,13 @@ _directus = {
 }
 # Without a URL there is nothing to listen to, and the page says so.
 DIRECTUS_REALTIME = {"default": _directus} if _directus["URL"] else {}
+
+# With it the pages write: messages, and what is read. The listener needs only read.
+DIRECTUS_WRITE_TOKEN = env.str("DIRECTUS_WRITE_TOKEN", default="")
+
+LOGIN_URL = "site:login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("fr", _("French"))]

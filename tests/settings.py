@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "directus_realtime",
+    "example_project.site",
     "tests.sample",
 ]
 MIDDLEWARE = [

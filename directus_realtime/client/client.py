@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
@@ -477,6 +477,57 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             return await self._connection.rest.read_item(collection, key, **parameters)
+
+    async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
+        """Make an item over REST.
+
+        Args:
+            collection: Such as ``articles``.
+            data: The values of its fields.
+            parameters: Directus's query for what is returned, such as ``fields``.
+
+        Returns:
+            The item; ``None`` where the token may not read it.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached; whether the item was made is not
+                known where the connection was lost on the way.
+        """
+        with self._explained():
+            return await self._connection.rest.create_item(collection, data, **parameters)
+
+    async def update_item(
+        self, collection: str, key: Key, data: Mapping[str, Any], **parameters: Any
+    ) -> Any:
+        """Change fields of an item over REST.
+
+        Args:
+            collection: Such as ``articles``.
+            key: Of the item.
+            data: The values that change.
+            parameters: Directus's query for what is returned, such as ``fields``.
+
+        Returns:
+            The item; ``None`` where the token may not read it.
+
+        Raises:
+            RequestRefused: Directus answered with an error; ``FORBIDDEN`` also where there
+                is no such item.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            return await self._connection.rest.update_item(collection, key, data, **parameters)
+
+    async def delete_item(self, collection: str, key: Key) -> None:
+        """Delete an item over REST.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            ConnectionFailed: Directus could not be reached.
+        """
+        with self._explained():
+            await self._connection.rest.delete_item(collection, key)
 
     async def read_schema(self) -> Schema:
         """The collections that the token may see, with their fields and relations.

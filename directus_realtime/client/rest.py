@@ -1,8 +1,9 @@
-"""Reads over REST: the server, the identity, the schema and items."""
+"""Directus over REST: the server, the identity, the schema and items."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import json
 import random
@@ -94,7 +95,7 @@ def items_path(collection: str) -> str:
 
 
 class RestClient:
-    """Directus's REST interface, as far as it is read.
+    """Directus's REST interface, as far as it is needed.
 
     Args:
         url: The server's URL; a sub-path is kept.
@@ -144,24 +145,47 @@ class RestClient:
             ConnectionFailed: There is no access token to be had.
             httpx.TransportError: Directus could not be reached.
         """
+        return await self.request("GET", path, parameters)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        body: object = None,
+    ) -> Any:
+        """Like :meth:`get`, with a method and a body.
+
+        It is sent again only where the server refused it before it did anything.
+
+        Args:
+            method: Such as ``PATCH``.
+            path: Below the server's URL.
+            parameters: Directus's query.
+            body: Sent as JSON unless ``None``.
+
+        Returns:
+            What is under ``data`` in the answer; ``None`` where it has no content.
+        """
         query = {name: _encode(value) for name, value in (parameters or {}).items()}
+        request = functools.partial(self._http.build_request, method, path, params=query, json=body)
         token = await self.access_token()
-        response = await self._get(path, query, token)
+        response = await self._send(request(), token)
         if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
             refused, token = token, await self.access_token()
             if token.value != refused.value:
-                response = await self._get(path, query, token)
+                response = await self._send(request(), token)
         for _ in range(_RATE_LIMITED_TRIES):
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 break
             await asyncio.sleep(_retry_after(response))
-            response = await self._get(path, query, await self.access_token())
-        return data_of(response)
+            response = await self._send(request(), await self.access_token())
+        return None if response.status_code == HTTPStatus.NO_CONTENT else data_of(response)
 
-    async def _get(self, path: str, query: dict[str, str], token: AccessToken) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {token.value}"}
+    async def _send(self, request: httpx.Request, token: AccessToken) -> httpx.Response:
+        request.headers["Authorization"] = f"Bearer {token.value}"
         sent_at = datetime.now(UTC)
-        response = await self._http.get(path, params=query, headers=headers)
+        response = await self._http.send(request)
         self.clock.note(response.headers.get("Date", ""), sent_at, datetime.now(UTC))
         return response
 
@@ -323,7 +347,40 @@ class RestClient:
             RequestRefused: Directus answered with an error.
             httpx.TransportError: Directus could not be reached.
         """
-        return await self.get(f"{items_path(collection)}/{quote(str(key), safe='')}", parameters)
+        return await self.get(_item_path(collection, key), parameters)
+
+    async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
+        """Make an item, and return it.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        return await self.request("POST", items_path(collection), parameters, dict(data))
+
+    async def update_item(
+        self, collection: str, key: int | str, data: Mapping[str, Any], **parameters: Any
+    ) -> Any:
+        """Change an item, and return it.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        return await self.request("PATCH", _item_path(collection, key), parameters, dict(data))
+
+    async def delete_item(self, collection: str, key: int | str) -> None:
+        """Delete an item.
+
+        Raises:
+            RequestRefused: Directus answered with an error.
+            httpx.TransportError: Directus could not be reached.
+        """
+        await self.request("DELETE", _item_path(collection, key))
+
+
+def _item_path(collection: str, key: int | str) -> str:
+    return f"{items_path(collection)}/{quote(str(key), safe='')}"
 
 
 def _through(proxy: Proxy, tls: ssl.SSLContext | None) -> httpx.Proxy:

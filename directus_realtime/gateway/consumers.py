@@ -11,6 +11,8 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
 
+__all__ = ["DirectusConsumer", "DirectusConsumerMixin"]
+
 
 class DirectusConsumerMixin:
     """Joins groups and passes their messages to the browser as JSON.

@@ -27,6 +27,8 @@ from directus_realtime.gateway.gateway import (
 from directus_realtime.gateway.live_feed import live_urlpattern
 from directus_realtime.gateway.members import Send
 
+__all__ = ["directus_gateway", "protected"]
+
 _LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 

@@ -39,9 +39,12 @@ def insert(rows: Sequence[InboxEvent], using: str) -> int:
     Raises:
         django.db.Error: A row could not be inserted; the transaction is broken then.
     """
+    connection = connections[using]
+    if connection.vendor == "mysql":
+        # Its INSERT IGNORE makes warnings of all errors, and stores what it has cut to fit.
+        rows = _unknown(rows, using)
     if not rows:
         return 0
-    connection = connections[using]
     prepare = [_preparation(field, connection) for field in _FIELDS]
     names = [field.attname for field in _FIELDS]
     with connection.cursor() as cursor:
@@ -55,9 +58,19 @@ def insert(rows: Sequence[InboxEvent], using: str) -> int:
         return int(cursor.rowcount)
 
 
+def _unknown(rows: Sequence[InboxEvent], using: str) -> list[InboxEvent]:
+    """The rows whose event is not in the table."""
+    by_event = {row.event_id: row for row in rows}
+    known = InboxEvent.objects.using(using).filter(event_id__in=by_event)
+    for event_id in known.values_list("event_id", flat=True):
+        del by_event[event_id]
+    return list(by_event.values())
+
+
 def _statement(row: InboxEvent, using: str) -> str:
     """The statement for one row, as Django words it for this database."""
-    query = InsertQuery(InboxEvent, on_conflict=OnConflict.IGNORE)
+    is_exact = connections[using].vendor != "mysql"
+    query = InsertQuery(InboxEvent, on_conflict=OnConflict.IGNORE if is_exact else None)
     query.insert_values(_FIELDS, [row])
     ((sql, _),) = query.get_compiler(using).as_sql()
     return str(sql)

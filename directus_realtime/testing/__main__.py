@@ -11,7 +11,8 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 
-from directus_realtime.testing.demo import Editor, demo_collections
+from directus_realtime.testing.demo import Stream
+from directus_realtime.testing.demo.fake import demo_content
 from directus_realtime.testing.directus_admin import DirectusAdmin
 from directus_realtime.testing.fake import FakeDirectus
 
@@ -40,13 +41,13 @@ async def serve(port: int, token: str, *, demo: bool) -> None:
     Args:
         port: The port on 127.0.0.1; 0 takes a free one.
         token: The administrator's token.
-        demo: Whether there are articles, and somebody changing them.
+        demo: Whether there is content, and a stream of changes.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    fake = FakeDirectus(demo_collections() if demo else None, token, port=port)
+    fake = FakeDirectus(token=token, port=port, **(demo_content() if demo else {}))
     async with fake:
         sys.stdout.write(f"Fake Directus on {fake.url}\n")
         sys.stdout.flush()
@@ -56,10 +57,10 @@ async def serve(port: int, token: str, *, demo: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def _edited(fake: FakeDirectus) -> AsyncIterator[None]:
-    """Let somebody change articles, in a thread because it is done over REST."""
+    """Let things happen, in a thread because it is done over REST."""
     done = threading.Event()
     with DirectusAdmin(fake.url, fake.token) as admin:
-        editing = asyncio.create_task(asyncio.to_thread(Editor(admin).work, done))
+        editing = asyncio.create_task(asyncio.to_thread(Stream(admin).work, done))
         try:
             yield
         finally:
@@ -81,9 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="environment variable that holds the token (%(default)s)",
     )
-    parser.add_argument(
-        "--demo", action="store_true", help="with articles that change every two seconds"
-    )
+    parser.add_argument("--demo", action="store_true", help="with content that changes by itself")
     return parser
 
 

@@ -83,7 +83,11 @@ class DirectusAdmin:
         return answer.json().get("data") if answer.content else None
 
     def create_collection(
-        self, name: str, fields: Mapping[str, str | Item], primary_key_type: str = "integer"
+        self,
+        name: str,
+        fields: Mapping[str, str | Item],
+        primary_key_type: str = "integer",
+        **meta: Any,
     ) -> None:
         """Create a collection whose primary key is ``id``.
 
@@ -92,12 +96,13 @@ class DirectusAdmin:
             fields: The other fields: name to Directus type (``"string"``, ``"timestamp"``, …),
                 or to a whole field description.
             primary_key_type: ``"integer"``, ``"uuid"`` or ``"string"``.
+            meta: More of its settings, such as ``note``.
         """
         primary = PRIMARY_KEYS[primary_key_type]
         schema = {**primary["schema"], "is_primary_key": True}
         described = [{"field": "id", **primary, "schema": schema}]
         described += [_field(field, kind) for field, kind in fields.items()]
-        body = {"collection": name, "schema": {}, "meta": {}, "fields": described}
+        body = {"collection": name, "schema": {}, "meta": meta, "fields": described}
         self.request("POST", "/collections", body)
 
     def delete_collection(self, name: str) -> None:

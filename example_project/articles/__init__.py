@@ -1,3 +1,3 @@
-"""One page: the articles of a Directus, live."""
+"""The articles of a Directus, live."""
 
 from __future__ import annotations

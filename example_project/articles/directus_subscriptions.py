@@ -15,5 +15,6 @@ register(
         filter=Q(status="published"),
         fields=["id", "title", "status"],
         group="articles.published",
+        browsers="public",
     )
 )

@@ -1,17 +1,17 @@
-"""Changes an article of the real Directus now and then; the fake one does so by itself."""
+"""Changes something in the real Directus now and then; the fake one does so by itself."""
 
 from __future__ import annotations
 
 import os
 
-from directus_realtime.testing.demo import Editor
+from directus_realtime.testing.demo import Stream
 from directus_realtime.testing.directus_admin import DirectusAdmin
 
 
 def main() -> None:
     """Work until stopped."""
-    with DirectusAdmin(os.environ["DIRECTUS_URL"], os.environ["DIRECTUS_TOKEN"]) as directus:
-        Editor(directus).work()
+    with DirectusAdmin(os.environ["DIRECTUS_URL"], os.environ["DIRECTUS_DEMO_TOKEN"]) as directus:
+        Stream(directus).work()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from example_project.demo.sources import Source
 from example_project.demo.state import kept_secret
 from example_project.demo.steps import StepFailed, Steps, say
 from example_project.demo.supervisor import Supervisor
+from example_project.site.env_files import read_env_file
 
 #: Seconds until the page must answer, and until the listener is usually connected.
 PAGE_TIMEOUT = 30.0
@@ -48,9 +49,13 @@ class Site:
         """
         password = kept_secret("admin-password")
         env = self._environment(source, password)
-        with self._steps.step("Preparing the database"):
+        more = " and filling Directus" if source.directus_seed else ""
+        with self._steps.step(f"Preparing the database{more}"):
             self._manage(env, "migrate", "--verbosity=0")
             self._manage(env, "seed_demo", *source.seed)
+            if source.directus_seed:
+                self._manage(env, "seed_directus", *source.directus_seed)
+        env |= read_env_file(source.env_file)
         with self._steps.step("Starting the site and the listener"):
             self._start(env, source)
         self._tell(source, password)

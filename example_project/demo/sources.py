@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,18 +27,22 @@ FAKE_TIMEOUT = 20.0
 
 @dataclass(frozen=True)
 class Source:
-    """A Directus, ready to be listened to.
+    """A Directus, and what is to be done before it is listened to.
 
     Attributes:
         env: What the site and the listener must know. Secret.
         summary: Lines for the person at the terminal: a label and a text.
         seed: Arguments of ``seed_demo``.
-        editor: Whether a process shall change articles.
+        directus_seed: Arguments of ``seed_directus``, which is to be run where there are some.
+        env_file: Where that writes the tokens that site and listener use.
+        editor: Whether a process shall change something.
     """
 
     env: dict[str, str] = field(repr=False)
     summary: list[tuple[str, str]] = field(repr=False)
     seed: tuple[str, ...] = ()
+    directus_seed: tuple[str, ...] = ()
+    env_file: Path | None = None
     editor: bool = False
 
 
@@ -46,15 +51,17 @@ def fake(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
     """The fake Directus, as a process of the demo."""
     port = directus_port()
     url = f"http://{HOST}:{port}"
-    own = _credentials(url, secrets.token_urlsafe(24), "fake")
+    token = secrets.token_urlsafe(24)
+    own = _credentials(url, token, "fake")
     command = [sys.executable, "-m", "directus_realtime.testing", "--port", str(port), "--demo"]
     with steps.step("Starting the fake Directus"):
         supervisor.start("directus", command, {**os.environ, **own})
         if not supervisor.wait(lambda: answers(url), FAKE_TIMEOUT):
             raise StepFailed("The fake Directus did not start.")
-    env = {**own, **_database("fake")}
+    rights = {"DIRECTUS_WRITE_TOKEN": token, "DIRECTUS_DEMO_TOKEN": token}
+    env = {**own, **rights, **_database("fake")}
     # A database that was given is not ours to empty.
-    seed = () if _HAS_DATABASE else ("--forget-events",)
+    seed = ("--people",) if _HAS_DATABASE else ("--people", "--forget-events")
     yield Source(env, [("Directus", f"{url} (fake; its content changes by itself)")], seed)
 
 
@@ -76,10 +83,10 @@ def yours(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
         say("    It does not answer. The listener keeps trying.")
     summary = [
         ("Directus", f"{shown.geturl()} (yours; the demo only reads)"),
-        ("", "The page lists the collection “articles”. For others, add subscriptions"),
-        ("", "in the admin; their events show on the page after a reload."),
+        ("", "The first page lists the collection “articles”; the others need what"),
+        ("", "“manage.py seed_directus” creates."),
     ]
-    yield Source({"DEMO": ""}, summary, ("--plain",))
+    yield Source({"DEMO": "", "DIRECTUS_DEMO_TOKEN": ""}, summary, ("--plain",))
 
 
 @contextlib.contextmanager
@@ -93,8 +100,18 @@ def real(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
             ("Directus", f"{server.url}/admin (version {server.version})"),
             ("", f"user {server.admin_email}, password {server.admin_password}"),
         ]
-        env = {**_credentials(server.url, server.admin_token, "directus"), **_database("directus")}
-        yield Source(env, summary, editor=True)
+        env_file = real_directus.WORKDIR / "tokens.env"
+        env = {
+            # The address comes with the tokens: one without the other is a mistake.
+            **_credentials("", "", "directus"),
+            "DIRECTUS_DEMO_TOKEN": server.admin_token,
+            **_database("directus"),
+        }
+        seed = (
+            *("--url", server.url, "--token-env", "DIRECTUS_DEMO_TOKEN"),
+            *("--env-file", str(env_file), "--new-tokens"),
+        )
+        yield Source(env, summary, directus_seed=seed, env_file=env_file, editor=True)
 
 
 def answers(url: str) -> bool:
@@ -113,6 +130,7 @@ def _credentials(url: str, token: str, demo: str) -> dict[str, str]:
         "DIRECTUS_TOKEN": token,
         "DIRECTUS_EMAIL": "",
         "DIRECTUS_PASSWORD": "",
+        "DIRECTUS_WRITE_TOKEN": "",
         "DEMO": demo,
     }
 

@@ -1,59 +1,66 @@
-"""The example site with a fake Directus, and a browser."""
+"""The example site with a fake Directus or a real one, and a browser."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo import demo_collections
+from directus_realtime.testing.demo.fake import demo_content
 from tests.conftest import free_port, missing
 from tests.helpers import axe
 from tests.helpers.process import Process
 from tests.helpers.waiting import wait_for
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+TIMEOUT = 60_000  # milliseconds
+expect.set_options(timeout=TIMEOUT)
+
+OpenPage = Callable[[], Page]
 
 
 class Example:
-    """The example's processes, on a database of their own."""
+    """The example's processes, on a database of their own.
 
-    def __init__(self, folder: Path, directus: ThreadedFakeDirectus) -> None:
+    Args:
+        folder: Where the database is.
+        env: How Directus is reached.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self._env = {
+        self.env = {
             "DJANGO_SETTINGS_MODULE": "example_project.settings",
             "DATABASE_URL": f"sqlite:///{folder}/site.sqlite3",
-            "DIRECTUS_URL": directus.url,
-            "DIRECTUS_TOKEN": directus.token,
             "REDIS_URL": "",
             "DEBUG": "true",
-            "DEMO": "fake",
             "DEMO_ADMIN_PASSWORD": "only-for-tests",
             "PYTHONDEVMODE": "",
+            **env,
         }
         self._processes: list[Process] = []
 
-    def prepare(self) -> None:
-        for command in (["migrate", "--verbosity=0"], ["seed_demo"]):
-            process = self._start(*command)
-            assert process.wait(60) == 0, process.output
+    def run(self, *command: str) -> str:
+        """Run a command of manage.py to its end, and give what it said."""
+        process = self._start(*command)
+        assert process.wait(60) == 0, process.output
+        return process.output
 
     def start_site(self) -> Process:
         site = self._start("runserver", "--noreload", f"127.0.0.1:{self._port}")
-        wait_for(self._answers, 30, "the site to answer")
+        wait_for(self._answers, 60, "the site to answer")
         return site
 
-    def start_listener(self) -> Process:
+    def start_listener(self, *subscriptions: str) -> Process:
         listener = self._start("directus_listen")
-        listener.wait_for_line("subscribed all-articles:")
-        listener.wait_for_line("subscribed drafts:")
-        listener.wait_for_line("subscribed published-articles:")
+        for name in subscriptions:
+            listener.wait_for_line(f"subscribed {name}:", timeout=60)
         return listener
 
     def close(self) -> None:
@@ -61,7 +68,7 @@ class Example:
             process.kill()
 
     def _start(self, *command: str) -> Process:
-        process = Process(*command, env=self._env)
+        process = Process(*command, env=self.env)
         self._processes.append(process)
         return process
 
@@ -72,19 +79,29 @@ class Example:
             return False
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fake() -> Iterator[ThreadedFakeDirectus]:
-    """A fake Directus with the demo's articles, which only the test changes."""
-    with run_in_thread(collections=demo_collections()) as directus:
+    """A fake Directus with the demo's content, which only the tests change."""
+    with run_in_thread(**demo_content()) as directus:
         yield directus
 
 
-@pytest.fixture
-def example(tmp_path: Path, fake: ThreadedFakeDirectus) -> Iterator[Example]:
-    """The example, prepared; its processes are for the test to start."""
-    example = Example(tmp_path, fake)
+@pytest.fixture(scope="module")
+def example(
+    tmp_path_factory: pytest.TempPathFactory, fake: ThreadedFakeDirectus
+) -> Iterator[Example]:
+    """The example on the fake, prepared; its processes are for the tests to start."""
+    env = {
+        "DIRECTUS_URL": fake.url,
+        "DIRECTUS_TOKEN": fake.token,
+        "DIRECTUS_WRITE_TOKEN": fake.token,
+        "DIRECTUS_DEMO_TOKEN": fake.token,
+        "DEMO": "fake",
+    }
+    example = Example(tmp_path_factory.mktemp("site"), env)
     try:
-        example.prepare()
+        example.run("migrate", "--verbosity=0")
+        example.run("seed_demo", "--people")
         yield example
     finally:
         example.close()
@@ -103,28 +120,43 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page whose script must not fail, and that fetches nothing from elsewhere."""
-    context = browser.new_context(locale="en-GB")
-    page = context.new_page()
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Opens pages, each as another visitor; no script may fail or fetch from elsewhere."""
+    contexts = []
     problems: list[str] = []
     elsewhere: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: (
-            problems.append(message.text)
-            if "Content Security Policy" in message.text and page not in axe.under_test
-            else None
-        ),
-    )
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith("http://127.0.0.1:") else elsewhere.append(request.url)
-        ),
-    )
-    yield page
-    context.close()
+
+    def make() -> Page:
+        context = browser.new_context(locale="en-GB")
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                problems.append(message.text)
+                if "Content Security Policy" in message.text and page not in axe.under_test
+                else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith("http://127.0.0.1:")
+                else elsewhere.append(request.url)
+            ),
+        )
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
     assert problems == []
     assert elsewhere == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """A page of one visitor."""
+    return open_page()

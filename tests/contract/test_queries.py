@@ -11,6 +11,7 @@ from django.db.models import Q
 from directus_realtime.client import CurrentItems, changes
 from directus_realtime.client.reading import read_current
 from directus_realtime.events import Event
+from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PUBLISHED, QUERY_LIMIT, Server
@@ -387,3 +388,67 @@ async def test_t16_reads_go_on_over_the_limit(
     count = await client.read_items("notes", aggregate={"count": "*"})
     assert len({each["id"] for each in found}) == len(found) == int(count[0]["count"])
     assert len(found) >= BATCH
+
+
+async def test_aggregates_in_groups(server: Server, make_client: MakeClient) -> None:
+    """Counts and sums of all that match, and of each group of them."""
+    client = await make_client(server)
+    author = server.admin.create_item("authors", {"name": "Grouped"})["id"]
+    items = [("grouped", "draft"), ("grouped", "draft"), ("grouped", "published"), ("x", "draft")]
+    server.admin.create_items(
+        "articles",
+        [{"title": title, "status": status, "author": author} for title, status in items],
+    )
+    asked = {"filter": Q(title="grouped"), "aggregate": {"count": "*", "sum": "author"}}
+    (whole,) = await client.read_items("articles", **asked)
+    assert whole == {"count": 3, "sum": {"author": 3 * author}}
+    groups = await client.read_items("articles", **asked, groupBy=["status"], sort=["status"])
+    assert groups == [
+        {"status": "draft", "count": 2, "sum": {"author": 2 * author}},
+        {"status": "published", "count": 1, "sum": {"author": author}},
+    ]
+
+
+async def test_what_our_client_writes(server: Server, make_client: MakeClient) -> None:
+    """Items of a collection, made, changed and deleted by key."""
+    client = await make_client(server)
+    made = await client.create_item("articles", {"title": "one"}, fields=["id", "title"])
+    assert made == {"id": made["id"], "title": "one"}
+    changed = await client.update_item("articles", made["id"], {"title": "two"}, fields=["title"])
+    assert changed == {"title": "two"}
+    await client.delete_item("articles", made["id"])
+    with pytest.raises(RequestRefused, match="permission"):
+        await client.read_item("articles", made["id"])
+
+
+async def test_what_a_reader_may_not_write(server: Server, make_client: MakeClient) -> None:
+    """Refused with the server's sentence, and nothing is changed."""
+    client = await make_client(server, token=server.reader_token)
+    made = server.admin.create_item("articles", {"title": "kept", "status": "published"})["id"]
+    with pytest.raises(RequestRefused, match="permission"):
+        await client.create_item("articles", {"title": "one"})
+    with pytest.raises(RequestRefused, match="permission"):
+        await client.update_item("articles", made, {"title": "two"})
+    with pytest.raises(RequestRefused, match="permission"):
+        await client.delete_item("articles", made)
+    assert server.admin.request("GET", f"/items/articles/{made}")["title"] == "kept"
+
+
+async def test_notifications_of_one_user(server: Server, make_client: MakeClient) -> None:
+    """They begin in the inbox, and an event has what a row filter by the recipient needs."""
+    events: list[Event] = []
+    client = await make_client(server)
+    (me,) = await client.read_items("directus_users", filter=Q(email=server.email), fields=["id"])
+    fields = ["id", "status", "recipient", "subject"]
+    mine = Q(recipient=me["id"])
+    await client.subscribe(
+        "directus_notifications", filter=mine, fields=fields, on_event=events.append
+    )
+    new = {"recipient": me["id"], "subject": "Hello", "message": "There is news"}
+    made = await client.create_item("directus_notifications", new, fields=fields)
+    expected = {**made, "status": "inbox", "recipient": me["id"], "subject": "Hello"}
+    assert made == expected
+    await client.update_item("directus_notifications", made["id"], {"status": "archived"})
+    await arrived(events, 2)
+    assert [event.data for event in events] == [expected, {**expected, "status": "archived"}]
+    await client.delete_item("directus_notifications", made["id"])

@@ -1,4 +1,4 @@
-"""The examples of docs/client.md run, on a fake Directus."""
+"""The examples of client.md and fr/depuis-fcs-directus.md run, on a fake Directus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.waiting import await_for
 TIMEOUT = 20.0  # seconds: a deadline, never a wait
 ADDRESS, SECRET = "https://cms.example.com", '"…"'
 
-BLOCKS = python_blocks("client.md")
+BLOCKS = {page: python_blocks(page) for page in ("client.md", "fr/depuis-fcs-directus.md")}
 COLLECTIONS = [
     FakeCollection("authors", fields={"name": "string"}),
     FakeCollection(
@@ -33,11 +33,17 @@ COLLECTIONS = [
             "date_updated": "date-updated",
         },
     ),
+    FakeCollection("messages", fields={"content": "string"}),
+    FakeCollection("orders", fields={"total": "integer"}),
+    FakeCollection(
+        "directus_notifications",
+        fields={"recipient": "string", "status": "string", "subject": "string"},
+    ),
 ]
 
 
 def compiled(code: str) -> CodeType:
-    return compile(code, "client.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return compile(code, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 async def run(code: CodeType, names: dict[str, Any]) -> None:
@@ -46,9 +52,9 @@ async def run(code: CodeType, names: dict[str, Any]) -> None:
         await result
 
 
-def imports() -> str:
-    """The imports of all examples: a reader has them all."""
-    nodes = [node for block in BLOCKS for node in ast.parse(block.code).body]
+def imports(page: str) -> str:
+    """The imports of all examples of a page: a reader has them all."""
+    nodes = [node for block in BLOCKS[page] for node in ast.parse(block.code).body]
     return "\n".join(ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))
 
 
@@ -61,8 +67,16 @@ def for_fake(code: str, fake: FakeDirectus) -> str:
     return code.replace(ADDRESS, fake.url).replace(SECRET, repr(fake.token))
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        pytest.param(page, block, id=f"{page} line {block.line}")
+        for page, blocks in BLOCKS.items()
+        for block in blocks
+    ],
+)
 async def test_example(
+    page: str,
     block: Block,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -75,7 +89,7 @@ async def test_example(
         DirectusClient(fake.url, token=fake.token, options=options) as client,
     ):
         names: dict[str, Any] = {"client": client, "fake": fake}
-        await run(compiled(imports()), names)
+        await run(compiled(imports(page)), names)
         await run(compiled(block.directives.get("before", "")), names)
         await _run_example(block, fake, names, capsys)
 

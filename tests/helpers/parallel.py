@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 
 #: Tests whose servers are shared by a file, or by the suite on one version of Directus.
-_BY_FILE = ("tests/browser/", "tests/chaos/", "tests/e2e/")
+_BY_FILE = ("tests/browser/", "tests/chaos/", "tests/e2e/", "tests/packaging/")
 _BY_VERSION = "tests/contract/"
 #: What takes long begins early, so that no worker has it left when the others are through.
 #: What runs alone is last of these: then all others are short, and nobody waits for long.
@@ -23,6 +23,7 @@ _FIRST = (
     "tests/contract/",
     "tests/e2e/test_catch_up.py",
     "tests/e2e/",
+    "tests/packaging/test_walks.py",
     "tests/browser/",
     "tests/fuzz/test_conversations.py",
     "tests/unit/example/test_demo.py",

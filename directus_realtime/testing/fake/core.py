@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -56,6 +56,8 @@ class FakeDirectus:
         websocket_path: Directus's ``WEBSOCKETS_REST_PATH``.
         query_limit_max: Directus's ``QUERY_LIMIT_MAX``.
         version: What the server says it is; it behaves like 11.17.4 all the same.
+        system_items: What is there from the start in system collections, such as
+            ``directus_notifications``.
 
     Attributes:
         received: The last messages that came in on any socket, secrets masked.
@@ -77,6 +79,7 @@ class FakeDirectus:
         websocket_path: str = "/websocket",
         query_limit_max: int | None = None,
         version: str = "11.17.4",
+        system_items: Mapping[str, Sequence[Item]] | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -94,7 +97,10 @@ class FakeDirectus:
         # The listener is looked up late: subscriptions need the reader, and that the store.
         self._store = Store(schema, lambda changes: self._subscriptions.dispatch(changes))
         for user in self._accounts.users:
-            self._store.add_system_row(USERS, user.as_item())
+            self._store.add_unnoticed(USERS, user.as_item())
+        for name, items in (system_items or {}).items():
+            for item in items:
+                self._store.add_unnoticed(name, item)
         self._reader = Reader(self._store, query_limit_max)
         self._subscriptions = Subscriptions(self._reader, self.faults)
         options = GatewayOptions(auth_mode, auth_timeout, heartbeat_period)

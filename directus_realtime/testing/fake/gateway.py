@@ -19,7 +19,6 @@ from directus_realtime.testing.fake.items import Items
 from directus_realtime.testing.fake.messages import Message
 from directus_realtime.testing.fake.query import Query
 from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.schema import ACTIVITY, USERS
 from directus_realtime.testing.fake.store import Origin
 from directus_realtime.testing.fake.subscriptions import Subscriptions
 
@@ -243,7 +242,7 @@ class Gateway:
             connection.send(messages.error("items", "INVALID_PAYLOAD", reason))
             return
         name = message["collection"]
-        if name not in self._reader.store.schema or name in (ACTIVITY, USERS):
+        if name not in self._reader.store.schema or name.startswith("directus_"):
             uid = message.get("uid", messages.MISSING)
             refusal = messages.error("items", "INVALID_COLLECTION", UNKNOWN_COLLECTION, uid)
             connection.send(refusal)

@@ -29,6 +29,7 @@ class Query:
     search: str | None = None
     meta: list[str] = field(default_factory=list)
     aggregate: dict[str, list[str]] = field(default_factory=dict)
+    group: list[str] = field(default_factory=list)
     alias: dict[str, str] = field(default_factory=dict)
     is_empty: bool = True
 
@@ -55,6 +56,7 @@ class Query:
         query.search = values.get("search")
         query.meta = _meta(values.get("meta"))
         query.alias = _alias(values.get("alias"))
+        query.group = _names(values.get("groupBy") or [])
         query.aggregate = {k: _names(v) for k, v in (values.get("aggregate") or {}).items()}
         return query
 

@@ -40,14 +40,14 @@ class Reader:
         """
         rows = self._prepare(access, name, query)
         if query.aggregate:
-            return [_aggregate(query.aggregate, rows)]
+            return self._summaries(name, query, rows)
         return self._shape(name, query, self._page(query, rows, self._first_limit(query)))
 
     def read_keys(self, access: Access, name: str, keys: Sequence[Any], query: Query) -> list[Item]:
         """Return the rows of an event, with the limits that Directus puts on events."""
         rows = self._prepare(access, name, query, keys)
         if query.aggregate:
-            return [_aggregate(query.aggregate, rows)]
+            return self._summaries(name, query, rows)
         return self._shape(name, query, self._page(query, rows, self._event_limit(query)))
 
     def read_one(self, access: Access, name: str, key: Any, query: Query) -> Item:
@@ -110,6 +110,23 @@ class Reader:
         step = size if size > 0 else DEFAULT_QUERY_LIMIT
         start = query.offset + (query.page - 1) * step
         return rows[start:] if size < 0 else rows[start : start + size]
+
+    def _summaries(self, name: str, query: Query, rows: list[Item]) -> list[Item]:
+        """The aggregates of all rows, or of each group of them."""
+        names = self.store.schema[name].field_names
+        used = [*query.group, *(each for fields in query.aggregate.values() for each in fields)]
+        if unknown := [each for each in used if each != "*" and each not in names]:
+            raise forbidden_field(unknown[0], name)
+        if not query.group:
+            return [_aggregate(query.aggregate, rows)]
+        groups: dict[tuple[Any, ...], list[Item]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row[each] for each in query.group), []).append(row)
+        found = [
+            {**dict(zip(query.group, values, strict=True)), **_aggregate(query.aggregate, each)}
+            for values, each in groups.items()
+        ]
+        return self._page(query, found, self._first_limit(query))
 
     def _shape(self, name: str, query: Query, rows: list[Item]) -> list[Item]:
         collection = self.store.schema[name]

@@ -25,7 +25,7 @@ from directus_realtime.testing.fake.items import Items
 from directus_realtime.testing.fake.messages import encode
 from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query
 from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.schema import ACTIVITY, USERS, Item
+from directus_realtime.testing.fake.schema import USERS, Item
 from directus_realtime.testing.fake.store import Origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -69,14 +69,13 @@ class RestApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for an application."""
-        items, item = "/items/{collection}", "/items/{collection}/{key}"
         return [
             web.get("/server/ping", self._ping),
             web.get("/server/health", self._health),
             web.get("/server/info", self._server_info),
             web.post("/auth/login", self._login),
             web.post("/auth/refresh", self._refresh),
-            web.get("/users", self._users),
+            web.get("/users", self._read),
             web.get("/users/me", self._me),
             web.get("/collections", self._collections),
             web.get("/collections/{collection}", self._collection),
@@ -84,14 +83,20 @@ class RestApi:
             web.get("/fields/{collection}", self._fields),
             web.get("/fields/{collection}/{field}", self._field),
             web.get("/relations", self._relations),
-            web.get("/activity", self._activity),
-            web.get(items, self._read),
-            web.post(items, self._create),
-            web.patch(items, self._update),
-            web.delete(items, self._delete),
-            web.get(item, self._read_one),
-            web.patch(item, self._update_one),
-            web.delete(item, self._delete_one),
+            web.get("/activity", self._read),
+            *self._item_routes("/items/{collection}"),
+            *self._item_routes("/notifications"),
+        ]
+
+    def _item_routes(self, path: str) -> list[web.RouteDef]:
+        return [
+            web.get(path, self._read),
+            web.post(path, self._create),
+            web.patch(path, self._update),
+            web.delete(path, self._delete),
+            web.get(f"{path}/{{key}}", self._read_one),
+            web.patch(f"{path}/{{key}}", self._update_one),
+            web.delete(f"{path}/{{key}}", self._delete_one),
         ]
 
     @web.middleware
@@ -205,17 +210,8 @@ class RestApi:
             raise forbidden()
         return _data(schema.describe_field(collection, name))
 
-    async def _users(self, request: web.Request) -> web.Response:
-        return self._list(self._items(request, USERS), request)
-
-    async def _activity(self, request: web.Request) -> web.Response:
-        return self._list(self._items(request, ACTIVITY), request)
-
     async def _read(self, request: web.Request) -> web.Response:
-        return self._list(self._items(request), request)
-
-    def _list(self, items: Items, request: web.Request) -> web.Response:
-        query = self._query(request)
+        items, query = self._items(request), self._query(request)
         answer: Item = {"data": items.read(query)}
         if query.meta:
             answer = {"meta": items.meta(query), **answer}
@@ -249,17 +245,14 @@ class RestApi:
         self._items(request).delete([request.match_info["key"]])
         return web.Response(status=204)
 
-    def _items(self, request: web.Request, name: str | None = None) -> Items:
+    def _items(self, request: web.Request) -> Items:
         access = self._access(request)
         origin = Origin(
             user=access.user.id if access.user else None,
             ip=request.remote or "",
             user_agent=request.headers.get("User-Agent"),
         )
-        collection = name or request.match_info["collection"]
-        if name is None and collection.startswith("directus_"):
-            raise forbidden()
-        return Items(self._reader, collection, access, origin)
+        return Items(self._reader, _collection_of(request), access, origin)
 
     def _query(self, request: web.Request) -> Query:
         return Query.from_address(request.query.items(), self._info.limit_max)
@@ -275,6 +268,16 @@ class RestApi:
     def _demand_admin(self, request: web.Request, refusal: ApiError) -> None:
         if not self._access(request).is_admin:
             raise refusal
+
+
+def _collection_of(request: web.Request) -> str:
+    """The collection of a path; those of the system have paths of their own."""
+    name = request.match_info.get("collection")
+    if name is None:
+        return f"directus_{request.path.split('/')[1]}"
+    if name.startswith("directus_"):
+        raise forbidden()
+    return name
 
 
 def _json(content: Any, status: int = 200) -> web.Response:

@@ -15,6 +15,7 @@ FieldType = str | tuple[str, str]
 
 ACTIVITY = "directus_activity"
 USERS = "directus_users"
+NOTIFICATIONS = "directus_notifications"
 TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills by itself
 DATA_TYPES = {
     "string": "varchar",
@@ -46,6 +47,7 @@ class FakeCollection:
         items: Items that are there from the start.
         accountability: What the activity log has of its changes: ``"all"`` and
             ``"activity"`` a row each, ``None`` nothing.
+        defaults: Values of fields that a new item does not have.
     """
 
     name: str
@@ -54,6 +56,7 @@ class FakeCollection:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     items: Sequence[Item] = ()
     accountability: Literal["all", "activity"] | None = "all"
+    defaults: Item = field(default_factory=dict)
 
     @property
     def field_names(self) -> list[str]:
@@ -183,7 +186,18 @@ def _system_collections() -> list[FakeCollection]:
     }
     users: dict[str, FieldType] = {"first_name": "string", "last_name": "string"}
     users |= {"email": "string", "status": "string", "role": "uuid", "policies": "json"}
+    notifications: dict[str, FieldType] = {
+        "timestamp": "date-created",
+        "status": "string",
+        "recipient": ("m2o", USERS),
+        "sender": ("m2o", USERS),
+        "subject": "string",
+        "message": "text",
+        "collection": "string",
+        "item": "string",
+    }
     return [
         FakeCollection(ACTIVITY, fields=activity),
         FakeCollection(USERS, key_type="uuid", fields=users),
+        FakeCollection(NOTIFICATIONS, fields=notifications, defaults={"status": "inbox"}),
     ]

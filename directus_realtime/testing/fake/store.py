@@ -56,7 +56,7 @@ class Store:
         self._activity_ids = itertools.count(1)
         for collection in schema.collections.values():
             for item in collection.items:
-                self._insert(collection, item)
+                self.add_unnoticed(collection.name, item)
 
     def rows(self, name: str, keys: Iterable[Any] | None = None) -> list[Item]:
         """Return the rows of a collection, or those with the keys, in the order of the keys."""
@@ -114,13 +114,16 @@ class Store:
         if keys:
             self._announce([Change("delete", name, tuple(keys))], origin, emit)
 
-    def add_system_row(self, name: str, row: Item) -> None:
-        """Add a row that nobody is told of."""
-        self._insert(self.schema[name], row)
+    def add_unnoticed(self, name: str, item: Item) -> None:
+        """Add a row that nobody is told of, with the past that it says it has."""
+        collection = self.schema[name]
+        key = self._insert(collection, item)
+        self._rows[name][key].update(_known(collection, item))
 
     def _insert(self, collection: FakeCollection, item: Mapping[str, Any]) -> Key:
         key = self._new_key(collection, item.get(collection.primary_key))
-        row = dict.fromkeys(collection.field_names) | _known(collection, item)
+        row = dict.fromkeys(collection.field_names) | collection.defaults
+        row |= _known(collection, item)
         row[collection.primary_key] = key
         self._touch(collection, row, "date-created")
         self._rows[collection.name][key] = row

@@ -4,37 +4,61 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo import demo_collections
+from directus_realtime.testing.demo.fake import demo_content
+from directus_realtime.testing.demo.people import PEOPLE
 from example_project.demo import ROOT
+from example_project.site.people import link_people
+
+PAGES = ("articles", "chat", "notifications", "dashboard")
 
 
 @pytest.fixture
 def example(settings: Any, db: None) -> Any:
-    """The example's pages in the tests' settings; the demo's button is not there."""
+    """The example's pages in the tests' settings; the demo's buttons are not there."""
     settings.ROOT_URLCONF = "example_project.urls"
     settings.MIDDLEWARE = [
         "example_project.middleware.content_security_policy",
         *settings.MIDDLEWARE,
         "django.middleware.csrf.CsrfViewMiddleware",
     ]
-    folder = ROOT / "example_project" / "articles" / "templates"
-    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [folder]}]
+    folders = [ROOT / "example_project" / name / "templates" for name in PAGES]
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": folders}]
     settings.DIRECTUS_REALTIME = {"default": {"URL": "http://127.0.0.1:9", "TOKEN": "x"}}
+    settings.LOGIN_REDIRECT_URL = settings.LOGOUT_REDIRECT_URL = "/"
     return settings
 
 
 @pytest.fixture
 def fake() -> Iterator[ThreadedFakeDirectus]:
-    """A fake Directus with the demo's articles."""
-    with run_in_thread(collections=demo_collections()) as directus:
+    """A fake Directus with the demo's content."""
+    with run_in_thread(**demo_content()) as directus:
         yield directus
 
 
 @pytest.fixture
-def demo(example: Any, fake: ThreadedFakeDirectus) -> ThreadedFakeDirectus:
-    """The example's pages on the fake Directus, as in the demo."""
+def site(example: Any, fake: ThreadedFakeDirectus) -> ThreadedFakeDirectus:
+    """The example's pages on the fake Directus, which they may write to."""
     example.DIRECTUS_REALTIME = {"default": {"URL": fake.url, "TOKEN": fake.token}}
-    example.DEMO = "fake"
+    example.DIRECTUS_WRITE_TOKEN = fake.token
+    link_people({each.email: each.id for each in PEOPLE})
     return fake
+
+
+@pytest.fixture
+def demo(example: Any, site: ThreadedFakeDirectus) -> ThreadedFakeDirectus:
+    """The same as in the demo."""
+    example.DEMO = "fake"
+    example.DIRECTUS_DEMO_TOKEN = site.token
+    return site
+
+
+@pytest.fixture
+def ada(site: ThreadedFakeDirectus) -> Client:
+    """Ada's browser, signed in."""
+    client = Client()
+    client.force_login(User.objects.get(username="ada"))
+    return client

@@ -80,9 +80,10 @@ def test_demo__runs_and_stops(
     demo: Demo, checkout: Path, port: int, number: signal.Signals
 ) -> None:
     demo.wait_for("Ctrl-C stops everything.")
-    data = httpx.get(f"http://127.0.0.1:{port}/data/").json()
+    data = httpx.get(f"http://127.0.0.1:{port}/status/").json()
     assert data["connection"]["state"] == "connected"
-    assert len(data["articles"]["items"]) >= 5
+    figures = httpx.get(f"http://127.0.0.1:{port}/dashboard/figures/").json()
+    assert figures["completed"] > 100
     children = demo.children()
     assert len(children) == 3
 

@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from directus_realtime.events import Event
 from directus_realtime.models import DirectusSubscription, InboxEvent
-from example_project.articles.management.commands.seed_demo import Command
+from example_project.site.management.commands.seed_demo import Command
 
 pytestmark = pytest.mark.django_db
 

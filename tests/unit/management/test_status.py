@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import uuid
 from datetime import datetime, timedelta
@@ -89,7 +90,7 @@ def test_a_healthy_connection() -> None:
     assert output.splitlines()[0] == "default  healthy"
     table = rows(output)
     assert table.pop("state").startswith("connected since 20")
-    assert table.pop("heartbeat") in {"1.0 s ago", "1.1 s ago", "1.2 s ago"}
+    assert re.fullmatch(r"[1-9]\.\d s ago", table.pop("heartbeat"))
     assert table == {
         "active": "web-1:42, fencing number 3",
         "standing by": "web-2:7",
@@ -295,6 +296,7 @@ def test_a_listener_on_this_machine_is_alive_whatever_it_does(role: str) -> None
     assert json.loads(run("--this-host", "--json")[1]) == [{"host": HERE, "pid": 9, "role": role}]
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads the plan as SQLite tells it")
 def test_rows_that_are_through_are_not_counted() -> None:
     connected()
     with CaptureQueriesContext(connection) as queries:

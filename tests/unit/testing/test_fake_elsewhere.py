@@ -1,28 +1,18 @@
-"""The fake in a thread, as a process, as a fixture; and its demonstration."""
+"""The fake in a thread, as a process, as a fixture."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from directus_realtime.testing import (
-    DirectusAdmin,
-    FakeDirectus,
-    ThreadedFakeDirectus,
-    run_in_thread,
-)
-from directus_realtime.testing.demo import FEWEST, MOST, Editor, demo_collections, plain_title
-from tests.helpers.waiting import wait_for
+from directus_realtime.testing import FakeDirectus, run_in_thread
 
 pytest_plugins = ["directus_realtime.testing.pytest_plugin"]
 
@@ -45,68 +35,6 @@ def test_in_a_thread() -> None:
         fake.call(lambda fake: fake.stop_listening())
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{fake.url}/server/ping")
-
-
-@pytest.fixture
-def magazine() -> Iterator[ThreadedFakeDirectus]:
-    with run_in_thread(collections=demo_collections()) as fake:
-        yield fake
-
-
-@pytest.fixture
-def editor(magazine: ThreadedFakeDirectus) -> Iterator[Editor]:
-    with DirectusAdmin(magazine.url, magazine.token) as admin:
-        yield Editor(admin, random.Random(1))
-
-
-def test_editor__keeps_to_sensible_numbers(magazine: ThreadedFakeDirectus, editor: Editor) -> None:
-    for _ in range(300):
-        before = magazine.items("articles")
-        editor.make_change()
-        articles = magazine.items("articles")
-        assert articles != before
-        assert FEWEST <= len(articles) <= MOST
-        titles = [article["title"] for article in articles]
-        assert len({plain_title(title) for title in titles}) == len(titles)
-        assert max(map(len, titles)) < 60
-    actions = {row["action"] for row in magazine.items("directus_activity")}
-    assert actions == {"create", "update", "delete"}
-
-
-def test_editor__gives_authors_by_key(magazine: ThreadedFakeDirectus, editor: Editor) -> None:
-    magazine.delete("authors", [1, 2, 3])
-    magazine.delete("articles", [item["id"] for item in magazine.items("articles")])
-    editor.make_change()
-    assert [item["author"] for item in magazine.items("articles")] == [4]
-
-
-def test_editor__copes_with_articles_of_others(
-    magazine: ThreadedFakeDirectus, editor: Editor
-) -> None:
-    magazine.delete("articles", [item["id"] for item in magazine.items("articles")])
-    magazine.create("articles", {"status": "in review"})
-    for _ in range(60):
-        editor.make_change()
-    articles = magazine.items("articles")
-    assert all(item["title"] and item["status"] != "in review" for item in articles)
-
-
-def test_editor__goes_on_after_a_refusal(
-    magazine: ThreadedFakeDirectus, editor: Editor, caplog: pytest.LogCaptureFixture
-) -> None:
-    stopped = threading.Event()
-    work = threading.Thread(target=editor.work, args=(stopped, 0.01))
-    magazine.call(lambda fake: fake.stop_listening())
-    work.start()
-    try:
-        wait_for(lambda: "No change this time: GET /items/articles failed" in caplog.text)
-        before = magazine.items("articles")
-        magazine.call(lambda fake: fake.resume_listening())
-        wait_for(lambda: magazine.items("articles") != before)
-    finally:
-        stopped.set()
-        work.join(5)
-    assert not work.is_alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

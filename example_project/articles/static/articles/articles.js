@@ -1,76 +1,61 @@
-// The current articles: read from Directus, then kept current by the events.
-import { fadeOut, flash, makeRow } from "./rows.js";
-import { texts } from "./texts.js";
-import { showTime } from "./times.js";
+// The current articles, by one subscription: with the filter and the fields that are chosen.
+import { LiveList } from "../site/list.js";
+import { gateway } from "../site/live.js";
+import { explain, showError } from "../site/rows.js";
+import { texts } from "../site/texts.js";
+import { showTime } from "../site/times.js";
 
-const list = document.getElementById("articles");
-const shown = new Map(); // key → { item, row, parts }
-const titles = new Map(); // also of articles that are gone
-let isComplete = false; // whether Directus has told what there is
+const SHOWN = 50;
+const choice = document.getElementById("choice");
+const count = document.getElementById("count");
+const list = new LiveList(document.getElementById("articles"), {
+  templateId: "article-template",
+  compare: (a, b) => b.id - a.id || String(b.id).localeCompare(String(a.id)),
+  limit: SHOWN,
+  show,
+  onRoom: subscribe,
+  onChange: (items) => {
+    count.textContent = items.length;
+    document.getElementById("articles-empty").hidden = items.length > 0;
+  },
+});
+let subscription = null;
 
-export function titleOf(event) {
-  return event.data?.title ?? event.data?.name ?? event.title ?? titles.get(itemId(event)) ?? null;
+export function startArticles() {
+  choice?.addEventListener("change", subscribe);
+  subscribe();
 }
 
-export function rememberTitle(event) {
-  const title = titleOf(event);
-  if (title !== null) titles.set(itemId(event), title);
+function subscribe() {
+  subscription?.unsubscribe();
+  showError(document.getElementById("articles-error"), "");
+  subscription = gateway.subscribe("all-articles", {
+    query: { ...chosen(), sort: ["-id"], limit: SHOWN },
+    onFirstLoad: (rows) => {
+      showError(document.getElementById("articles-error"), "");
+      list.replace(rows);
+    },
+    onEvent: (event) => {
+      // A replayed event tells of the past.
+      if (event.origin !== "replay") list.take(event);
+    },
+    onError: (error) => showError(document.getElementById("articles-error"), explain(error)),
+  });
 }
 
-export function replaceArticles({ items, error }) {
-  const box = document.getElementById("articles-error");
-  box.textContent = error;
-  box.hidden = error === "";
-  if (error === "") {
-    const keys = new Set(items.map((item) => String(item.id)));
-    for (const key of [...shown.keys()]) if (!keys.has(key)) remove(key);
-    for (const item of items) put(item.id, item);
-    list.append(...items.map((item) => shown.get(String(item.id)).row));
-    isComplete = true;
-  }
-  showCount();
+// In a Directus that we do not know, the fields may have other names.
+function chosen() {
+  if (choice === null) return {};
+  const form = new FormData(choice);
+  const status = form.get("status");
+  const query = { fields: ["id", "title", ...form.getAll("field")] };
+  return status ? { ...query, filter: { status: { _eq: status } } } : query;
 }
 
-export function applyToArticles(event) {
-  // A replayed event tells of the past.
-  if (event.collection !== "articles" || event.origin === "replay") return;
-  if (event.action === "delete") remove(String(event.key));
-  else flash(put(event.key, event.data ?? {}));
-  showCount();
-}
-
-function put(id, changes) {
-  const key = String(id);
-  const known = shown.get(key) ?? { item: { id }, ...makeRow("article-template") };
-  Object.assign(known.item, changes);
-  show(known);
-  if (!shown.has(key)) list.prepend(known.row);
-  shown.set(key, known);
-  titles.set(`articles ${key}`, known.item.title ?? texts.untitled);
-  return known.row;
-}
-
-function show({ item, row, parts }) {
-  row.dataset.key = item.id;
+function show({ item, parts }) {
   parts.title.textContent = item.title ?? item.name ?? `${texts.untitled} (${item.id})`;
   parts.author.textContent = item.author?.name ?? "";
   parts.badge.textContent = item.status ?? "";
   parts.badge.dataset.status = item.status ?? "";
   showTime(parts.time, item.date_updated);
-}
-
-function remove(key) {
-  const known = shown.get(key);
-  if (known === undefined) return;
-  shown.delete(key);
-  fadeOut(known.row);
-}
-
-function showCount() {
-  document.getElementById("count").textContent = isComplete || shown.size ? shown.size : "";
-  document.getElementById("articles-empty").hidden = !isComplete || shown.size > 0;
-}
-
-function itemId(event) {
-  return `${event.collection} ${event.key}`;
 }

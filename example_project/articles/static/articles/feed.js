@@ -1,25 +1,22 @@
 // What arrived, newest first. An event is recognised by its id, so nothing shows twice.
-import { rememberTitle, titleOf } from "./articles.js";
-import { flash, makeRow } from "./rows.js";
-import { texts } from "./texts.js";
-import { showTime } from "./times.js";
+import { flash, makeRow } from "../site/rows.js";
+import { texts } from "../site/texts.js";
+import { showTime } from "../site/times.js";
 
 const KEPT = 50; // rows
 const REMEMBERED = 1000; // ids
 const list = document.getElementById("feed");
 const seen = new Set();
+const titles = new Map(); // also of items that are gone
 
-// Takes one event; answers whether it was new.
 export function addToFeed(event, { isLive }) {
-  if (seen.has(event.id)) return false;
+  if (seen.has(event.id)) return;
   remember(event.id);
   const row = makeEvent(event);
-  rememberTitle(event);
   insert(row, event.received_at);
   if (isLive) flash(row);
   while (list.children.length > KEPT) list.lastElementChild.remove();
   showEmpty();
-  return true;
 }
 
 export function showEmpty() {
@@ -41,11 +38,12 @@ function insert(row, receivedAt) {
 
 function makeEvent(event) {
   const { row, parts } = makeRow("event-template");
+  const item = `${event.collection} ${event.key}`;
+  const title = event.data?.title ?? event.data?.name ?? event.title ?? titles.get(item) ?? null;
+  if (title !== null) titles.set(item, title);
   row.dataset.id = event.id;
   row.dataset.action = event.action;
   parts.action.textContent = texts[event.action];
-  const item = `${event.collection} ${event.key}`;
-  const title = titleOf(event);
   parts.title.textContent = title ?? item;
   parts.item.textContent = title === null ? "" : item;
   parts.subscription.textContent = event.subscription;

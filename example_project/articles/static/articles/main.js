@@ -1,83 +1,51 @@
-import { applyToArticles, replaceArticles } from "./articles.js";
+import { fetchJson } from "../site/http.js";
+import { gateway } from "../site/live.js";
+import { onBack } from "../site/state.js";
+import { readStatus } from "../site/status.js";
+import { startArticles } from "./articles.js";
 import { addToFeed, showEmpty } from "./feed.js";
-import { keepConnected } from "./socket.js";
-import { setConnection, setOffline, showRefused } from "./state.js";
-import { startDemo } from "./demo.js";
 
-const CHECK_PERIOD = 15000; // milliseconds; finds a listener that died without a word
-const urls = document.body.dataset;
-let isJoined = false; // whether this page gets the events
-let reading = null;
-let waiting = []; // events that came in while the data was read
+const followed = new Set(); // names of subscriptions
 
-function onMessage(message) {
-  if (message.type === "directus.connection") {
-    // The first one says that the server has joined us to the groups, so that nothing
-    // gets lost between the read and the events.
-    const isFirst = !isJoined;
-    isJoined = true;
-    setOffline(false);
-    const isBack = setConnection({ state: message.state, reason: message.reason });
-    if (isFirst || isBack) read();
-  } else if (message.type === "directus.event") {
-    if (reading) waiting.push(message);
-    else apply(message);
+// Everything that is offered to browsers, each by its own name.
+async function followAll() {
+  const { subscriptions } = await readStatus();
+  for (const { name, collection, is_offered } of subscriptions) {
+    if (!is_offered || !["articles", "authors"].includes(collection) || followed.has(name)) continue;
+    followed.add(name);
+    gateway.subscribe(name, {
+      query: { limit: 1 }, // for the first load, which is not wanted here
+      onEvent: (event) => addToFeed(arrived(name, collection, event), { isLive: true }),
+    });
   }
 }
 
-function onDown() {
-  isJoined = false;
-  setOffline(true);
+function arrived(subscription, collection, { action, data, id, origin }) {
+  const isDelete = action === "delete";
+  return {
+    id, origin, action, subscription, collection,
+    key: isDelete ? data : data.id,
+    data: isDelete ? null : data,
+    received_at: new Date().toISOString(),
+  };
 }
 
-function apply(event) {
-  if (addToFeed(event, { isLive: true })) applyToArticles(event);
+// What came before this page was opened, or while it was cut off.
+async function readEvents() {
+  const { events } = await fetchJson(document.body.dataset.eventsUrl);
+  for (const event of events.toReversed()) addToFeed(event, { isLive: false });
+  showEmpty();
 }
 
 async function read() {
-  // A read that began earlier may have missed what this one is for.
-  const mine = reading = fetchJson(urls.dataUrl);
   try {
-    const data = await mine;
-    if (mine !== reading) return;
-    showStatus(data);
-    for (const event of data.events.toReversed()) addToFeed(event, { isLive: false });
-    replaceArticles(data.articles);
-    showEmpty();
+    await followAll();
+    await readEvents();
   } catch (error) {
     console.warn("The page's data could not be read.", error);
-  } finally {
-    if (mine === reading) {
-      reading = null;
-      waiting.splice(0).forEach(apply);
-    }
   }
 }
 
-async function check() {
-  if (document.hidden || !isJoined) return;
-  try {
-    if (showStatus(await fetchJson(urls.statusUrl))) read();
-  } catch {
-    // The WebSocket says it sooner when the site is gone.
-  }
-}
-
-function showStatus({ connection, subscriptions }) {
-  showRefused(subscriptions);
-  return setConnection(connection);
-}
-
-async function fetchJson(url) {
-  const response = await fetch(url, { headers: { Accept: "application/json" } });
-  if (!response.ok) throw new Error(`${url}: ${response.status}`);
-  return response.json();
-}
-
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) read();
-});
-setInterval(check, CHECK_PERIOD);
-startDemo();
+startArticles();
+onBack(read);
 read();
-keepConnected("/ws/articles/", { onMessage, onDown });

@@ -1,0 +1,3 @@
+"""A chat whose messages live in Directus."""
+
+from __future__ import annotations

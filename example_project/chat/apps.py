@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    """Its subscription is in ``directus_subscriptions``, which is found by its name."""
+
+    name = "example_project.chat"
+    label = "chat"

@@ -1,0 +1,5 @@
+import { startComposing } from "./compose.js";
+import { startMessages } from "./messages.js";
+
+startMessages();
+startComposing();

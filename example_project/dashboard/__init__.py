@@ -1,0 +1,3 @@
+"""Orders, added up and kept current."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The notifications of Directus, for whom they are."""
+
+from __future__ import annotations

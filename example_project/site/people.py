@@ -1,0 +1,66 @@
+"""Users of this site for the people of the demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.contrib.auth.models import User
+
+from directus_realtime.testing.demo.people import PEOPLE
+from example_project.site.directus import directus
+from example_project.site.models import DirectusProfile
+
+
+def link_people(directus_users: Mapping[str, str]) -> list[str]:
+    """Make users for those people whom visitors play; none of them has a password.
+
+    Args:
+        directus_users: Keys of the users in Directus by e-mail address.
+
+    Returns:
+        The names of those who now stand for somebody in Directus.
+    """
+    linked = []
+    for person in PEOPLE:
+        if not person.is_played or person.email not in directus_users:
+            continue
+        user = _make_user(person.username, person.first_name)
+        if user.has_usable_password():
+            continue  # somebody of your own has that name
+        linked.append(person.username)
+        key = directus_users[person.email]
+        # In another Directus, the key was another's.
+        DirectusProfile.objects.filter(directus_user=key).exclude(user=user).delete()
+        DirectusProfile.objects.update_or_create(user=user, defaults={"directus_user": key})
+    return linked
+
+
+async def read_directus_users() -> dict[str, str]:
+    """Keys of the demonstration's people in Directus, by e-mail address.
+
+    Raises:
+        DirectusProblem: Directus is away, or does not show its users.
+    """
+    emails = [each.email for each in PEOPLE]
+    async with directus() as client:
+        users = await client.read_items(
+            "directus_users", filter={"email": {"_in": emails}}, fields=["id", "email"]
+        )
+    return {user["email"]: user["id"] for user in users}
+
+
+def played_user(username: str) -> User | None:
+    """The user of somebody whom visitors play, if there is one."""
+    if username not in {each.username for each in PEOPLE if each.is_played}:
+        return None
+    # Nobody signs in without a password as somebody who has one, or who is staff.
+    user = User.objects.filter(username=username, is_staff=False).first()
+    return None if user is None or user.has_usable_password() else user
+
+
+def _make_user(username: str, first_name: str) -> User:
+    users = User.objects
+    user = users.filter(username=username).first()
+    if user is None:
+        user = users.create_user(username, first_name=first_name)
+    return user

@@ -1,0 +1,7 @@
+// What every page does.
+import { startDemo } from "./demo.js";
+import "./live.js";
+import { keepChecking } from "./status.js";
+
+startDemo();
+keepChecking();
