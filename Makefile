@@ -37,7 +37,7 @@ test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile i
 # Every Python of pyenv, where there is one; uv shall not download any.
 PYTHONS := $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
 
-matrix: $(TEST_STAMP)  ## Run unit and integration tests on all Pythons, Djangos and databases (some 40 minutes)
+matrix: $(TEST_STAMP)  ## Run unit and integration tests on all Pythons, Djangos and databases (takes long; ARGS="-k sqlite" for some)
 	@PYENV_VERSION="$(PYTHONS)" UV_PYTHON_DOWNLOADS=never .venv/bin/nox -s matrix $(ARGS); \
 		status=$$?; .venv/bin/nox -s table; exit $$status
 

@@ -130,7 +130,7 @@ def check_channel_layer(
     return []
 
 
-@register(Tags.database)
+@register(Tags.compatibility)
 def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
