@@ -14,7 +14,13 @@ from typing import IO, Any
 import pytest
 
 #: Tests whose servers are shared by a file, or by the suite on one version of Directus.
-_BY_FILE = ("tests/browser/", "tests/chaos/", "tests/e2e/", "tests/packaging/")
+_BY_FILE = (
+    "tests/browser/",
+    "tests/chaos/",
+    "tests/e2e/",
+    "tests/packaging/",
+    "tests/unit/example/test_demo.py",  # it looks for a free port, and another demo would take it
+)
 _BY_VERSION = "tests/contract/"
 #: What takes long begins early, so that no worker has it left when the others are through.
 #: What runs alone is last of these: then all others are short, and nobody waits for long.

@@ -44,7 +44,7 @@ class Site:
             database["OPTIONS"] = {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
             }
         connections.databases[ALIAS] = database
         _migrate(database)
