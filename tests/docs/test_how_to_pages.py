@@ -39,11 +39,16 @@ SIGNALS = [value for value in vars(signals).values() if isinstance(value, Direct
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remains(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a guide declares and connects is gone after its test."""
-    monkeypatch.setattr(subscriptions, "_declared", {})
+def _nothing_remains(transactional_db: None) -> Iterator[None]:
+    """What a guide declares and connects is gone after its test.
+
+    It is gone before the database is emptied, because emptying sends ``post_migrate``, whose
+    receiver makes a row of every declaration.
+    """
     before = [list(signal.receivers) for signal in SIGNALS]
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subscriptions, "_declared", {})
+        yield
     for signal, receivers in zip(SIGNALS, before, strict=True):
         signal.receivers = receivers
         signal.sender_receivers_cache.clear()
@@ -108,7 +113,7 @@ def engine() -> Iterator[HTTPServer]:
 
 
 async def test_the_search_index_follows_directus(
-    follow: Any, engine: Any, settings: Any, fake: FakeDirectus, transactional_db: None
+    follow: Any, engine: Any, settings: Any, fake: FakeDirectus
 ) -> None:
     settings.SEARCH_URL = f"http://127.0.0.1:{engine.server_port}"
     await fake.create("articles", {"title": "old", "status": "published"})
@@ -126,9 +131,7 @@ async def test_the_search_index_follows_directus(
     assert engine.documents["/articles/3"] == {"id": 3, "title": "new", "body": None}
 
 
-async def test_a_change_empties_the_cache(
-    follow: Any, settings: Any, fake: FakeDirectus, transactional_db: None
-) -> None:
+async def test_a_change_empties_the_cache(follow: Any, settings: Any, fake: FakeDirectus) -> None:
     settings.DIRECTUS_REALTIME = {"default": {"URL": fake.url, "TOKEN": fake.token}}
     await fake.create("articles", {"title": "old"})
     article = sync_to_async(follow("caches.md")["shop.articles"].article)
@@ -145,7 +148,7 @@ async def test_a_change_empties_the_cache(
     assert not cache.get("article:9")
 
 
-async def test_a_consumer_passes_events_on(follow: Any, transactional_db: None) -> None:
+async def test_a_consumer_passes_events_on(follow: Any) -> None:
     made = await sync_to_async(follow)("browsers.md")
     assert set(made["project.asgi"].application.application_mapping) == {"http", "websocket"}
     browser = WebsocketCommunicator(made["shop.consumers"].ArticlesConsumer.as_asgi(), "/")
@@ -163,7 +166,6 @@ def event(data: dict[str, Any] | None, **values: Any) -> Event:
     return Event(**{**given, "action": "create", "key": 1, "data": data, **values})
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_task_is_enqueued_behind_the_commit(follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     enqueued: list[tuple[Any, ...]] = []
     celery = ModuleType("celery")
@@ -188,7 +190,7 @@ def assert_right(settings: ModuleType) -> None:
         assert find_problems(values) == [], alias
 
 
-async def test_one_mail_for_a_published_comment(follow: Any, transactional_db: None) -> None:
+async def test_one_mail_for_a_published_comment(follow: Any) -> None:
     follow("mail.md")
     await sync_to_async(sync_declared)()
     comments = FakeCollection("comments", fields={"status": "string", "email": "string"})
