@@ -11,6 +11,7 @@ from time import monotonic
 from django.db import transaction
 from django.utils import timezone
 
+from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.inbox import store
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory
 from directus_realtime.models import InboxEvent, InboxState
@@ -160,7 +161,7 @@ def let_go(
             return Verdict.STAY
         return Verdict.DUPLICATE if change in doubts else Verdict.GO
 
-    waiting = InboxEvent.objects.filter(connection=alias, state=InboxState.WAITING)
+    waiting = of_connections(InboxEvent.objects.filter(state=InboxState.WAITING), [alias])
     waiting = waiting.exclude(subscription__in=list(behind))
     staying: set[Change] = set()
     last, stayed = 0, 0

@@ -17,6 +17,7 @@ from directus_realtime.events import Event
 from directus_realtime.listener.delivery.outcomes import RowsChanged, inbox, write_alias
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
+from directus_realtime.listener.finding import of_connections
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -160,7 +161,7 @@ class HandOver:
         return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
 
     def _rows(self) -> QuerySet[InboxEvent]:
-        return inbox().filter(connection__in=list(self._timeouts))
+        return of_connections(inbox(), self._timeouts)
 
 
 def _enqueue(row: InboxEvent) -> bool:

@@ -14,6 +14,7 @@ from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
+from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
@@ -124,7 +125,7 @@ class BlockedItems:
     def read(cls, aliases: Iterable[str]) -> BlockedItems:
         """As the inbox has them."""
         blocked = cls()
-        failed = inbox().filter(connection__in=list(aliases), state=InboxState.FAILED)
+        failed = of_connections(inbox().filter(state=InboxState.FAILED), aliases)
         for row in failed.only("connection", "collection", "key_json"):
             blocked.add(row)
         return blocked
@@ -180,7 +181,7 @@ def write_alias() -> str:
 
 def take_back(aliases: Iterable[str]) -> None:
     """Take rows back from workers, after the setting ``DELIVERY`` was changed."""
-    rows = inbox().filter(connection__in=list(aliases), state=InboxState.DELIVERING)
+    rows = of_connections(inbox().filter(state=InboxState.DELIVERING), aliases)
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
 
 
@@ -196,7 +197,7 @@ def due_rows(
         fresh: Rows that need not be read again.
     """
     now = timezone.now()
-    rows = inbox().filter(connection__in=list(aliases)).order_by("id")
+    rows = of_connections(inbox().order_by("id"), aliases)
     is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     pending = rows.filter(is_due, state=InboxState.PENDING)
     found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
@@ -218,12 +219,9 @@ def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> 
 
 def next_due(aliases: Iterable[str]) -> datetime | None:
     """When the next row comes due that waits for its time: a retry, or a debounced one."""
-    rows = inbox().filter(
-        connection__in=list(aliases),
-        state__in=[InboxState.PENDING, InboxState.FAILED],
-        next_attempt_at__isnull=False,
-    )
-    return rows.aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
+    states = [InboxState.PENDING, InboxState.FAILED]
+    rows = inbox().filter(state__in=states, next_attempt_at__isnull=False)
+    return of_connections(rows, aliases).aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
 
 
 def write(found: Outcomes) -> None:
