@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.browsers import is_permission_name
-from directus_realtime.events import Event
+from directus_realtime.events import Event, Key
 from directus_realtime.groups import is_legal_group_name
 from directus_realtime.protocol.messages import ACTIONS, Action
 from directus_realtime.protocol.queries import Query, check_filter
@@ -307,6 +307,11 @@ class InboxState(models.TextChoices):
     MERGED = "merged", _("merged into another")
 
 
+def key_as_json(key: Key) -> str:
+    """A key as the inbox has it."""
+    return json.dumps(key)
+
+
 class InboxEvent(models.Model):
     """An event that came in. It is stored before anything is done with it."""
 
@@ -374,13 +379,18 @@ class InboxEvent(models.Model):
             group=group,
             collection=event.collection,
             action=event.action,
-            key_json=json.dumps(event.key),
+            key_json=key_as_json(event.key),
             data_json="" if event.data is None else json.dumps(event.data),
             origin=event.origin,
             received_at=event.received_at,
             activity_id=event.activity_id,
             left_filter=event.left_filter,
         )
+
+    @property
+    def key(self) -> Key:
+        """The primary key of the item, with the type of the column."""
+        return json.loads(self.key_json)  # type: ignore[no-any-return]
 
     def to_event(self) -> Event:
         """The event as receivers get it."""
@@ -390,7 +400,7 @@ class InboxEvent(models.Model):
             subscription=self.subscription,
             collection=self.collection,
             action=self.action,  # type: ignore[arg-type]
-            key=json.loads(self.key_json),
+            key=self.key,
             data=json.loads(self.data_json) if self.data_json else None,
             origin=self.origin,  # type: ignore[arg-type]
             received_at=self.received_at,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -53,7 +52,7 @@ def newest_events(after: int | None, collection: str) -> dict[str, Any]:
 
 def _summary(row: InboxEvent) -> dict[str, Any]:
     try:
-        key = json.loads(row.key_json)
+        key = row.key
     except ValueError:
         key = row.key_json
     return summary(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
@@ -37,7 +36,7 @@ def studio_url(row: InboxEvent) -> str:
         return ""
     try:
         url = connection_settings(row.connection).url
-        key = quote(str(json.loads(row.key_json)), safe="")
+        key = quote(str(row.key), safe="")
     except (ImproperlyConfigured, ValueError):
         return ""
     return f"{url}/admin/{path}/{key}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from typing import Any
@@ -11,7 +10,7 @@ from django.db.models import Max, Q, QuerySet
 
 from directus_realtime.gateway.frames import Json
 from directus_realtime.groups import event_message
-from directus_realtime.models import InboxEvent
+from directus_realtime.models import InboxEvent, key_as_json
 
 logger = logging.getLogger("directus_realtime.gateway")
 
@@ -64,7 +63,7 @@ def rows_before(subscription: str, event_id: str, keys: set[Any]) -> list[tuple[
         subscription=subscription,
         id__gt=seen.pk - _BACK,
         id__lte=seen.pk,
-        key_json__in=[json.dumps(key) for key in keys],
+        key_json__in=[key_as_json(key) for key in keys],
     )
     newest = rows.order_by().values("key_json").annotate(newest=Max("id"))
     pks = list(newest.values_list("newest", flat=True))

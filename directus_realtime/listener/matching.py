@@ -62,7 +62,7 @@ def _is_for_its_subscription(
 
 
 def _key(row: InboxEvent) -> str:
-    return as_text(row.to_event().key)
+    return as_text(row.key)
 
 
 def as_text(key: Key) -> str:

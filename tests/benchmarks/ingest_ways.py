@@ -35,6 +35,7 @@ from websockets.asyncio.client import connect  # noqa: E402
 
 from directus_realtime.events import Event  # noqa: E402
 from directus_realtime.groups import event_message  # noqa: E402
+from directus_realtime.listener.collecting import spare_collector  # noqa: E402
 from directus_realtime.listener.listener import Listener  # noqa: E402
 from directus_realtime.listener.metrics.sampling import Sampler  # noqa: E402
 from directus_realtime.listener.metrics.serving import serving_metrics  # noqa: E402
@@ -109,6 +110,7 @@ async def memory(url: str, count: int, watch: Stopwatch) -> None:
 
 @asynccontextmanager
 async def _listening(url: str, sampler: Sampler | None = None) -> AsyncIterator[None]:
+    spare_collector()  # as directus_listen does
     await DirectusSubscription.objects.acreate(
         name="bench", collection="articles", on_update=False, on_delete=False
     )

@@ -7,7 +7,6 @@ is what the socket did not bring.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ class LiveEvents:
 
     def add(self, row: InboxEvent) -> None:
         """Take an event in."""
-        kind = row.subscription, row.collection, row.action, str(json.loads(row.key_json))
+        kind = row.subscription, row.collection, row.action, str(row.key)
         self._queues.setdefault(kind, deque()).append((row.pk, row.received_at))
 
     def take(self, owed: Owed, clock_ahead: timedelta) -> int | None:

@@ -30,7 +30,7 @@ from directus_realtime.listener.catch_up.holding import (
 from directus_realtime.listener.catch_up.pairing import Owed, pair
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.repetitions import Repetitions
-from directus_realtime.models import InboxEvent
+from directus_realtime.models import InboxEvent, key_as_json
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -205,4 +205,4 @@ class Settler:
 
 def change_of(event: Event) -> Change:
     """What an event is about, as it is doubted."""
-    return event.subscription, InboxEvent.from_event(event).key_json
+    return event.subscription, key_as_json(event.key)

@@ -26,7 +26,7 @@ logger = logging.getLogger("directus_realtime.listener")
 T = TypeVar("T")
 
 #: Events of one read.
-BATCH_SIZE = 200
+BATCH_SIZE = 500
 #: Seconds between two looks for work that nobody announced (retries, the admin).
 LOOK_INTERVAL = 1.0
 #: Seconds without an outcome after which the log says so.

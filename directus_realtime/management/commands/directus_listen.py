@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener.collecting import spare_collector
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.metrics.sampling import Sampler
 from directus_realtime.listener.metrics.serving import serving_metrics
@@ -60,6 +61,7 @@ class Command(BaseCommand):
                     listener = Listener(
                         connections, standby_only=options["standby_only"], sampler=sampler
                     )
+                    spare_collector()
                     asyncio.run(_listen(listener))
             except (ConnectionImpossible, ImproperlyConfigured) as error:
                 raise CommandError(str(error)) from None
