@@ -98,7 +98,7 @@ class Held:
     def by(cls, listener: Process, database_url: str) -> Held:
         process = Path(f"/proc/{listener.pid}")
         return cls(
-            memory(listener),
+            memory(listener.pid) // 2**20,
             len(list((process / "fd").iterdir())),
             len(list((process / "task").iterdir())),
             # Our own connection to that database is the site's.
