@@ -3,7 +3,7 @@ STAMP := .venv/.installed
 
 TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
-WORKERS ?= 3
+WORKERS ?= 4
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix coverage \
 	audit docs lint format \

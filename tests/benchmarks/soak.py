@@ -23,7 +23,7 @@ from pathlib import Path
 import psycopg
 
 from directus_realtime.testing import DirectusServer
-from tests.benchmarks.idle import memory
+from tests.benchmarks.processes import memory
 from tests.benchmarks.setup import percentile
 from tests.chaos.proxy import Proxy
 from tests.conftest import POSTGRES_URL, own_postgres

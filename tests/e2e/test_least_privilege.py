@@ -15,6 +15,7 @@ from directus_realtime.subscriptions import Subscription
 from directus_realtime.testing import DirectusAdmin
 from tests.docs.markdown import DOCS, python_blocks
 from tests.helpers.site import Site
+from tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -75,6 +76,7 @@ def test_the_policy_does_and_is_the_smallest(
     shown = {"id": made["id"], "name": "Lamp", "price": 9.5, "brand": {"name": "Acme"}}
     assert told(site) == ("live", shown)
 
+    wait_for(lambda: site.subscriptions.get().caught_up_to is not None)
     listener.send_signal(signal.SIGTERM)
     assert listener.wait() == 0
     directus.update_item("products", made["id"], {"price": 12})

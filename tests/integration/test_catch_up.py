@@ -140,6 +140,22 @@ async def test_a_log_that_cannot_be_read_for_a_while_is_read_again(
         await await_for(lambda: received.titles[2:] == ["live"])
 
 
+async def test_a_listener_that_ended_before_its_first_look_leaves_a_gap_that_is_owned_up_to(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+    await ActivityCursor.objects.all().adelete()
+    await DirectusSubscription.objects.aupdate(caught_up_to=None)
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.gaps)
+    assert [gap["recovered"] for gap in received.gaps] == [False]
+    assert "others may have been missed: The activity log was never read before." in caplog.text
+
+
 async def test_items_that_may_not_be_read_stop_no_other_subscription(
     received: Received, caplog: pytest.LogCaptureFixture
 ) -> None:

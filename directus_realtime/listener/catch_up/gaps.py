@@ -25,6 +25,8 @@ _NO_LOG = {
     "none": "The token may not read directus_activity",
     "partial": "The token may read only a part of directus_activity",
 }
+_PRUNED = "The activity log does not reach back that far"
+_NEVER_READ = "The activity log was never read before"
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,13 @@ class Gap:
     Attributes:
         since: When the server was last heard.
         reason: Why it was not heard since.
-        is_pruned: Whether the log no longer has all of it.
+        unknown: Why the log cannot tell all of it, as a sentence without a full stop; empty
+            where it can.
     """
 
     since: datetime
     reason: str = ""
-    is_pruned: bool = False
+    unknown: str = ""
 
 
 class GapKeeper:
@@ -131,12 +134,12 @@ class GapKeeper:
         """
         cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
         if cursor.caught_up_at is None or cursor.position is None:
-            return replace(gap, is_pruned=True)
+            return replace(gap, unknown=_NEVER_READ)
         oldest = await client.activity.oldest()
         if oldest is None:
-            return replace(gap, is_pruned=cursor.position > 0)
+            return replace(gap, unknown=_PRUNED if cursor.position > 0 else "")
         is_whole = oldest.id <= cursor.position + 1 or oldest.timestamp <= cursor.caught_up_at
-        return replace(gap, is_pruned=not is_whole)
+        return replace(gap, unknown="" if is_whole else _PRUNED)
 
     # What is told
 
@@ -148,7 +151,7 @@ class GapKeeper:
             collections: Of the subscriptions.
             events: How many were caught up.
         """
-        missing = sorted(c for c in collections if gap.is_pruned or not self._is_logged(c))
+        missing = sorted(c for c in collections if gap.unknown or not self._is_logged(c))
         until = timezone.now()
         seconds = (until - gap.since).total_seconds()
         counts.add_gap(self._alias, max(seconds, 0), is_recovered=not missing)
@@ -198,8 +201,8 @@ class GapKeeper:
     def _why(self, gap: Gap, missing: list[str]) -> str:
         if self._problem:
             return self._problem
-        if gap.is_pruned:
-            return "The activity log does not reach back that far"
+        if gap.unknown:
+            return gap.unknown
         return f"Directus is not known to log {', '.join(missing)}"
 
     def _say_once(self, sentence: str) -> None:
