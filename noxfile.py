@@ -8,6 +8,7 @@ tests with deprecation and resource warnings as errors. A database of a cell mus
 from __future__ import annotations
 
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ TOOLS = (
     "pytest-asyncio>=1.1",
     "pytest-django>=4.11",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.8",
     "uvicorn>=0.30",
 )
 
@@ -130,9 +132,16 @@ def _run(session: nox.Session, cell: Cell) -> None:
         env={
             "REDIS_URL": REDIS if cell.redis else "",
             "TEST_POSTGRES_URL": DATABASES["postgres"],
-            **({"DATABASE_URL": url} if (url := DATABASES[cell.database]) else {}),
+            **({"DATABASE_URL": url} if (url := _database_url(cell)) else {}),
         },
     )
+
+
+def _database_url(cell: Cell) -> str:
+    """A database of its own on the cell's server, so that cells may run side by side."""
+    server, slash, _ = DATABASES[cell.database].rpartition("/")
+    name = re.sub("[^0-9a-z]", "_", f"{cell}")
+    return f"{server}{slash}{name}" if slash else ""
 
 
 def _install(session: nox.Session, cell: Cell) -> None:

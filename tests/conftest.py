@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
@@ -170,3 +172,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The databases of the tests; at the end, nobody is connected any more.
+
+    ``sync_to_async`` has a thread of its own for as long as the process lives, with a
+    connection of its own, and PostgreSQL deletes no database in which somebody is.
+    """
+    yield
+    thread = SyncToAsync.single_thread_executor
+    thread.submit(connections.close_all).result(10)
