@@ -69,6 +69,11 @@ class InboxHealth:
     counts: dict[str, int]
     lag: float
 
+    @property
+    def dead(self) -> int:
+        """Dead letters."""
+        return self.counts[InboxState.DEAD]
+
 
 @dataclass(frozen=True)
 class CatchUpHealth:

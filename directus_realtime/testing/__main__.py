@@ -11,10 +11,15 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 
-from directus_realtime.testing.demo import Stream
-from directus_realtime.testing.demo.fake import demo_content
-from directus_realtime.testing.directus_admin import DirectusAdmin
-from directus_realtime.testing.fake import FakeDirectus
+try:
+    from directus_realtime.testing.demo import Stream
+    from directus_realtime.testing.demo.fake import demo_content
+    from directus_realtime.testing.directus_admin import DirectusAdmin
+    from directus_realtime.testing.fake import FakeDirectus
+except ModuleNotFoundError as error:
+    if error.name != "aiohttp":
+        raise
+    sys.exit("The fake Directus needs aiohttp: pip install 'django-directus-realtime[testing]'")
 
 DEFAULT_PORT = 8055  # Directus's own
 TOKEN_VARIABLE = "DIRECTUS_TOKEN"  # noqa: S105 - the name of a variable

@@ -21,6 +21,8 @@ _VARIES = {
     r"fencing\\ number\\ \d+": r"fencing\\ number\\ \\d+",
     r"\\ as\\ \S+$": r"\\ as\\ .+",
     r"(create|update|delete)\\ articles\\ \d+": r"(create|update|delete)\\ articles\\ \\d+",
+    r"\d+\\\.\d\\ s": r"\\d+\\.\\d\\ s",
+    r"\d+\\ events?\\ caught": r"\\d+\\ events?\\ caught",
     r"In\\ print:\\ .*": r"In\\ print:\\ .+",
 }
 

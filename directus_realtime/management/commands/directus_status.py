@@ -129,6 +129,9 @@ class Command(BaseCommand):
         self._row("last event", shown_time(health.last_event_at))
         for problem in health.problems:
             self._row("problem", self.style.ERROR(problem))
+        if health.inbox.dead and not health.problems:
+            text = f"Dead letters: {health.inbox.dead}. See the inbox in the admin."
+            self._row("note", self.style.WARNING(text))
 
     def _print_catch_up(self, catch_up: CatchUpHealth) -> None:
         rows = f"{catch_up.rows_done} of {catch_up.rows_total} rows read"

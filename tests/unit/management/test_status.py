@@ -165,7 +165,9 @@ def test_a_debounced_event_lags_from_the_end_of_its_window() -> None:
 def test_many_dead_letters_are_not_healthy() -> None:
     connected()
     store_event(1, state="dead")
-    assert run()[0] == 0
+    status, output = run()
+    assert status == 0
+    assert rows(output)["note"] == "Dead letters: 1. See the inbox in the admin."
     status, output = run("--max-dead", "0")
     assert status == 1
     assert rows(output)["problem"] == "Dead letters: 1; 0 are allowed. See the inbox in the admin."
