@@ -30,6 +30,7 @@ from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.repetitions import Repetitions
+from directus_realtime.listener.story import Story
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
 from directus_realtime.settings import ConnectionSettings
 from directus_realtime.signals import directus_connection_changed, directus_subscription_failed
@@ -75,6 +76,7 @@ class ListenedConnection:
             self.alias, self.client, inbox, self._gaps, settings.catch_up_interval
         )
         self._on_state = on_state
+        self._story = Story(self.alias, self.client)
         self._active: dict[str, tuple[Wanted, ClientSubscription]] = {}
         self._reported: dict[str, SubscriptionState] = {}
         self._refusals: dict[str, str] = {}
@@ -121,6 +123,7 @@ class ListenedConnection:
             self._report_subscriptions()
             self._retry_refused()
             self._catch_up.look()
+            self._story.remind()
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
@@ -302,7 +305,7 @@ class ListenedConnection:
                 self._tell(change)
 
     def _tell(self, change: StateChange) -> None:
-        self._log(change)
+        self._story.tell(change)
         is_connected = change.state is ConnectionState.CONNECTED
         if is_connected:
             counts.connects.add((self.alias,))
@@ -322,46 +325,6 @@ class ListenedConnection:
             reason=change.reason,
         )
         self._on_state(self.alias, change)
-
-    def _log(self, change: StateChange) -> None:
-        if change.state is ConnectionState.CONNECTED:
-            server = self.client.server
-            logger.info(
-                "%s  connected to %s (Directus %s) as %s",
-                self.alias,
-                self.client.url,
-                (server and server.version) or "of an unknown version",
-                self.client.identity,
-                extra={
-                    "what": "connected",
-                    "connection": self.alias,
-                    "url": self.client.url,
-                    "version": server.version if server else "",
-                    "identity": self.client.identity,
-                },
-            )
-        elif change.state is ConnectionState.RECONNECTING:
-            logger.warning(
-                "%s  reconnecting: %s",
-                self.alias,
-                change.reason,
-                extra={
-                    "what": "reconnecting",
-                    "connection": self.alias,
-                    "reason": change.reason,
-                },
-            )
-        elif change.reason:
-            logger.error(
-                "%s  disconnected: %s",
-                self.alias,
-                change.reason,
-                extra={
-                    "what": "disconnected",
-                    "connection": self.alias,
-                    "reason": change.reason,
-                },
-            )
 
 
 def _kind_of(error: DirectusRealtimeError) -> str:

@@ -1,0 +1,99 @@
+"""Tells in the log how a connection stands."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from django.utils import timezone
+
+from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.client.states import StateChange
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds until the log says for the first time that there still is no connection; each time it
+#: is twice as long, up to the second number.
+REMINDER, _SELDOM = 60.0, 900.0
+
+
+class Story:
+    """One line for each change of the state, and a reminder while there is no connection.
+
+    Args:
+        alias: Of the connection.
+        client: Whose states they are.
+    """
+
+    def __init__(self, alias: str, client: DirectusClient) -> None:
+        self._alias = alias
+        self._client = client
+        self._pause = REMINDER
+        self._next_reminder: float | None = None
+
+    def tell(self, change: StateChange) -> None:
+        """A state has begun."""
+        is_reconnecting = change.state is ConnectionState.RECONNECTING
+        self._pause = REMINDER
+        self._next_reminder = monotonic() + REMINDER if is_reconnecting else None
+        if change.state is ConnectionState.CONNECTED:
+            self._tell_connected()
+        elif is_reconnecting:
+            logger.warning(
+                "%s  reconnecting: %s",
+                self._alias,
+                change.reason,
+                extra={
+                    "what": "reconnecting",
+                    "connection": self._alias,
+                    "reason": change.reason,
+                },
+            )
+        elif change.reason:
+            logger.error(
+                "%s  disconnected: %s",
+                self._alias,
+                change.reason,
+                extra={
+                    "what": "disconnected",
+                    "connection": self._alias,
+                    "reason": change.reason,
+                },
+            )
+
+    def remind(self) -> None:
+        """Say that there is no connection yet, where it is time to; it goes on being tried."""
+        if self._next_reminder is None or monotonic() < self._next_reminder:
+            return
+        self._pause = min(2 * self._pause, _SELDOM)
+        self._next_reminder = monotonic() + self._pause
+        seconds = (timezone.now() - self._client.changed_at).total_seconds()
+        logger.warning(
+            "%s  still reconnecting after %.0f s: %s",
+            self._alias,
+            seconds,
+            self._client.reason,
+            extra={
+                "what": "still-reconnecting",
+                "connection": self._alias,
+                "seconds": seconds,
+                "reason": self._client.reason,
+            },
+        )
+
+    def _tell_connected(self) -> None:
+        server = self._client.server
+        logger.info(
+            "%s  connected to %s (Directus %s) as %s",
+            self._alias,
+            self._client.url,
+            (server and server.version) or "of an unknown version",
+            self._client.identity,
+            extra={
+                "what": "connected",
+                "connection": self._alias,
+                "url": self._client.url,
+                "version": server.version if server else "",
+                "identity": self._client.identity,
+            },
+        )
