@@ -131,6 +131,7 @@ def _run(session: nox.Session, cell: Cell) -> None:
         *session.posargs,
         env={
             "REDIS_URL": REDIS if cell.redis else "",
+            "REDIS_PREFIX": str(cell),  # databases of one Redis share their channels
             "TEST_POSTGRES_URL": DATABASES["postgres"],
             **({"DATABASE_URL": url} if (url := _database_url(cell)) else {}),
         },

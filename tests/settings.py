@@ -67,7 +67,7 @@ CHANNEL_LAYERS = {
     "default": (
         {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [_redis]},
+            "CONFIG": {"hosts": [_redis], "prefix": env.str("REDIS_PREFIX", default="asgi")},
         }
         if _redis
         else {"BACKEND": "directus_realtime.layers.InboxChannelLayer"}
