@@ -115,7 +115,11 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     ) -> HttpResponse:
         """The list; the payloads, which may be large, are not read for it."""
         request.directus_is_list = True  # type: ignore[attr-defined]
-        return super().changelist_view(request, extra_context)
+        is_for_retry = self.has_retry_permission(request) and (
+            request.GET.get("state__exact") == InboxState.DEAD
+        )
+        context = {"is_for_retry": is_for_retry, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEvent]:
         """The rows, without the payloads where they are listed."""
