@@ -284,6 +284,29 @@ def test_without_the_server_names_are_typed_and_the_page_says_why(
     assert (saved.filter, saved.fields) == ({"status": {"_eq": "draft"}}, ["title"])
 
 
+def test_a_condition_without_a_field_is_told_and_neither_tried_nor_saved(
+    add: Page, site: AdminSite
+) -> None:
+    add.get_by_label("Name:").fill("half-a-condition")
+    add.get_by_role("button", name="Add a condition").click()
+    add.get_by_role("textbox", name="Value").fill("published")
+    add.locator("#id_collection").fill("posts")  # the row stays
+    told = add.locator(".directus-row .directus-problem")
+    for name in ("Try it", "Save"):
+        expect(told).to_have_count(0)
+        add.get_by_role("button", name=name, exact=True).click()
+        expect(told).to_contain_text("A condition has no field.")
+        expect(box(add, "Field")).to_be_focused()
+        box(add, "Field").fill("status")
+        expect(told).to_have_count(0)
+        box(add, "Field").fill("")
+    assert add.locator(".directus-tried").text_content() == ""
+    assert not site.call(lambda s: s.subscriptions.filter(name="half-a-condition").exists())
+    add.get_by_role("button", name="Remove Condition 1").click()
+    add.get_by_role("button", name="Try it").click()
+    expect(add.locator(".directus-tried")).to_contain_text("match now")
+
+
 def test_by_keyboard_alone(add: Page) -> None:
     press, typed = add.keyboard.press, add.keyboard.type
     add.locator("#id_name").focus()
