@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer
-from tests.helpers.admin_site import AdminSite, admin_site
+from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
 from tests.helpers.screenshots import take_screenshot
 from tests.helpers.waiting import wait_for
@@ -232,7 +232,8 @@ def test_a_disabled_subscription_stops_and_an_enabled_one_goes_on(
     directus.create_item("posts", {"title": "heard again"})
     wait_for(lambda: events() == before + 2, 20, "the event after it was enabled")
     expect(row(page, "all-posts")).to_contain_text("subscribed")
-    page.set_viewport_size({"width": 1600, "height": 700})
+    page.set_viewport_size({"width": 1280, "height": 700})
+    assert is_list_whole(page)
     take_screenshot(page, "admin-subscriptions")
     assert serious_faults(page) == []
 
