@@ -120,6 +120,7 @@ def _texts() -> dict[str, str]:
         "addCondition": _("Add a condition"),
         "condition": _("Condition %s"),
         "field": _("Field"),
+        "noField": _("A condition has no field. Choose one, or remove the condition."),
         "operator": _("Operator"),
         "value": _("Value"),
         "from": _("From"),

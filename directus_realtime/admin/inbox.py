@@ -29,7 +29,7 @@ from directus_realtime.admin.inbox_filters import (
 from directus_realtime.admin.inbox_list import InboxChangeList
 from directus_realtime.admin.inbox_search import search
 from directus_realtime.admin.receiving import Reception, all_receptions, known_receptions
-from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second
+from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second, with_quiet, wrapping_time
 from directus_realtime.admin.studio import studio_url
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.protocol.redaction import storable
@@ -41,10 +41,9 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
 
     list_display = (
         "listed_received",
-        "collection",
-        "listed_action",
+        "listed_collection",
+        "listed_change",
         "listed_key",
-        "listed_origin",
         "listed_standing",
     )
     list_display_links = ("listed_received", "listed_key")
@@ -115,7 +114,11 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     ) -> HttpResponse:
         """The list; the payloads, which may be large, are not read for it."""
         request.directus_is_list = True  # type: ignore[attr-defined]
-        return super().changelist_view(request, extra_context)
+        is_for_retry = self.has_retry_permission(request) and (
+            request.GET.get("state__exact") == InboxState.DEAD
+        )
+        context = {"is_for_retry": is_for_retry, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEvent]:
         """The rows, without the payloads where they are listed."""
@@ -131,7 +134,17 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
     @admin.display(description=_("received"))
     def listed_received(self, row: InboxEvent) -> str:
         """When it came in, to the second."""
-        return to_the_second(row.received_at)
+        return wrapping_time(row.received_at)
+
+    @admin.display(description=_("collection, subscription"))
+    def listed_collection(self, row: InboxEvent) -> str:
+        """The collection, and the subscription that wants the change."""
+        return with_quiet(row.collection, row.subscription)
+
+    @admin.display(description=_("action, origin"))
+    def listed_change(self, row: InboxEvent) -> str:
+        """What happened, and how it was learnt of."""
+        return with_quiet(self.listed_action(row), self.listed_origin(row))
 
     @admin.display(description=_("action"))
     def listed_action(self, row: InboxEvent) -> str:

@@ -22,7 +22,13 @@ from directus_realtime.admin.estimates import count_up_to
 from directus_realtime.admin.forms import ReplayForm
 from directus_realtime.admin.replaying import replay
 from directus_realtime.admin.shared import log_action
-from directus_realtime.dead_letters import alike, error_type, mark_handled, retry_now
+from directus_realtime.dead_letters import (
+    alike,
+    error_type,
+    is_overtaken,
+    mark_handled,
+    retry_now,
+)
 from directus_realtime.models import DirectusSubscription, InboxEvent, InboxState
 
 # Only the stubs know the class as generic.
@@ -118,6 +124,7 @@ class InboxActions(_Admin):
                 "can_handle": may_retry and is_dead,
                 "can_replay": self.has_replay_permission(request),
             }
+            buttons["is_overtaken"] = buttons["can_retry"] and is_overtaken(row)
         context = {**buttons, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 

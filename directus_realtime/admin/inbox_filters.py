@@ -14,6 +14,9 @@ from directus_realtime.settings import aliases
 
 _Choices = list[tuple[str, Any]]
 
+#: Subscriptions to choose from.
+_MOST = 100
+
 ACTION_LABELS: dict[str, Any] = {
     "create": _("create"),
     "update": _("update"),
@@ -101,11 +104,14 @@ class ConnectionFilter(_Filter):
 
 
 class SubscriptionFilter(_Filter):
-    """By subscription: shown where a link asks for one, as the subscriptions' list does."""
+    """By subscription: those of the collection that is asked for; of very many, the first."""
 
     title = _("subscription")
     column = "subscription"
     parameter_name = "subscription__exact"
 
     def known(self, request: HttpRequest) -> _Choices:
-        return []
+        rows = DirectusSubscription.objects.order_by("name")
+        if collection := request.GET.get(CollectionFilter.parameter_name):
+            rows = rows.filter(collection=collection)
+        return [(name, name) for name in rows.values_list("name", flat=True)[:_MOST]]

@@ -11,6 +11,8 @@ from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpRequest
 from django.utils import timezone, translation
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 # Only the stubs know the class as generic.
 if TYPE_CHECKING:
@@ -22,6 +24,21 @@ else:
 def to_the_second(moment: datetime) -> str:
     """A time as the lists show it, in the current time zone."""
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+
+
+def wrapping_time(moment: datetime) -> SafeString:
+    """The same for a narrow column, where it may take two lines."""
+    day, time = to_the_second(moment).split()
+    return format_html(
+        '<span class="directus-when">{}</span> <span class="directus-when">{}</span>', day, time
+    )
+
+
+def with_quiet(text: Any, quiet: Any) -> SafeString:
+    """A cell of a list: a text, and below it another one that is small and quiet."""
+    if not quiet:
+        return format_html("{}", text)
+    return format_html('{}<span class="directus-quiet">{}</span>', text, quiet)
 
 
 def log_action(request: HttpRequest, rows: Sequence[Any], what: Any, flag: int = CHANGE) -> None:

@@ -31,7 +31,7 @@ NO_LISTENER = _("No listener is running. Start it: python manage.py directus_lis
 #: Bars of the picture of the last hour, and minutes of each.
 BARS, MINUTES = 12, 5
 #: Its height, and the width of a bar with the gap after it.
-_HEIGHT, _STEP = 16, 5
+_HEIGHT, _STEP = 16, 4
 _NONE = ' class="directus-bar-none"'
 
 

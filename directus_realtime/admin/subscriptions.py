@@ -10,23 +10,25 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from directus_realtime.admin.forms import DirectusSubscriptionForm, script
 from directus_realtime.admin.guide import page_data, schema_answer, try_answer
-from directus_realtime.admin.shared import to_the_second
+from directus_realtime.admin.shared import with_quiet, wrapping_time
 from directus_realtime.admin.standing import (
-    NO_LISTENER,
     attach_standings,
     dead_html,
     hour_html,
     state_html,
 )
 from directus_realtime.admin.subscription_actions import SubscriptionActions, keys_of
+from directus_realtime.admin.subscription_filters import StateFilter
+from directus_realtime.admin.subscription_notes import listener_advice, others_note
 from directus_realtime.models import HEARTBEAT_LIMIT, ConnectionStatus, DirectusSubscription
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.subscriptions import declared_at
@@ -40,13 +42,7 @@ else:
 #: Rows whose state one request of the list may ask for: as many as Django shows on one page.
 _MOST_LIVE_ROWS = 200
 
-
-def listener_advice(connection: str) -> str:
-    """What happens next with a saved subscription, as a sentence."""
-    status = ConnectionStatus.objects.filter(alias=connection).first()
-    if status is not None and status.has_listener:
-        return gettext("The listener takes it up within 2 seconds.")
-    return str(NO_LISTENER)
+_ACTIONS = {"create": _("create"), "update": _("update"), "delete": _("delete")}
 
 
 @admin.register(DirectusSubscription)
@@ -56,17 +52,15 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     form = DirectusSubscriptionForm
     change_form_template = "admin/directus_realtime/subscription_form.html"
     list_display = (
-        "name",
-        "collection",
-        "listed_actions",
+        "listed_name",
+        "listed_collection",
         "listed_state",
         "listed_hour",
         "listed_dead",
         "listed_last_event",
-        "event_count",
-        "listed_source",
     )
-    list_filter = ("enabled", "state", "connection", "collection")
+    list_display_links = ("listed_name",)
+    list_filter = (StateFilter, "connection", "collection")
     search_fields = ("name", "collection")
     list_per_page = 50
     actions = ("enable", "disable", "test", "load", "replay_since", "duplicate")
@@ -98,10 +92,13 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
 
     # What the list and the form show
 
-    @admin.display(description=_("last event"), ordering="last_event_at")
+    @admin.display(description=_("last event, all events"), ordering="last_event_at")
     def listed_last_event(self, row: DirectusSubscription) -> str:
-        """When the last event came in, to the second."""
-        return to_the_second(row.last_event_at) if row.last_event_at else "–"
+        """When the last event came in, to the second, and how many there were ever."""
+        moment = wrapping_time(row.last_event_at) if row.last_event_at else "–"
+        text = ngettext("%(count)s event", "%(count)s events", row.event_count)
+        count = number_format(row.event_count, force_grouping=True)
+        return with_quiet(moment, text % {"count": count} if row.event_count else "")
 
     @admin.display(description=_("last hour"))
     def listed_hour(self, row: Any) -> SafeString:
@@ -112,11 +109,6 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     def listed_dead(self, row: Any) -> SafeString:
         """Events that were given up, with a link to them."""
         return dead_html(row.standing)
-
-    @admin.display(description=_("declared"), ordering="declared_in")
-    def listed_source(self, row: DirectusSubscription) -> str:
-        """Whether the row was made here or in code."""
-        return gettext("in code") if row.declared_in else gettext("here")
 
     @admin.display(description=_("declared"))
     def shown_source(self, row: DirectusSubscription) -> str:
@@ -135,13 +127,16 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
             "total": row.snapshot_total,
         }
 
-    @admin.display(description=_("actions"))
-    def listed_actions(self, row: DirectusSubscription) -> str:
-        """The wanted actions."""
-        if row.actions == ACTIONS:
-            return gettext("all")
-        names = {"create": _("create"), "update": _("update"), "delete": _("delete")}
-        return ", ".join(str(names[action]) for action in row.actions)
+    @admin.display(description=_("name"), ordering="name")
+    def listed_name(self, row: DirectusSubscription) -> SafeString:
+        """The name, and whether it is declared in code."""
+        return with_quiet(row.name, gettext("in code") if row.declared_in else "")
+
+    @admin.display(description=_("collection"), ordering="collection")
+    def listed_collection(self, row: DirectusSubscription) -> SafeString:
+        """The collection, and the wanted actions where it is not all of them."""
+        wanted = () if row.actions == ACTIONS else row.actions
+        return with_quiet(row.collection, ", ".join(str(_ACTIONS[action]) for action in wanted))
 
     @admin.display(description=_("state"), ordering="state")
     def listed_state(self, row: DirectusSubscription) -> SafeString:
@@ -201,6 +196,8 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         """Say what happens next."""
         response = super().response_add(request, obj, post_url_continue)
         self._say_what_is_next(request, obj)
+        if text := others_note(obj):
+            self.message_user(request, text, messages.INFO)
         return response
 
     def response_change(self, request: HttpRequest, obj: DirectusSubscription) -> Any:

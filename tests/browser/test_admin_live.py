@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from directus_realtime.events import Event
 from directus_realtime.models import InboxEvent
 from directus_realtime.testing import DirectusAdmin, DirectusServer
-from tests.helpers.admin_site import AdminSite, admin_site
+from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
 from tests.helpers.screenshots import take_screenshot
 from tests.helpers.site import ALIAS, Site
@@ -154,6 +154,7 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     expect(card(live).locator(".directus-dead")).to_have_text(re.compile(r"\d+ dead letter"))
     card(live).locator(".directus-dead").click()  # 1: found
     expect(live.locator(".directus-pages")).to_contain_text("event")
+    assert is_list_whole(live)
     take_screenshot(live, "admin-dead-letters")
     live.locator(".field-listed_key a", has_text=re.compile(f"^{key}$")).click()  # 2: understood
     receivers = live.locator(".directus-receivers")
@@ -269,7 +270,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
     site: AdminSite, page: Page, dead_letter: int
 ) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
-    for path in ["live/", f"inboxevent/{dead_letter}/change/"]:
+    for path in ["live/", "inboxevent/?state__exact=dead", f"inboxevent/{dead_letter}/change/"]:
         site.open(page, path)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, (path, width)

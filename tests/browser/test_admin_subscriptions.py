@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer
-from tests.helpers.admin_site import AdminSite, admin_site
+from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
 from tests.helpers.screenshots import take_screenshot
 from tests.helpers.waiting import wait_for
@@ -232,7 +232,8 @@ def test_a_disabled_subscription_stops_and_an_enabled_one_goes_on(
     directus.create_item("posts", {"title": "heard again"})
     wait_for(lambda: events() == before + 2, 20, "the event after it was enabled")
     expect(row(page, "all-posts")).to_contain_text("subscribed")
-    page.set_viewport_size({"width": 1600, "height": 700})
+    page.set_viewport_size({"width": 1280, "height": 700})
+    assert is_list_whole(page)
     take_screenshot(page, "admin-subscriptions")
     assert serious_faults(page) == []
 
@@ -282,6 +283,29 @@ def test_without_the_server_names_are_typed_and_the_page_says_why(
         directus_server.resume()
     saved = site.call(lambda s: s.subscriptions.get(name="typed"))
     assert (saved.filter, saved.fields) == ({"status": {"_eq": "draft"}}, ["title"])
+
+
+def test_a_condition_without_a_field_is_told_and_neither_tried_nor_saved(
+    add: Page, site: AdminSite
+) -> None:
+    add.get_by_label("Name:").fill("half-a-condition")
+    add.get_by_role("button", name="Add a condition").click()
+    add.get_by_role("textbox", name="Value").fill("published")
+    add.locator("#id_collection").fill("posts")  # the row stays
+    told = add.locator(".directus-row .directus-problem")
+    for name in ("Try it", "Save"):
+        expect(told).to_have_count(0)
+        add.get_by_role("button", name=name, exact=True).click()
+        expect(told).to_contain_text("A condition has no field.")
+        expect(box(add, "Field")).to_be_focused()
+        box(add, "Field").fill("status")
+        expect(told).to_have_count(0)
+        box(add, "Field").fill("")
+    assert add.locator(".directus-tried").text_content() == ""
+    assert not site.call(lambda s: s.subscriptions.filter(name="half-a-condition").exists())
+    add.get_by_role("button", name="Remove Condition 1").click()
+    add.get_by_role("button", name="Try it").click()
+    expect(add.locator(".directus-tried")).to_contain_text("match now")
 
 
 def test_by_keyboard_alone(add: Page) -> None:

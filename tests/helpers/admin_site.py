@@ -88,6 +88,12 @@ class AdminSite:
             return False
 
 
+def is_list_whole(page: Page) -> bool:
+    """Whether all columns of a list are seen without scrolling."""
+    script = "list => list.scrollWidth <= list.clientWidth"
+    return bool(page.locator("#changelist .results").evaluate(script))
+
+
 @contextmanager
 def admin_site(folder: Path, server: DirectusServer, **env: str) -> Iterator[AdminSite]:
     """A prepared site; its processes end with the context.

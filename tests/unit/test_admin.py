@@ -138,7 +138,7 @@ def test_the_list_asks_no_more_questions_for_more_rows(
 
 
 @pytest.mark.parametrize("query", ["?enabled__exact=1", "?state__exact=refused", "?q=arti"])
-def test_the_list_filters_and_searches(admin_client: Client, query: str) -> None:
+def test_the_list_filters_and_searches(admin_client: Client, listener: Any, query: str) -> None:
     subscription(state="refused")
     response = admin_client.get(url("directussubscription") + query)
     assert response.status_code == 200

@@ -5,6 +5,8 @@
     window.directusSubscription;
   const LOGICAL = ["_and", "_or"];
 
+  const namesOf = (path) => path.split(".").filter(Boolean);
+
   /* {join, rows: [{path, operator, value}]}; undefined for what rows cannot show. */
   function toRows(filter) {
     if (filter === null || typeof filter !== "object" || Array.isArray(filter)) return undefined;
@@ -38,17 +40,15 @@
 
   function toFilter({ join, rows }) {
     const parts = rows
-      .filter((row) => row.path)
+      .filter((row) => namesOf(row.path).length)
       .map(({ path, operator, value }) =>
-        path
-          .split(".")
-          .filter(Boolean)
-          .reduceRight((inner, name) => ({ [name]: inner }), { [operator]: value }),
+        namesOf(path).reduceRight((inner, name) => ({ [name]: inner }), { [operator]: value }),
       );
     if (!parts.length) return {};
     return parts.length === 1 ? parts[0] : { [join]: parts };
   }
 
+  /* Gives isComplete(): whether each row has a field; where one has none, it says so. */
   function guideFilter(form, schema) {
     const area = form.elements.filter;
     const join = element("select", { "aria-label": data.texts.condition.replace("%s", "").trim() });
@@ -70,7 +70,8 @@
       const value = area.value.trim() ? parsed(area.value) : {};
       const found = toRows(value === null ? {} : value);
       if (!found) return false;
-      state = found;
+      // A row without a field is in no JSON; it stays, so that it can be told of.
+      if (JSON.stringify(toFilter(found)) !== JSON.stringify(toFilter(state))) state = found;
       draw();
       return true;
     }
@@ -133,6 +134,7 @@
       let drawn = fieldOf();
       input.addEventListener("input", () => {
         row.path = input.value.trim();
+        mark(made, row, false);
         if (fieldOf() !== drawn) fitField();
         put();
       });
@@ -149,6 +151,28 @@
       made.append(input, operators, value, remover);
       combobox(input, (text) => schema.paths(form.elements.collection.value, text));
       return made;
+    }
+
+    /* Say at a row that its field is missing, or say it no longer. */
+    function mark(made, row, isTold) {
+      const isMissing = isTold && !namesOf(row.path).length;
+      const input = made.querySelector(".directus-path");
+      made.querySelector(".directus-problem")?.remove();
+      input.removeAttribute("aria-invalid");
+      input.removeAttribute("aria-describedby");
+      if (!isMissing) return;
+      const id = `directus-condition-${state.rows.indexOf(row)}`;
+      made.append(element("p", { class: "directus-problem", id, role: "alert" }, data.texts.noField));
+      input.setAttribute("aria-invalid", "true");
+      input.setAttribute("aria-describedby", id);
+    }
+
+    function isComplete() {
+      if (view.hidden) return true;
+      state.rows.forEach((row, index) => mark(rows.children[index], row, true));
+      const first = rows.querySelector("[aria-invalid]");
+      first?.focus();
+      return !first;
     }
 
     function addRow() {
@@ -177,6 +201,8 @@
       if (!rows.contains(document.activeElement)) redraw();
     });
     form.elements.collection.addEventListener("input", () => redraw());
+    form.addEventListener("submit", (event) => isComplete() || event.preventDefault());
+    return isComplete;
   }
 
   Object.assign(window.directusSubscription, { guideFilter, toRows, toFilter });

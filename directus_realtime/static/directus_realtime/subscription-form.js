@@ -9,8 +9,8 @@
     if (!data || !form?.elements.filter) return;
     const schema = guideCollection(form);
     guideFields(form, schema);
-    guideFilter(form, schema);
-    guideTry(form);
+    const isComplete = guideFilter(form, schema);
+    guideTry(form, isComplete);
     const permission = form.querySelector(".field-browser_permission");
     const showPermission = () => {
       permission.hidden = form.elements.browser_access.value !== "permission";

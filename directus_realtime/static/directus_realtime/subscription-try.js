@@ -3,7 +3,8 @@
 {
   const { data, element, button, ask } = window.directusSubscription;
 
-  function guideTry(form) {
+  /* isReady() says whether the form can be tried, and tells what is missing. */
+  function guideTry(form, isReady) {
     const result = element("div", { class: "directus-tried", role: "status" });
     const start = button(data.texts.try, run, { class: "button", "aria-describedby": "directus-try-help" });
     const help = element("span", { class: "help", id: "directus-try-help" }, data.texts.tryHelp);
@@ -11,6 +12,10 @@
     form.elements.namedItem("item").closest(".form-row").after(row);
 
     async function run() {
+      if (!isReady()) {
+        result.replaceChildren();
+        return;
+      }
       start.disabled = true;
       result.replaceChildren(element("p", {}, data.texts.trying));
       const answer = await ask("try", form);

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
+from directus_realtime import dead_letters
 from directus_realtime.admin import inbox_actions
 from directus_realtime.admin.receiving import all_receptions
 from directus_realtime.admin.replaying import Outcome
@@ -79,6 +81,68 @@ def test_retry_alike__says_how_many_and_why_before_it_does_it(admin_client: Clie
     assert said(press(admin_client, "retry_alike", row)) == ["2 events are tried again."]
     assert list(InboxEvent.objects.filter(state="dead")) == [other]
     assert logged() == [("admin", str(row.pk), "Tried again, with all like it (2 events).")]
+
+
+REPLAY_INSTEAD = "“Replay this item…” on the page of the event instead"
+OVERTAKEN = "A newer event of this item was delivered since."
+
+
+@pytest.mark.parametrize(
+    ("newer", "is_told"),
+    [
+        ({}, True),
+        ({"state": "pending"}, False),
+        ({"key": 43}, False),
+        ({"key": "42"}, False),
+        ({"collection": "authors"}, False),
+        ({"connection": "blog"}, False),
+        ({"subscription": "other"}, True),
+    ],
+    ids=str,
+)
+def test_retry__of_what_is_overtaken_is_told_with_the_way_to_a_replay(
+    admin_client: Client, newer: dict[str, Any], is_told: bool
+) -> None:
+    row = dead_letter()
+    later = row.received_at + timedelta(minutes=1)
+    add_row(**{"state": "done", "received_at": later, **newer})
+    page = admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+    assert (OVERTAKEN in page) is is_told
+    assert page.count(url(INBOX, "replay", row.pk)) == (2 if is_told else 1)
+
+
+def test_retry__the_same_change_by_another_subscription_overtakes_nothing(
+    admin_client: Client,
+) -> None:
+    row = dead_letter()
+    add_row(state="done", subscription="other", received_at=row.received_at)
+    assert OVERTAKEN not in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+
+
+def test_retry__the_look_for_newer_events_is_a_short_one(
+    admin_client: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(dead_letters, "LOOKED_THROUGH", 10)
+    row = dead_letter()
+    add_row(state="done", pk=row.pk + 11)
+    assert OVERTAKEN not in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+    add_row(state="done", pk=row.pk + 10)
+    assert OVERTAKEN in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+
+
+def test_retry__what_is_not_retried_is_not_told_of(admin_client: Client) -> None:
+    row = add_row(state="done")
+    add_row(state="done")
+    assert OVERTAKEN not in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+
+
+def test_retry__of_several_says_what_an_event_carries(client: Client) -> None:
+    row = dead_letter()
+    pages = [f"{url(INBOX)}?state__exact=dead", url(INBOX, "retry_alike", row.pk)]
+    client.force_login(user_who_may("view_inboxevent", "retry_inboxevent"))
+    for page in pages:
+        assert REPLAY_INSTEAD in client.get(page).content.decode()
+    assert REPLAY_INSTEAD not in client.get(url(INBOX)).content.decode()
 
 
 @pytest.mark.parametrize("page", ["retry", "handle"])

@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from directus_realtime.admin import estimates, inbox_list
+from directus_realtime.admin import estimates, inbox_filters, inbox_list
 from directus_realtime.models import InboxEvent
 from tests.helpers.admin import subscription, url, user_who_may
 from tests.helpers.inbox import FAILURES, add_row, dead_letter, new_row
@@ -178,6 +178,34 @@ def test_filters__collections_are_those_of_the_subscriptions(admin_client: Clien
     content = admin_client.get(url(INBOX)).content.decode()
     assert content.count("collection__exact=articles") == 1
     assert content.count("collection__exact=authors") == 1
+
+
+def test_filters__subscriptions_are_those_of_the_collection_and_not_too_many(
+    admin_client: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(inbox_filters, "_MOST", 3)
+    for name in ("a", "b", "c", "d"):
+        subscription(name)
+    subscription("e", collection="authors")
+    add_row(subscription="e", collection="authors", key=1)
+    add_row(subscription="gone", collection="authors", key=2)
+
+    def offered(**query: str) -> list[str]:
+        content = admin_client.get(url(INBOX), query).content.decode()
+        return [name for name in "abcde" if f"subscription__exact={name}" in content]
+
+    assert offered() == ["a", "b", "c"]
+    assert offered(collection__exact="authors") == ["e"]
+    for name, key in (("e", 1), ("gone", 2)):
+        page = admin_client.get(url(INBOX), {"subscription__exact": name})
+        assert keys(page) == [key]
+
+
+def test_list__tells_the_subscription_of_each_event(admin_client: Client) -> None:
+    add_row(subscription="a<b", origin="catch-up")
+    content = admin_client.get(url(INBOX)).content.decode()
+    assert 'articles<span class="directus-quiet">a&lt;b</span>' in content
+    assert 'update<span class="directus-quiet">catch-up</span>' in content
 
 
 def test_filters__a_collection_without_a_subscription_can_be_asked_for(

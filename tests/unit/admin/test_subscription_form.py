@@ -9,7 +9,7 @@ from django.test import Client
 from directus_realtime import Subscription, register
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.subscriptions import _declared, _places
-from tests.helpers.admin import form, subscription, url
+from tests.helpers.admin import form, said, subscription, url
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +47,41 @@ def test_a_function_is_for_declarations_only(admin_client: Client) -> None:
     page = admin_client.get(url("directussubscription", "add")).content.decode()
     assert '<option value="signed_in">' in page
     assert '<option value="function">' not in page
+
+
+def test_another_subscription_of_the_collection_is_told_of(admin_client: Client) -> None:
+    subscription("first", on_delete=False)
+    told = said(add(admin_client, on_create=None))
+    assert (
+        "Another subscription has this collection, too: first. The receivers of articles are "
+        "called for each of them that wants a change; event.subscription tells a receiver which "
+        "one it is."
+    ) in told
+
+
+def test_of_many_others_some_are_named(admin_client: Client) -> None:
+    for number in range(5):
+        subscription(f"s-{number}")
+    assert any("too: s-0, s-1, s-2, …. " in text for text in said(add(admin_client)))
+
+
+@pytest.mark.parametrize(
+    ("other", "new"),
+    [
+        ({"enabled": False}, {}),
+        ({"collection": "authors"}, {}),
+        ({"connection": "blog"}, {}),
+        ({"on_update": False, "on_delete": False}, {"on_create": None}),
+        ({}, {"enabled": None}),
+    ],
+    ids=str,
+)
+def test_others_that_bring_no_change_twice_are_not_told_of(
+    admin_client: Client, other: dict[str, Any], new: dict[str, Any]
+) -> None:
+    subscription("first", **other)
+    assert not any("subscription has" in text for text in said(add(admin_client, **new)))
+    assert DirectusSubscription.objects.count() == 2
 
 
 def test_a_declared_row_shows_file_and_line(admin_client: Client) -> None:

@@ -90,6 +90,50 @@ def test_the_list_is_refreshed_with_what_it_shows(admin_client: Client, listener
     assert '<span class="directus-state directus-state-paused">paused</span>' in state
 
 
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [
+        ("subscribed", ["subscribed"]),
+        ("waiting", ["waiting"]),
+        ("refused", ["refused"]),
+        ("paused", ["paused", "paused-elsewhere"]),
+        ("no-listener", ["elsewhere"]),
+        ("nonsense", []),
+    ],
+)
+def test_the_filter_by_state_finds_what_the_list_shows(
+    admin_client: Client, listener: Any, state: str, found: list[str]
+) -> None:
+    for name in ("subscribed", "waiting", "refused"):
+        subscription(name, state=name)
+    subscription("paused", state="subscribed", enabled=False)
+    subscription("paused-elsewhere", connection="blog", enabled=False)
+    subscription("elsewhere", connection="blog", state="refused")
+    page = admin_client.get(url("directussubscription"), {"state__exact": state})
+    assert [row.name for row in page.context["cl"].result_list] == found
+
+
+def test_the_filter_by_state_is_counted_where_asked(admin_client: Client) -> None:
+    subscription(enabled=False)
+    page = admin_client.get(url("directussubscription"), {"_facets": "True"})
+    assert "paused (1)" in page.content.decode()
+
+
+def test_how_many_events_there_were_is_below_the_last_one(admin_client: Client) -> None:
+    subscription(event_count=1234567, last_event_at=timezone.now())
+    subscription("none")
+    page = admin_client.get(url("directussubscription")).content.decode()
+    assert page.count("1,234,567 events") == 1
+    assert "0 events</span></td>" not in page
+
+
+def test_what_was_declared_and_which_actions_are_wanted_is_told(admin_client: Client) -> None:
+    subscription(declared_in="app", on_update=False)
+    page = admin_client.get(url("directussubscription")).content.decode()
+    assert '<span class="directus-quiet">in code</span>' in page
+    assert '<span class="directus-quiet">create, delete</span>' in page
+
+
 def test_what_the_server_says_stays_text(admin_client: Client, listener: Any) -> None:
     row = subscription(state="refused", last_error="<script>alert(1)</script>")
     state = live(admin_client, row).json()["rows"][str(row.pk)]["listed_state"]
