@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from channels.layers import InMemoryChannelLayer
 from channels.testing import WebsocketCommunicator
 from django.utils import timezone
 
@@ -108,3 +109,11 @@ async def deliver(*events: Event, sent: bool = True) -> None:
         if sent:
             row.sent_at, row.done_at, row.state = now, now, "done"
     await sync_to_async(InboxEvent.objects.bulk_create)(rows)
+
+
+async def close_layer(layer: Any) -> None:
+    """Give up what a channel layer holds in this loop."""
+    if isinstance(layer, InMemoryChannelLayer):
+        await layer.close()
+    elif layer is not None:
+        await layer.flush()

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from channels.layers import InMemoryChannelLayer, channel_layers, get_channel_layer
+from channels.layers import channel_layers, get_channel_layer
 
 from directus_realtime.gateway import chores, heartbeat
 from directus_realtime.testing import FakeDirectus
+from tests.integration.gateway.browsers import close_layer
 from tests.integration.listening import TOKEN
 
 
@@ -16,8 +17,7 @@ async def layer_is_closed(settings: Any, nothing_left_behind: None) -> AsyncIter
     """The layer stops following the inbox only after some time by itself."""
     channel_layers.backends.clear()  # of a test with another loop
     yield
-    layer: Any = get_channel_layer()
-    await (layer.close() if isinstance(layer, InMemoryChannelLayer) else layer.flush())
+    await close_layer(get_channel_layer())
 
 
 @pytest.fixture

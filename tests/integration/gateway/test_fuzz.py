@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from directus_realtime.gateway import DirectusGateway
 from directus_realtime.models import DirectusSubscription, InboxEvent
-from tests.integration.gateway.browsers import Browser, browsing, deliver, event
+from tests.integration.gateway.browsers import Browser, browsing, close_layer, deliver, event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,9 +92,7 @@ async def one_conversation(sent: list[str | bytes]) -> None:
             assert (await good.next())["id"] == told.id
             assert await good.is_silent()
     finally:
-        layer = channel_layers.backends.pop("default", None)
-        if layer is not None:
-            await layer.close()
+        await close_layer(channel_layers.backends.pop("default", None))
         await InboxEvent.objects.all().adelete()
 
 
