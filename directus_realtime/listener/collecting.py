@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 
-#: Objects after which the youngest are looked at (Python's own number is 700), and how often
-#: that happens until older ones are looked at, too.
-_THRESHOLDS = 10_000, 20, 50
+#: Objects after which the youngest are looked at; Python's own number is 700.
+_THRESHOLD = 10_000
 
 
 def spare_collector() -> None:
@@ -18,4 +17,4 @@ def spare_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    gc.set_threshold(_THRESHOLD)
