@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from channels.layers import InMemoryChannelLayer
+from channels.layers import InMemoryChannelLayer, get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.conf import settings
 from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.gateway import DirectusGateway
+from directus_realtime.groups import event_groups, event_message
+from directus_realtime.listener.delivery.publishing import send_all
 from directus_realtime.models import DirectusSubscription, InboxEvent
+from tests import settings as defaults
 
 TIMEOUT = 5.0  # seconds: a deadline, never a wait
 
@@ -102,13 +106,22 @@ def event(key: int = 1, action: str = "create", name: str = "articles", **values
 
 
 async def deliver(*events: Event, sent: bool = True) -> None:
-    """Put events into the inbox as delivered; the inbox's channel layer hands them on."""
+    """Put events into the inbox as delivered; the inbox's channel layer hands them on.
+
+    Redis, where the tests run with it, is told of them as the listener would do it; a layer that
+    a test has chosen is not.
+    """
     now = timezone.now()
     rows = [InboxEvent.from_event(event) for event in events]
     for row in rows:
         if sent:
             row.sent_at, row.done_at, row.state = now, now, "done"
     await sync_to_async(InboxEvent.objects.bulk_create)(rows)
+    layer = get_channel_layer()
+    if settings.CHANNEL_LAYERS is defaults.CHANNEL_LAYERS and not isinstance(
+        layer, InMemoryChannelLayer
+    ):
+        await send_all(layer, [(event_groups(each, ""), event_message(each)) for each in events])
 
 
 async def close_layer(layer: Any) -> None:

@@ -67,7 +67,7 @@ async def test_who_answers_pings_stays() -> None:
 
 async def test_who_reads_nothing_is_dropped_and_the_others_are_not() -> None:
     await offer(fields=["id", "title"])
-    gateway = DirectusGateway.as_asgi(max_unread=20_000)
+    gateway = DirectusGateway.as_asgi(max_unread=20_000, pong_timeout=600)
     async with browsing(gateway) as reading, browsing(gateway) as deaf:
         await reading.subscribe()
         await deaf.subscribe()
