@@ -92,8 +92,10 @@ async def test_t20_after_the_end_of_the_token_nothing_is_handed_over(
     token = await _log_in(tuned_server, tuned_server.reader_email, PASSWORD)
     client = await make_client(tuned_server, token=token)
     await client.subscribe("articles", on_event=events.append)
-    # Served after our client, so what it hears, our client was sent before.
-    wire = await wire_to(tuned_server, token)
+    # Served after our client, so what it hears, our client was sent before; and its token ends
+    # after the one of our client.
+    later = await _log_in(tuned_server, tuned_server.reader_email, PASSWORD)
+    wire = await wire_to(tuned_server, later)
     await wire.subscribe("articles", event="create", uid="a")
     # Nobody authenticates again, so that the time between lasts.
     monkeypatch.setattr(Session, "authenticate", _nothing)
