@@ -20,7 +20,8 @@ def sync_declared() -> None:
     from directus_realtime.models import DirectusSubscription
 
     wanted = declared()
-    rows = DirectusSubscription.objects.in_bulk(list(wanted), field_name="name")
+    # Not in_bulk(): Django 6.0.0 cannot do it on SQLite before something else was asked.
+    rows = {row.name: row for row in DirectusSubscription.objects.filter(name__in=list(wanted))}
     for name, (subscription, module) in wanted.items():
         row = rows.get(name) or DirectusSubscription(name=name, declared_in=module)
         if not row.declared_in:
