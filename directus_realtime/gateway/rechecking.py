@@ -119,7 +119,8 @@ def _current_users(members: Sequence[Member]) -> dict[Member, Any]:
     model = get_user_model()
     own = {member: _unwrapped(member.user) for member in members}
     keys = {user.pk for user in own.values() if isinstance(user, model)}
-    users = model._default_manager.in_bulk(list(keys))
+    # Not in_bulk(): Django 6.0.0 cannot do it on SQLite before something else was asked.
+    users = {user.pk: user for user in model._default_manager.filter(pk__in=keys)}
     ended = _ended_sessions(members)
     found: dict[Member, Any] = {}
     for member, user in own.items():
