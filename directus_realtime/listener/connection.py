@@ -316,6 +316,7 @@ class ListenedConnection:
                 counts.losses.add((self.alias,))
             self._gaps.begin(self.client.last_heard_at, change.reason)
             self._catch_up.lost_connection()
+            self._reported.clear()  # however soon a subscription is confirmed again, it is said
         counts.connected[self.alias] = is_connected
         self._notices.put(
             directus_connection_changed,

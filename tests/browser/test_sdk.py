@@ -114,10 +114,10 @@ def test_sdk__by_the_session_with_a_query_over_a_restart_of_django(
 
     gateway.stop()
     sdk.wait_for(what="close")
-    gateway.start_again()
     # Its iterators end when the first attempt to come back fails, as it does here. It goes on
     # trying, subscribes again, and hands what comes to those who listen to the socket.
     sdk.wait_for(what="ended", name="published")
+    gateway.start_again()
     sdk.wait_for(2, what="heard", event="init")
 
     def goes_on() -> bool:

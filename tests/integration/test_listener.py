@@ -436,3 +436,21 @@ async def test_a_receiver_that_hangs_stops_neither_the_heartbeat_nor_the_inbox(
                 go_on.set()
     finally:
         directus_event.disconnect(hang)
+
+
+async def test_a_confirmation_is_told_however_soon_it_comes_again(
+    fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+
+    def times(text: str) -> int:
+        return sum(text in message for message in caplog.messages)
+
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await await_for(lambda: times("subscribed all:") == 1)
+        for number in range(2, 6):
+            await fake.cut()
+            await await_for(lambda wanted=number: times("subscribed all:") == wanted)
+    assert times("connected to") == 5
