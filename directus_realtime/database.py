@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.apps import apps
 from django.conf import settings
@@ -20,6 +20,7 @@ from django.db import (
     connections,
     reset_queries,
 )
+from django.db.models import Model, QuerySet
 
 from directus_realtime.client.backoff import full_jitter
 
@@ -27,6 +28,7 @@ logger = logging.getLogger("directus_realtime.database")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 #: What a lost database looks like; everything else is a mistake of ours.
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
@@ -47,6 +49,20 @@ def waits_its_turn(using: str) -> AbstractContextManager[object]:
         using: Alias of the database.
     """
     return _sqlite_turn if connections[using].vendor == "sqlite" else nullcontext()
+
+
+def in_bulk(rows: QuerySet[M], values: Iterable[Any], field: str = "pk") -> dict[Any, M]:
+    """Like ``QuerySet.in_bulk()``, also as the first query of a thread.
+
+    Django 6.0.0 asks SQLite's connection for its limits before it opens it.
+
+    Args:
+        rows: Of which some are wanted.
+        values: Of the field, which is unique.
+        field: Its name.
+    """
+    found = rows.filter(**{f"{field}__in": list(values)})
+    return {getattr(row, field): row for row in found}
 
 
 class DatabaseThread:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from directus_realtime.database import in_bulk
 from directus_realtime.settings import aliases
 from directus_realtime.subscriptions import Subscription, declared
 
@@ -20,8 +21,7 @@ def sync_declared() -> None:
     from directus_realtime.models import DirectusSubscription
 
     wanted = declared()
-    # Not in_bulk(): Django 6.0.0 cannot do it on SQLite before something else was asked.
-    rows = {row.name: row for row in DirectusSubscription.objects.filter(name__in=list(wanted))}
+    rows = in_bulk(DirectusSubscription.objects.all(), wanted, "name")
     for name, (subscription, module) in wanted.items():
         row = rows.get(name) or DirectusSubscription(name=name, declared_in=module)
         if not row.declared_in:

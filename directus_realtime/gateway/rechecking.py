@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from directus_realtime.database import in_bulk
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.access import NOT_OFFERED, grant
 from directus_realtime.gateway.offers import Offer, load_offers
@@ -119,8 +120,7 @@ def _current_users(members: Sequence[Member]) -> dict[Member, Any]:
     model = get_user_model()
     own = {member: _unwrapped(member.user) for member in members}
     keys = {user.pk for user in own.values() if isinstance(user, model)}
-    # Not in_bulk(): Django 6.0.0 cannot do it on SQLite before something else was asked.
-    users = {user.pk: user for user in model._default_manager.filter(pk__in=keys)}
+    users = in_bulk(model._default_manager.all(), keys)
     ended = _ended_sessions(members)
     found: dict[Member, Any] = {}
     for member, user in own.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NoReturn
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, in_bulk
 from directus_realtime.health import InboxHealth, aliases_subscribed, inbox_health
 from directus_realtime.models import ActivityCursor
 
@@ -69,8 +69,7 @@ class Sampler:
 
 
 def _take(aliases: Sequence[str]) -> Sample:
-    # Not in_bulk(): Django 6.0.0 cannot do it on SQLite before something else was asked.
-    cursors = {row.alias: row for row in ActivityCursor.objects.filter(alias__in=aliases)}
+    cursors = in_bulk(ActivityCursor.objects.all(), aliases)
     for alias in cursors.keys() - aliases_subscribed():
         cursors[alias].caught_up_at = None  # nobody reads its log, and nobody should
     return Sample(inbox_health(aliases), cursors, monotonic())
