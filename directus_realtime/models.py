@@ -448,6 +448,12 @@ class ConnectionStatus(models.Model):
         help_text=_("Frames and events that came to grief since the listener was started."),
     )
     heartbeat_at = models.DateTimeField(_("heartbeat"))
+    last_heard_at = models.DateTimeField(
+        _("last heard"),
+        null=True,
+        blank=True,
+        help_text=_("When Directus last sent anything while the listener was connected."),
+    )
 
     class Meta:
         verbose_name = _("connection")

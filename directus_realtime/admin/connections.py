@@ -33,6 +33,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
                     "version",
                     "identity",
                     "errors",
+                    "last_heard_at",
                     "heartbeat_at",
                 )
             },

@@ -141,7 +141,7 @@ class DirectusClient(SystemCollections):
 
     @property
     def last_heard_at(self) -> datetime | None:
-        """When the server was last heard on the socket; ``None`` before the first frame."""
+        """When the server was last heard while connected; ``None`` where it never was."""
         return self._connection.last_heard_at
 
     @property

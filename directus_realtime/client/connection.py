@@ -96,8 +96,8 @@ class Connection:
 
     @property
     def last_heard_at(self) -> datetime | None:
-        """When the server was last heard on the socket; ``None`` before the first frame."""
-        return self.driver.heard_at if self.driver else self._last_heard_at
+        """When the server was last heard while connected; ``None`` where it never was."""
+        return (self.driver and self.driver.heard_at) or self._last_heard_at
 
     @property
     def rest(self) -> RestClient:
@@ -196,7 +196,7 @@ class Connection:
                 self.do(self._renew_token(driver, token))
                 await driver.run()
             finally:
-                self._last_heard_at = driver.heard_at
+                self._last_heard_at = self.last_heard_at
                 self.driver = None
 
     @contextlib.asynccontextmanager

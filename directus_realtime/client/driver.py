@@ -28,7 +28,7 @@ class SocketDriver:
         max_message_size: Bytes; a larger message is reported and left out.
 
     Attributes:
-        heard_at: When the last frame came in; aware.
+        heard_at: When the last frame came in while authenticated, aware; ``None`` before.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SocketDriver:
         self._session = session
         self._handle = handle
         self._max_message_size = max_message_size
-        self.heard_at = datetime.now(UTC)
+        self.heard_at = datetime.now(UTC) if session.authenticated else None
         self._to_send: asyncio.Queue[str] = asyncio.Queue()
         self._clock_changed = asyncio.Event()
 
@@ -85,12 +85,14 @@ class SocketDriver:
     async def _read(self) -> None:
         while True:
             frame = await self._socket.recv()
-            self.heard_at = datetime.now(UTC)
+            arrived_at = datetime.now(UTC)
             if (size := self._size(frame)) > self._max_message_size:
                 problem = f"A message of {size} bytes is over MAX_MESSAGE_SIZE"
                 self._handle(Ignored(BadFrame(problem, excerpt(frame))))
                 continue
             self._session.receive(frame, monotonic())
+            if self._session.authenticated:
+                self.heard_at = arrived_at
             self._flush()
 
     def _size(self, frame: str | bytes) -> int:

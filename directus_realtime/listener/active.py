@@ -21,7 +21,7 @@ from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
-from directus_realtime.listener.status import StatusWriter, last_heartbeats
+from directus_realtime.listener.status import StatusWriter, last_heard
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -134,7 +134,7 @@ class ActiveListener:
 
     async def _make_connections(self) -> list[ListenedConnection]:
         await self._inbox_database.run_surely(sync_declared)
-        heartbeats = await self._inbox_database.run_surely(last_heartbeats)
+        heard = await self._inbox_database.run_surely(last_heard)
         return [
             ListenedConnection(
                 settings,
@@ -142,7 +142,7 @@ class ActiveListener:
                 self._inbox,
                 self._notices,
                 self._state_changed,
-                heartbeats.get(settings.alias),
+                heard.get(settings.alias),
             )
             for settings in self._settings
         ]

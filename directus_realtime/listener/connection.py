@@ -53,7 +53,7 @@ class ListenedConnection:
         inbox: Takes the events.
         notices: Sends the signals.
         on_state: Called with each change of state.
-        last_alive: When a listener last had this connection, for the gap since then.
+        last_heard: When a listener before this one last heard Directus, for the gap since then.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ListenedConnection:
         inbox: Inbox,
         notices: Notices,
         on_state: Callable[[str, StateChange], None],
-        last_alive: datetime | None,
+        last_heard: datetime | None,
     ) -> None:
         self.alias = settings.alias
         self.client = settings.make_client(self._count_error)
@@ -71,7 +71,7 @@ class ListenedConnection:
         self._inbox = inbox
         self._notices = notices
         self._loader = Loader(self.client, database, inbox)
-        self._gaps = GapKeeper(self.alias, inbox, notices, last_alive)
+        self._gaps = GapKeeper(self.alias, inbox, notices, last_heard)
         self._catch_up = CatchUp(
             self.alias, self.client, inbox, self._gaps, settings.catch_up_interval
         )
@@ -193,13 +193,17 @@ class ListenedConnection:
             if not isinstance(error, SubscriptionRefused):  # that one is its state
                 self._count_error(error, wanted.name)
 
+        def on_state() -> None:
+            self._catch_up.state_changed(wanted.uid)
+            self._changed.set()
+
         return self.client.add(
             wanted.query,
             uid=wanted.uid,
             name=wanted.name,
             on_event=on_event,
             on_error=on_error,
-            on_state=self._changed.set,
+            on_state=on_state,
             remembers_items=wanted.memory is None,
         )
 

@@ -98,6 +98,7 @@ class StatusWriter:
 
 def _snapshot(connection: ListenedConnection) -> Snapshot:
     client = connection.client
+    heard = {"last_heard_at": client.last_heard_at} if client.last_heard_at else {}
     return Snapshot(
         alias=connection.alias,
         status={
@@ -108,14 +109,16 @@ def _snapshot(connection: ListenedConnection) -> Snapshot:
             "version": storable(client.server.version if client.server else "", 40),
             "identity": storable(client.identity, 255),
             "errors": connection.errors,
+            **heard,
         },
         states=connection.subscription_states(),
     )
 
 
-def last_heartbeats() -> dict[str, datetime]:
-    """When a listener last wrote, by alias."""
-    return dict(ConnectionStatus.objects.values_list("alias", "heartbeat_at"))
+def last_heard() -> dict[str, datetime]:
+    """When a listener before this one last heard a connected Directus, by alias."""
+    heard = ConnectionStatus.objects.exclude(last_heard_at=None)
+    return {row.alias: row.last_heard_at for row in heard if row.last_heard_at}
 
 
 def _write(

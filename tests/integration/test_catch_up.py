@@ -8,10 +8,18 @@ from collections import Counter
 import pytest
 from asgiref.sync import sync_to_async
 
+from directus_realtime.client.activity import ActivityLog, ActivityRow
+from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener import inbox as inbox_module
 from directus_realtime.listener.catch_up import settling
 from directus_realtime.listener.catch_up.settling import Settler
-from directus_realtime.models import ActivityCursor, DirectusSubscription, InboxEvent, MatchedItem
+from directus_realtime.models import (
+    ActivityCursor,
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    MatchedItem,
+)
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
@@ -140,6 +148,31 @@ async def test_a_log_that_cannot_be_read_for_a_while_is_read_again(
         await await_for(lambda: received.titles[2:] == ["live"])
 
 
+async def test_a_new_subscription_whose_socket_is_lost_before_its_first_look_misses_nothing(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = ActivityLog.newest
+    has_failed = False
+
+    async def failing(self: ActivityLog) -> ActivityRow | None:
+        nonlocal has_failed
+        if not has_failed:
+            has_failed = True
+            await fake.cut()
+            await fake.create("articles", {"title": "missed"}, emit=False)
+            raise ConnectionFailed("The network is gone.")
+        return await newest(self)
+
+    monkeypatch.setattr(ActivityLog, "newest", failing)
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.titles == ["missed"])
+        await create(fake, "live")
+        await await_for(lambda: received.titles == ["missed", "live"])
+        await await_for(lambda: received.gaps)
+    assert [row.origin async for row in InboxEvent.objects.order_by("id")] == ["catch-up", "live"]
+
+
 async def test_a_listener_that_ended_before_its_first_look_leaves_a_gap_that_is_owned_up_to(
     fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,6 +187,43 @@ async def test_a_listener_that_ended_before_its_first_look_leaves_a_gap_that_is_
         await await_for(lambda: received.gaps)
     assert [gap["recovered"] for gap in received.gaps] == [False]
     assert "others may have been missed: The activity log was never read before." in caplog.text
+
+
+async def test_a_directus_that_was_never_reached_leaves_no_gap(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    await subscribe()
+    fake.reject_upgrades()
+    async with listening(connection(fake.url)):
+        await until(lambda: ConnectionStatus.objects.filter(state="reconnecting").exists())
+    assert not await ConnectionStatus.objects.exclude(last_heard_at=None).aexists()
+    fake.reject_upgrades(None)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        await create(fake, "first")
+        await await_for(lambda: received.titles == ["first"])
+    assert not received.gaps
+    assert "back after" not in caplog.text
+
+
+async def test_a_gap_begins_when_directus_was_last_heard_whatever_the_listener_wrote_since(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+    heard = (await ConnectionStatus.objects.aget()).last_heard_at
+    assert heard is not None
+    fake.reject_upgrades()
+    async with listening(connection(fake.url)):  # writes heartbeats, and hears nothing
+        await until(lambda: ConnectionStatus.objects.filter(state="reconnecting").exists())
+    fake.reject_upgrades(None)
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.gaps)
+    assert [gap["since"] for gap in received.gaps] == [heard]
 
 
 async def test_items_that_may_not_be_read_stop_no_other_subscription(

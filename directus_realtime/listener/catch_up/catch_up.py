@@ -26,7 +26,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener.catch_up import cursors
 from directus_realtime.listener.catch_up.cursors import Look, Progress
-from directus_realtime.listener.catch_up.followers import Follower
+from directus_realtime.listener.catch_up.followers import UNSURE, Follower
 from directus_realtime.listener.catch_up.gaps import GapKeeper
 from directus_realtime.listener.catch_up.holding import (
     Delivered,
@@ -41,8 +41,6 @@ logger = logging.getLogger("directus_realtime.listener")
 #: Rows younger than this are read again: a transaction that began before them may still
 #: commit rows with lower ids.
 OVERLAP = timedelta(seconds=120)
-#: How exactly the server's clock is known.
-_UNSURE = timedelta(seconds=1)
 #: Seconds that a catch-up waits for subscriptions that are not confirmed yet.
 _PATIENCE = 30.0
 #: Seconds between two looks where nobody says that something is due.
@@ -98,6 +96,13 @@ class CatchUp:
             follower.take_over(self._former(wanted))
         self._seen.add(wanted.subscription_id)
         self._followers[wanted.uid] = follower
+        self.state_changed(wanted.uid)
+
+    def state_changed(self, uid: str) -> None:
+        """A subscription may have been confirmed."""
+        follower = self._followers.get(uid)
+        if follower is not None and follower.is_subscribed:
+            follower.confirm(self._client.clock.now())
 
     def _former(self, wanted: Wanted) -> Follower | None:
         """The same subscription before it was changed."""
@@ -134,7 +139,7 @@ class CatchUp:
         """The socket is gone, or what it brings does not count."""
         self._losses += 1
         for follower in self._followers.values():
-            follower.is_current = False
+            follower.lose()
 
     def connected(self) -> None:
         """The socket is back."""
@@ -149,8 +154,7 @@ class CatchUp:
     def holds(self, wanted: Wanted, event: Event) -> bool:
         """Whether a live event must wait for the log."""
         follower = self._followers.get(wanted.uid)
-        # A new subscription has missed nothing.
-        if follower is None or (not follower.is_current and follower.position is not None):
+        if follower is None or not (follower.is_current or follower.has_missed_nothing):
             return True
         if change_of(event) in self._settler.doubts:
             self._has_stayed = True
@@ -240,9 +244,9 @@ class CatchUp:
         """
         newest = await self._client.activity.newest()
         edge = newest.id if newest else 0
-        look = Look(self._client.clock.now() - _UNSURE, edge)
+        look = Look(self._client.clock.now() - UNSURE, edge)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
-        self._begin(followers, edge)
+        await self._begin(followers, newest)
         after = min(f.position or 0 for f in followers)
         made = 0
         if after < edge:
@@ -256,11 +260,22 @@ class CatchUp:
         await self._advance(followers, self._horizon(), look=look)
         return made
 
-    def _begin(self, followers: list[Follower], edge: int) -> None:
-        """Put new subscriptions at the end of the log, and all of a log that began anew."""
+    async def _begin(self, followers: list[Follower], newest: ActivityRow | None) -> None:
+        """Put new subscriptions where they were confirmed; where the log began anew, all of
+        them at its end."""
+        edge = newest.id if newest else 0
         for follower in followers:
             if follower.position is None or follower.position > edge:
-                follower.position = edge
+                follower.position = await self._first_place(follower, newest)
+
+    async def _first_place(self, follower: Follower, newest: ActivityRow | None) -> int:
+        """The last row that is none of its business."""
+        edge = newest.id if newest else 0
+        moment = follower.begins_at
+        if newest is None or moment is None or newest.timestamp < moment:
+            return edge
+        first = await self._client.activity.since(moment, [follower.wanted.query.collection])
+        return edge if first is None else min(edge, first.id - 1)
 
     async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> int:
         """Settle a part of the log; where it is a gap, with the progress told."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from directus_realtime.client.activity import ActivityRow
 from directus_realtime.client.feed import SubscriptionState
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.listener.catch_up.pairing import Interest
 from directus_realtime.listener.wanted import Wanted
+
+#: How exactly the server's clock is known.
+UNSURE = timedelta(seconds=1)
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Follower:
         is_current: Whether nothing is missing since it was last confirmed.
         is_refused: Whether the token may not read its items any more; it keeps its place
             until it may again.
+        confirmed_at: When it was first confirmed, of the server's clock.
+        has_lost: Whether the socket was lost since, before it had a position.
     """
 
     wanted: Wanted
@@ -32,10 +38,37 @@ class Follower:
     settled: set[int] = field(default_factory=set)
     is_current: bool = False
     is_refused: bool = False
+    confirmed_at: datetime | None = None
+    has_lost: bool = False
 
     @property
     def is_subscribed(self) -> bool:
         return self.subscription.state is SubscriptionState.SUBSCRIBED
+
+    @property
+    def has_missed_nothing(self) -> bool:
+        """Whether it is so new that there is nothing to catch up."""
+        return self.position is None and not self.has_lost
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """Changes from this moment on are its business, of the server's clock; else unknown.
+
+        As long as the socket brings everything, only what certainly comes after the
+        confirmation; once something may be missing, all that may come after it.
+        """
+        if self.position is not None or self.confirmed_at is None:
+            return None
+        return self.confirmed_at - UNSURE if self.has_lost else self.confirmed_at + UNSURE
+
+    def confirm(self, at: datetime) -> None:
+        """Directus sends its changes from this moment on."""
+        self.confirmed_at = self.confirmed_at or at
+
+    def lose(self) -> None:
+        """What comes from now on may be missed."""
+        self.is_current = False
+        self.has_lost = self.has_lost or self.confirmed_at is not None
 
     def interest(self) -> Interest:
         """What it wants of the log."""

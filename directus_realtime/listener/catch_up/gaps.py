@@ -52,16 +52,16 @@ class GapKeeper:
         alias: Of the connection.
         inbox: To write in order with the events.
         notices: Sends the signal.
-        last_alive: When a listener last had this connection; ``None`` for never.
+        last_heard: When a listener before this one last heard Directus; ``None`` for never.
     """
 
     def __init__(
-        self, alias: str, inbox: Inbox, notices: Notices, last_alive: datetime | None
+        self, alias: str, inbox: Inbox, notices: Notices, last_heard: datetime | None
     ) -> None:
         self._alias = alias
         self._inbox = inbox
         self._notices = notices
-        self._gap = Gap(last_alive, "no listener was running") if last_alive else None
+        self._gap = Gap(last_heard, "no listener was connected") if last_heard else None
         self._connected_at: datetime | None = None
         self._problem: str | None = None
         self._said: set[str] = set()

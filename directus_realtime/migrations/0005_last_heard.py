@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from django.apps.registry import Apps
+from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models import F
+
+
+def take_the_heartbeat(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """The best that is known of a listener before this field."""
+    rows = apps.get_model("directus_realtime", "ConnectionStatus").objects
+    rows.using(schema_editor.connection.alias).update(last_heard_at=F("heartbeat_at"))
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("directus_realtime", "0004_live"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="connectionstatus",
+            name="last_heard_at",
+            field=models.DateTimeField(
+                blank=True,
+                help_text="When Directus last sent anything while the listener was connected.",
+                null=True,
+                verbose_name="last heard",
+            ),
+        ),
+        migrations.RunPython(take_the_heartbeat, migrations.RunPython.noop),
+    ]
