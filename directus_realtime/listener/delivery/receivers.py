@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -111,11 +112,14 @@ class Failure:
         receiver: Its name.
         error: Type and message, on one line.
         traceback: The end of the traceback.
+        place: Where in the receiver's module, such as ``receivers.py:12``; else where it was
+            raised.
     """
 
     receiver: str
     error: str
     traceback: str
+    place: str
 
     @classmethod
     def of(cls, call: Call, error: BaseException) -> Failure:
@@ -129,6 +133,7 @@ class Failure:
             call.name,
             storable(" ".join(redact(line).split()), _ERROR_LENGTH),
             storable(redact(text))[-_TRACEBACK_LENGTH:],
+            _place(call.receiver, error),
         )
 
 
@@ -174,6 +179,14 @@ def receiver_name(receiver: Callable[..., Any]) -> str:
 def _has_async_call(receiver: Callable[..., Any]) -> bool:
     """Whether a receiver is an object with ``async def __call__``, which Django overlooks."""
     return inspect.iscoroutinefunction(type(receiver).__call__)
+
+
+def _place(receiver: Callable[..., Any], error: BaseException) -> str:
+    """The innermost line of a traceback that is in the receiver's own module."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(receiver), "__code__", None)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    return "".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in (own or frames)[-1:])
 
 
 def _message(error: BaseException) -> str:

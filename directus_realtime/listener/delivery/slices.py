@@ -178,12 +178,12 @@ class SliceRunner:
             is_news = self._repetitions.is_news(f"{failure.receiver} {failure.error}")
             logger.log(
                 logging.WARNING if is_news else logging.DEBUG,
-                "The receiver %s failed for %s %s %s (try %d): %s",
+                "The receiver %s failed for %s %s %s (%s): %s",
                 failure.receiver,
                 event.collection,
                 event.key,
                 event.action,
-                failed.attempts,
+                ", ".join(filter(None, [f"try {failed.attempts}", failure.place])),
                 failure.error,
                 extra={
                     "what": "receiver-failed",
@@ -195,15 +195,16 @@ class SliceRunner:
                     "receiver": failure.receiver,
                     "attempt": failed.attempts,
                     "error": failure.error,
+                    "traceback": failure.traceback,
                 },
             )
         if failed.is_dead:
             logger.error(
-                "%s %s %s is a dead letter after %d tries; see the inbox in the admin.",
+                "%s %s %s is a dead letter after %s; see the inbox in the admin.",
                 event.collection,
                 event.key,
                 event.action,
-                failed.attempts,
+                "1 try" if failed.attempts == 1 else f"{failed.attempts} tries",
                 extra={
                     "what": "dead-letter",
                     "connection": event.connection,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -364,7 +365,9 @@ async def test_a_failure_is_logged_without_secrets(
     await astore(42, "a")
     async with deliver(attempts=1):
         await until_states("dead")
-    assert "failed for articles 42 update (try 1): ValueError" in caplog.text
+    assert re.search(
+        r"failed for articles 42 update \(try 1, conftest\.py:\d+\): ValueError", caplog.text
+    )
     assert "s3cret" not in caplog.text
     assert "s3cret" not in str((await row("a")).failures)
 

@@ -19,7 +19,7 @@ from directus_realtime.listener.delivery.receivers import Failure
 from directus_realtime.models import InboxEvent, InboxState
 from tests.unit.listener.conftest import make_event, states, store_event
 
-FAILURE = Failure("app.receiver", "ValueError: no", "Traceback …")
+FAILURE = Failure("app.receiver", "ValueError: no", "Traceback …", "receivers.py:3")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,7 @@ def test_writes_down_what_failed() -> None:
             "receiver": "app.receiver",
             "error": "ValueError: no",
             "traceback": "Traceback …",
+            "place": "receivers.py:3",
         }
     }
     assert row.delivered == ["app.good"]
