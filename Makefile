@@ -5,7 +5,7 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix coverage \
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix matrix-short coverage \
 	audit docs lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
 	bench-admin bench-soak bench-fanout bench-browsers
@@ -40,6 +40,11 @@ PYTHONS := $(shell pyenv versions --bare 2>/dev/null | paste -sd: -)
 matrix: $(TEST_STAMP)  ## Run unit and integration tests on all Pythons, Djangos and databases (takes long; ARGS="-k sqlite" for some)
 	@PYENV_VERSION="$(PYTHONS)" UV_PYTHON_DOWNLOADS=never .venv/bin/nox -s matrix $(ARGS); \
 		status=$$?; .venv/bin/nox -s table; exit $$status
+
+matrix-short: $(TEST_STAMP)  ## Run the two ends of it: the oldest of everything, and the newest
+	@PYENV_VERSION="$(PYTHONS)" UV_PYTHON_DOWNLOADS=never .venv/bin/nox -s short \
+		--error-on-missing-interpreters $(ARGS); \
+		status=$$?; .venv/bin/nox -s table -- short; exit $$status
 
 coverage: $(TEST_STAMP)  ## Measure branch coverage of all tests, and name what no test reached
 	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --cov --cov-report=term-missing:skip-covered $(ARGS)
