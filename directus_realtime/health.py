@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -101,6 +102,7 @@ class ConnectionHealth:
         fencing_number: Of the lease of that listener.
         standing_by: ``HOST:PID`` of those that would take over.
         refused: The reasons of Directus, by subscription.
+        behind: Why subscribed ones are not caught up, by subscription.
         problems: What a person should look at, as sentences; empty where all is well.
     """
 
@@ -116,6 +118,7 @@ class ConnectionHealth:
     fencing_number: int
     standing_by: list[str]
     refused: dict[str, str]
+    behind: dict[str, str]
     problems: list[str] = field(default_factory=list)
 
 
@@ -127,6 +130,7 @@ def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
     inboxes = inbox_health(aliases)
     last_events = _last_events(aliases)
     listeners = _living_listeners(limits)
+    errors = _errors(aliases)
     found = []
     for alias in aliases:
         cursor = cursors.get(alias)
@@ -137,7 +141,8 @@ def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
             inbox=inboxes[alias],
             catch_up=_catch_up(cursor) if cursor else None,
             **_listeners(alias, leases.get(alias), listeners),
-            refused=_refused(alias),
+            refused=errors[alias, SubscriptionState.REFUSED],
+            behind=errors[alias, SubscriptionState.SUBSCRIBED],
         )
         health.problems = list(_problems(health, limits))
         found.append(health)
@@ -200,11 +205,13 @@ def _last_events(aliases: Iterable[str]) -> dict[str, datetime]:
     return {row["connection"]: row["last"] for row in rows}
 
 
-def _refused(alias: str) -> dict[str, str]:
-    refused = DirectusSubscription.objects.filter(
-        connection=alias, enabled=True, state=SubscriptionState.REFUSED
-    )
-    return dict(refused.order_by("name").values_list("name", "last_error"))
+def _errors(aliases: Iterable[str]) -> Mapping[tuple[str, str], dict[str, str]]:
+    """What is wrong with subscriptions: by connection and state, then by name."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    rows = DirectusSubscription.objects.filter(connection__in=list(aliases), enabled=True)
+    for row in rows.exclude(last_error="").order_by("name"):
+        found[row.connection, row.state][row.name] = row.last_error
+    return found
 
 
 def _living_listeners(limits: Limits) -> list[ListenerProcess]:
@@ -260,6 +267,8 @@ def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
         yield f"Dead letters: {dead}; {limits.dead} are allowed. See the inbox in the admin."
     for name, error in health.refused.items():
         yield f"The subscription {name} is refused: {error}"
+    for name, error in health.behind.items():
+        yield f"The subscription {name}: {error}"
 
 
 def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:

@@ -448,11 +448,14 @@ class ConnectionStatus(models.Model):
         help_text=_("Frames and events that came to grief since the listener was started."),
     )
     heartbeat_at = models.DateTimeField(_("heartbeat"))
-    last_heard_at = models.DateTimeField(
-        _("last heard"),
+    complete_until = models.DateTimeField(
+        _("complete until"),
         null=True,
         blank=True,
-        help_text=_("When Directus last sent anything while the listener was connected."),
+        help_text=_(
+            "Up to this moment nothing is unaccounted for: Directus was heard, or the gap was "
+            "announced."
+        ),
     )
 
     class Meta:

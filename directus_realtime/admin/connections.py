@@ -33,7 +33,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
                     "version",
                     "identity",
                     "errors",
-                    "last_heard_at",
+                    "complete_until",
                     "heartbeat_at",
                 )
             },

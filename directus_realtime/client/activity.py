@@ -6,7 +6,7 @@ PostgreSQL: a row can become visible after rows with higher ids.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,7 +96,7 @@ class ActivityLog:
             )
         return int(found[0]["count"])
 
-    async def pages(self, span: Span) -> AsyncIterator[list[ActivityRow]]:
+    async def pages(self, span: Span) -> AsyncGenerator[list[ActivityRow], None]:
         """A part of the log in the order of ids, some rows at a time."""
         limit = self._rest.info.query_limit if self._rest.info else -1
         size = PAGE_SIZE if limit < 0 else min(PAGE_SIZE, limit)

@@ -21,7 +21,7 @@ from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
-from directus_realtime.listener.status import StatusWriter, last_heard
+from directus_realtime.listener.status import StatusWriter, complete_until
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -134,7 +134,7 @@ class ActiveListener:
 
     async def _make_connections(self) -> list[ListenedConnection]:
         await self._inbox_database.run_surely(sync_declared)
-        heard = await self._inbox_database.run_surely(last_heard)
+        since = await self._inbox_database.run_surely(complete_until)
         return [
             ListenedConnection(
                 settings,
@@ -142,7 +142,7 @@ class ActiveListener:
                 self._inbox,
                 self._notices,
                 self._state_changed,
-                heard.get(settings.alias),
+                since.get(settings.alias),
             )
             for settings in self._settings
         ]

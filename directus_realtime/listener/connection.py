@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from time import monotonic
 
 from django.utils import timezone
@@ -31,7 +32,7 @@ from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, coun
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.story import Story
-from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
+from directus_realtime.listener.wanted import Wanted, forget_disabled, wanted_subscriptions
 from directus_realtime.settings import ConnectionSettings
 from directus_realtime.signals import directus_connection_changed, directus_subscription_failed
 
@@ -53,7 +54,7 @@ class ListenedConnection:
         inbox: Takes the events.
         notices: Sends the signals.
         on_state: Called with each change of state.
-        last_heard: When a listener before this one last heard Directus, for the gap since then.
+        complete_until: From when on the listener before this one may have missed something.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class ListenedConnection:
         inbox: Inbox,
         notices: Notices,
         on_state: Callable[[str, StateChange], None],
-        last_heard: datetime | None,
+        complete_until: datetime | None,
     ) -> None:
         self.alias = settings.alias
         self.client = settings.make_client(self._count_error)
@@ -71,7 +72,7 @@ class ListenedConnection:
         self._inbox = inbox
         self._notices = notices
         self._loader = Loader(self.client, database, inbox)
-        self._gaps = GapKeeper(self.alias, inbox, notices, last_heard)
+        self._gaps = GapKeeper(self.alias, inbox, notices, complete_until)
         self._catch_up = CatchUp(
             self.alias, self.client, inbox, self._gaps, settings.catch_up_interval
         )
@@ -110,16 +111,31 @@ class ListenedConnection:
     def subscription_states(self) -> dict[tuple[str, str], tuple[str, str]]:
         """State and error of each active subscription, by uid and name."""
         return {
-            (wanted.uid, wanted.name): (subscription.state.value, str(subscription.error or ""))
+            (wanted.uid, wanted.name): (
+                subscription.state.value,
+                str(subscription.error or self._catch_up.refusal_of(wanted)),
+            )
             for wanted, subscription in self._active.values()
         }
+
+    @property
+    def complete_until(self) -> datetime | None:
+        """Up to when everything is stored, or was announced as a gap; ``None`` where this
+        listener never heard Directus."""
+        heard_at, unstored_since = self.client.last_heard_at, self._inbox.unstored_since
+        if self._gaps.open_since or heard_at is None or unstored_since is None:
+            return self._gaps.open_since or heard_at
+        return min(heard_at, unstored_since)
 
     # Wanted and active
 
     async def _reconcile_for_ever(self) -> None:
+        is_first = True
         while True:
             wanted = await self._database.run_surely(wanted_subscriptions, self.alias)
-            self._reconcile(wanted)
+            if self._reconcile(wanted) or is_first:
+                await self._inbox.run_in_order(partial(forget_disabled, self.alias))
+            is_first = False
             self._report_subscriptions()
             self._retry_refused()
             self._catch_up.look()
@@ -135,7 +151,8 @@ class ListenedConnection:
         except TimeoutError:
             pass
 
-    def _reconcile(self, wanted: dict[str, Wanted]) -> None:
+    def _reconcile(self, wanted: dict[str, Wanted]) -> bool:
+        """Do what is wanted; say whether something is not wanted any more."""
         # The new ones first: where only the group or the debounce changed, the feed goes on.
         for uid in sorted(wanted.keys() - self._active.keys()):
             self._active[uid] = wanted[uid], self._subscribe(wanted[uid])
@@ -146,7 +163,8 @@ class ListenedConnection:
             self._catch_up.update(wanted[uid])
             if subscription.state is SubscriptionState.SUBSCRIBED:
                 self._loader.start(wanted[uid], subscription)
-        for uid in self._active.keys() - wanted.keys():
+        gone = self._active.keys() - wanted.keys()
+        for uid in gone:
             old, subscription = self._active.pop(uid)
             self._loader.stop(uid)
             self._catch_up.unfollow(old)
@@ -165,6 +183,7 @@ class ListenedConnection:
                     "collection": old.query.collection,
                 },
             )
+        return bool(gone)
 
     def _subscribe(self, wanted: Wanted) -> ClientSubscription:
         def on_event(event: Event) -> None:

@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from django.db import DataError, IntegrityError, router, transaction
@@ -77,6 +78,12 @@ class Inbox:
     def waiting(self) -> int:
         """Events that are received and not stored yet."""
         return len(self._waiting)
+
+    @property
+    def unstored_since(self) -> datetime | None:
+        """When the oldest event that is not stored yet was received."""
+        entries = (entry for entry in self._waiting if isinstance(entry, Incoming))
+        return next((entry.row.received_at for entry in entries), None)
 
     @property
     def is_full(self) -> bool:

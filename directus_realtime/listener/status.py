@@ -98,7 +98,7 @@ class StatusWriter:
 
 def _snapshot(connection: ListenedConnection) -> Snapshot:
     client = connection.client
-    heard = {"last_heard_at": client.last_heard_at} if client.last_heard_at else {}
+    until = connection.complete_until
     return Snapshot(
         alias=connection.alias,
         status={
@@ -109,16 +109,16 @@ def _snapshot(connection: ListenedConnection) -> Snapshot:
             "version": storable(client.server.version if client.server else "", 40),
             "identity": storable(client.identity, 255),
             "errors": connection.errors,
-            **heard,
+            **({"complete_until": until} if until else {}),
         },
         states=connection.subscription_states(),
     )
 
 
-def last_heard() -> dict[str, datetime]:
-    """When a listener before this one last heard a connected Directus, by alias."""
-    heard = ConnectionStatus.objects.exclude(last_heard_at=None)
-    return {row.alias: row.last_heard_at for row in heard if row.last_heard_at}
+def complete_until() -> dict[str, datetime]:
+    """From when on changes may be unaccounted for, by alias; none where no listener was."""
+    rows = ConnectionStatus.objects.exclude(complete_until=None)
+    return {row.alias: row.complete_until for row in rows if row.complete_until}
 
 
 def _write(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
-from directus_realtime.client.activity import ActivityLog, ActivityRow
+from directus_realtime.client.activity import ActivityLog, ActivityRow, Span
 from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener.catch_up import settling
+from directus_realtime.listener.catch_up import catch_up, settling
+from directus_realtime.listener.catch_up.catch_up import CatchUp
 from directus_realtime.listener.catch_up.settling import Settler
 from directus_realtime.models import (
     ActivityCursor,
@@ -24,6 +28,7 @@ from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
     TIMEOUT,
+    TOKEN,
     Received,
     connection,
     create,
@@ -38,6 +43,8 @@ pytestmark = [
     pytest.mark.usefixtures("fast_beat"),
 ]
 
+BOTH = ("articles", "notes")
+
 
 @pytest.fixture
 def fast_beat(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +56,27 @@ async def until_caught_up() -> None:
     """Wait until each subscription has a place in the log."""
     rows = DirectusSubscription.objects.filter(enabled=True)
     await until(lambda: not rows.filter(caught_up_to=None).exists())
+
+
+def make_reader() -> FakeUser:
+    """Somebody who may read both collections and the log, and is no administrator."""
+    return FakeUser(
+        "reader@example.com",
+        "",
+        token="reader-token",
+        readable={
+            "articles": {},
+            "notes": {},
+            "directus_activity": {},
+            "directus_collections": {},
+        },
+    )
+
+
+async def complete_until() -> datetime:
+    moment = (await ConnectionStatus.objects.aget()).complete_until
+    assert moment is not None
+    return moment
 
 
 async def titles() -> list[str]:
@@ -197,7 +225,7 @@ async def test_a_directus_that_was_never_reached_leaves_no_gap(
     fake.reject_upgrades()
     async with listening(connection(fake.url)):
         await until(lambda: ConnectionStatus.objects.filter(state="reconnecting").exists())
-    assert not await ConnectionStatus.objects.exclude(last_heard_at=None).aexists()
+    assert not await ConnectionStatus.objects.exclude(complete_until=None).aexists()
     fake.reject_upgrades(None)
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
@@ -215,8 +243,7 @@ async def test_a_gap_begins_when_directus_was_last_heard_whatever_the_listener_w
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
         await until_caught_up()
-    heard = (await ConnectionStatus.objects.aget()).last_heard_at
-    assert heard is not None
+    heard = await complete_until()
     fake.reject_upgrades()
     async with listening(connection(fake.url)):  # writes heartbeats, and hears nothing
         await until(lambda: ConnectionStatus.objects.filter(state="reconnecting").exists())
@@ -226,24 +253,98 @@ async def test_a_gap_begins_when_directus_was_last_heard_whatever_the_listener_w
     assert [gap["since"] for gap in received.gaps] == [heard]
 
 
+async def test_a_gap_that_was_not_announced_is_left_to_the_next_listener(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+    heard = await complete_until()
+    with monkeypatch.context() as patched:
+        patched.setattr(CatchUp, "_pass", _never)
+        async with listening(connection(fake.url)):
+            row = ConnectionStatus.objects.filter(state="connected")
+            await until(row.filter(heartbeat_at__gt=timezone.now()).exists)
+    assert not received.gaps
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.gaps)
+    assert [gap["since"] for gap in received.gaps] == [heard]
+    assert await complete_until() > heard
+
+
+async def _never(self: CatchUp) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_log_that_began_anew_is_read_from_when_it_was_last_looked_at(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a restored backup: its numbers are given to other changes."""
+    caplog.set_level("INFO", "directus_realtime")
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+    await ActivityCursor.objects.aupdate(position=1000)
+    await DirectusSubscription.objects.aupdate(caught_up_to=1000)
+    await fake.create("articles", {"title": "after the backup"})
+    async with listening(connection(fake.url)):
+        await await_for(lambda: received.titles == ["after the backup"])
+        await await_for(lambda: received.gaps)
+    assert [gap["recovered"] for gap in received.gaps] == [False]
+    assert "The activity log began anew, as after a restored backup." in caplog.text
+
+
+async def test_what_happens_while_the_only_subscription_is_disabled_is_not_caught_up(
+    fake: FakeDirectus, received: Received
+) -> None:
+    row = await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        await DirectusSubscription.objects.aupdate(enabled=False)
+        await until(DirectusSubscription.objects.filter(caught_up_to=None).exists)
+    await fake.create("articles", {"title": "meanwhile"})
+    async with listening(connection(fake.url)):
+        row.enabled = True
+        await row.asave(update_fields=["enabled"])
+        await until_subscribed(fake)
+        await until_caught_up()
+        await create(fake, "after")
+        await await_for(lambda: "after" in received.titles)
+    assert received.titles == ["after"]
+
+
+async def test_a_gap_of_a_subscription_that_cannot_be_read_is_not_said_to_be_whole(
+    received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A field is gone meanwhile, so Directus refuses the subscription."""
+    caplog.set_level("INFO", "directus_realtime")
+    notes = FakeCollection("notes", fields={"title": "string", "body": "string"})
+    articles = FakeCollection("articles", fields={"title": "string"})
+    await subscribe()
+    await subscribe("notes", collection="notes", fields=["title", "body"])
+    async with FakeDirectus([articles, notes], TOKEN) as fake:
+        settings = connection(fake.url, catch_up_interval=0.05)
+        async with listening(settings):
+            await until_subscribed(fake, 6)
+            await until_caught_up()
+        del notes.fields["body"]
+        await fake.create("notes", [{"title": "unreadable"}] * 3)
+        await fake.create("articles", {"title": "readable"})
+        async with listening(settings):
+            await await_for(lambda: received.gaps)
+            assert (received.gaps[0]["recovered"], received.titles) == (False, ["readable"])
+    assert "What changed of notes cannot be read at the moment." in caplog.text
+
+
 async def test_items_that_may_not_be_read_stop_no_other_subscription(
     received: Received, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A right that is lost while the socket goes on: Directus does not close it."""
-    reader = FakeUser(
-        "reader@example.com",
-        "",
-        token="reader-token",
-        readable={
-            "articles": {},
-            "notes": {},
-            "directus_activity": {},
-            "directus_collections": {},
-        },
-    )
-    collections = [
-        FakeCollection(name, fields={"title": "string"}) for name in ("articles", "notes")
-    ]
+    reader = make_reader()
+    collections = [FakeCollection(name, fields={"title": "string"}) for name in BOTH]
     await subscribe()
     await subscribe("notes", collection="notes")
     async with (
@@ -257,8 +358,45 @@ async def test_items_that_may_not_be_read_stop_no_other_subscription(
         await fake.create("articles", {"title": "readable"}, emit=False)
         await await_for(lambda: received.titles == ["readable"])
         await await_for(lambda: "notes is not caught up" in caplog.text)
+        behind = DirectusSubscription.objects.filter(state="subscribed", name="notes")
+        await until(behind.filter(last_error__startswith="Not caught up: ").exists)
         reader.readable["notes"] = {}
         await await_for(lambda: sorted(received.titles) == ["readable", "unreadable"])
+        await until(behind.filter(last_error="").exists)
+
+
+async def test_what_may_not_be_read_has_nobody_read_the_log_again(
+    received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "OVERLAP", catch_up.OVERLAP * 0)
+    spans: list[Span] = []
+    pages = ActivityLog.pages
+
+    def noting(self: ActivityLog, span: Span) -> Any:
+        spans.append(span)
+        return pages(self, span)
+
+    monkeypatch.setattr(ActivityLog, "pages", noting)
+    reader = make_reader()
+    collections = [FakeCollection(name, fields={"title": "string"}) for name in BOTH]
+    await subscribe()
+    await subscribe("notes", collection="notes")
+    async with (
+        FakeDirectus(collections, users=[reader]) as fake,
+        listening(connection(fake.url, token="reader-token", catch_up_interval=0.05)),
+    ):
+        await until_subscribed(fake, 6)
+        await until_caught_up()
+        del reader.readable["notes"]
+        await fake.create("notes", {"title": "unreadable"}, emit=False)
+        unreadable = fake.items("directus_activity")[-1]["id"]
+        for number in range(3):
+            await fake.create("articles", {"title": f"readable {number}"}, emit=False)
+            await await_for(lambda n=number: len(received.titles) == n + 1)
+        await await_for(lambda: any(s.collections == BOTH and s.after > unreadable for s in spans))
+        assert min(span.after for span in spans[-3:]) < unreadable  # tried again by itself
+        reader.readable["notes"] = {}
+        await await_for(lambda: "unreadable" in received.titles)
 
 
 async def test_a_subscription_that_was_changed_goes_on_where_it_was(

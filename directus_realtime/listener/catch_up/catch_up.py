@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -147,6 +148,12 @@ class CatchUp:
         self._settler.connected()
         self.look()
 
+    def refusal_of(self, wanted: Wanted) -> str:
+        """Why a subscription is not caught up, as a sentence; empty where it is."""
+        follower = self._followers.get(wanted.uid)
+        reason = follower.refusal if follower is not None else ""
+        return f"Not caught up: {reason}" if reason else ""
+
     def look(self) -> None:
         """Say that something may be due."""
         self._look.set()
@@ -212,29 +219,23 @@ class CatchUp:
     async def _pass(self) -> None:
         """Read what is new in the log, and let go what waits for it."""
         followers = [f for f in self._followers.values() if f.is_subscribed]
-        for follower in followers:
-            follower.is_refused = False
         gap, losses = self._gaps.take(), self._losses
         looked_at, self._has_stayed = timezone.now(), False
         collections = {follower.wanted.query.collection for follower in followers}
-        try:
-            problem = await self._gaps.problem_of_the_log(self._client)
-            if not problem:
-                await self._gaps.look_at_collections(self._client, collections)
-                await self._settler.recall()
-                gap = gap and await self._gaps.look_for_pruning(self._client, gap)
-                self._caught_up += await self._read_log(followers, is_gap=gap is not None)
-        except BaseException:
-            self._gaps.give_back(gap)
-            raise
+        if not await self._gaps.problem_of_the_log(self._client):
+            await self._gaps.look_at_collections(self._client, collections)
+            await self._settler.recall()
+            gap = gap and await self._gaps.look_for_pruning(self._client, gap)
+            self._caught_up += await self._read_log(followers, is_gap=gap is not None)
         if losses != self._losses:  # lost again meanwhile; the next pass goes on from here
-            self._gaps.give_back(gap)
             return
         await self._release(followers, looked_at)
         self._next_beat = monotonic() + self._interval
         caught_up, self._caught_up = self._caught_up, 0
         if gap is not None:
-            await self._gaps.announce(gap, collections, caught_up)
+            behind = [f for f in self._followers.values() if f.is_behind]
+            unread = {follower.wanted.query.collection for follower in behind}
+            await self._gaps.announce(gap, collections, unread, caught_up)
 
     async def _read_log(self, followers: list[Follower], *, is_gap: bool) -> int:
         """Settle every row of the log up to now.
@@ -247,12 +248,12 @@ class CatchUp:
         look = Look(self._client.clock.now() - UNSURE, edge)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         await self._begin(followers, newest)
-        after = min(f.position or 0 for f in followers)
-        made = 0
+        made = sum([await self._try_again(f, edge) for f in followers if f.refusal])
+        after = min([f.position or 0 for f in followers if not f.refusal], default=edge)
         if after < edge:
             collections = tuple(sorted({f.wanted.query.collection for f in followers}))
             progress = Progress(self._alias) if is_gap or is_behind else None
-            made = await self._work(Span(collections, after, edge), followers, progress)
+            made += await self._work(Span(collections, after, edge), followers, progress)
             if progress is not None and not is_gap:  # of a gap, announce() has the last word
                 progress.report_end()
         if newest is not None:
@@ -261,21 +262,43 @@ class CatchUp:
         return made
 
     async def _begin(self, followers: list[Follower], newest: ActivityRow | None) -> None:
-        """Put new subscriptions where they were confirmed; where the log began anew, all of
-        them at its end."""
+        """Put new subscriptions where they were confirmed; where the log began anew, as after
+        a restored backup, all of them where it was last looked at."""
         edge = newest.id if newest else 0
         for follower in followers:
-            if follower.position is None or follower.position > edge:
-                follower.position = await self._first_place(follower, newest)
+            if follower.position is None:
+                moment = follower.begins_at
+            elif follower.position > edge:
+                cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
+                moment = cursor.caught_up_at and cursor.caught_up_at - OVERLAP
+            else:
+                continue
+            follower.begin(await self._place_before(moment, follower, newest))
 
-    async def _first_place(self, follower: Follower, newest: ActivityRow | None) -> int:
-        """The last row that is none of its business."""
+    async def _place_before(
+        self, moment: datetime | None, follower: Follower, newest: ActivityRow | None
+    ) -> int:
+        """The last row before a moment; the end of the log where no later one concerns it."""
         edge = newest.id if newest else 0
-        moment = follower.begins_at
         if newest is None or moment is None or newest.timestamp < moment:
             return edge
         first = await self._client.activity.since(moment, [follower.wanted.query.collection])
         return edge if first is None else min(edge, first.id - 1)
+
+    async def _try_again(self, follower: Follower, edge: int) -> int:
+        """Read the log for one whose items could not be read, up to where they still cannot.
+
+        By itself: the others need not read again what lies behind them.
+        """
+        follower.refusal, made = "", 0
+        span = Span((follower.wanted.query.collection,), follower.position or 0, edge)
+        async with aclosing(self._client.activity.pages(span)) as pages:
+            async for page in pages:
+                made += await self._settler.settle(page, [follower])
+                if follower.refusal:
+                    break
+                await self._inbox.drained_to(_WAITING_LIMIT)
+        return made
 
     async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> int:
         """Settle a part of the log; where it is a gap, with the progress told."""
@@ -321,7 +344,7 @@ class CatchUp:
         progress: Progress | None = None,
     ) -> None:
         """Move on, and write it down behind the events of the rows before."""
-        followers = [follower for follower in followers if not follower.is_refused]
+        followers = [follower for follower in followers if not follower.refusal]
         if place is not None:
             for follower in followers:
                 follower.advance(place)

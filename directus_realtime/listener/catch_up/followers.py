@@ -26,8 +26,8 @@ class Follower:
         position: Rows up to this one are settled, or are none of its business.
         settled: Rows behind the position that are settled, too.
         is_current: Whether nothing is missing since it was last confirmed.
-        is_refused: Whether the token may not read its items any more; it keeps its place
-            until it may again.
+        refusal: Why the token may not read its items any more; empty where it may. It keeps
+            its place until it may again.
         confirmed_at: When it was first confirmed, of the server's clock.
         has_lost: Whether the socket was lost since, before it had a position.
     """
@@ -37,7 +37,7 @@ class Follower:
     position: int | None
     settled: set[int] = field(default_factory=set)
     is_current: bool = False
-    is_refused: bool = False
+    refusal: str = ""
     confirmed_at: datetime | None = None
     has_lost: bool = False
 
@@ -70,6 +70,11 @@ class Follower:
         self.is_current = False
         self.has_lost = self.has_lost or self.confirmed_at is not None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is missed that can only be found later."""
+        return not self.has_missed_nothing and bool(self.refusal or not self.is_subscribed)
+
     def interest(self) -> Interest:
         """What it wants of the log."""
         return Interest(self.wanted.name, self.wanted.query, self.position or 0)
@@ -84,6 +89,10 @@ class Follower:
     def settle(self, rows: Iterable[int]) -> None:
         """Rows need not be looked at again."""
         self.settled.update(rows)
+
+    def begin(self, position: int) -> None:
+        """Rows up to this one are none of its business, and what is behind it is new."""
+        self.position, self.settled = position, set()
 
     def advance(self, position: int) -> None:
         """Every row up to this one is settled."""

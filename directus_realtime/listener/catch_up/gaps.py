@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,7 @@ _NO_LOG = {
     "partial": "The token may read only a part of directus_activity",
 }
 _PRUNED = "The activity log does not reach back that far"
+_ANEW = "The activity log began anew, as after a restored backup"
 _NEVER_READ = "The activity log was never read before"
 
 
@@ -52,16 +53,18 @@ class GapKeeper:
         alias: Of the connection.
         inbox: To write in order with the events.
         notices: Sends the signal.
-        last_heard: When a listener before this one last heard Directus; ``None`` for never.
+        complete_until: From when on a listener before this one may have missed something;
+            ``None`` where there was none.
     """
 
     def __init__(
-        self, alias: str, inbox: Inbox, notices: Notices, last_heard: datetime | None
+        self, alias: str, inbox: Inbox, notices: Notices, complete_until: datetime | None
     ) -> None:
         self._alias = alias
         self._inbox = inbox
         self._notices = notices
-        self._gap = Gap(last_heard, "no listener was connected") if last_heard else None
+        self._gap = Gap(complete_until, "no listener was connected") if complete_until else None
+        self._taken: Gap | None = None
         self._connected_at: datetime | None = None
         self._problem: str | None = None
         self._said: set[str] = set()
@@ -79,14 +82,15 @@ class GapKeeper:
         self._connected_at = timezone.now()
 
     def take(self) -> Gap | None:
-        """The gap, which is about to be caught up."""
-        gap, self._gap = self._gap, None
-        return gap
+        """The gap, which is about to be caught up; again, as long as it is not announced."""
+        self._taken, self._gap = self._taken or self._gap, None
+        return self._taken
 
-    def give_back(self, gap: Gap | None) -> None:
-        """The catch-up did not come through."""
-        if gap is not None:
-            self._gap = gap
+    @property
+    def open_since(self) -> datetime | None:
+        """Since when there is a gap that was not announced yet."""
+        gap = self._taken or self._gap
+        return gap.since if gap else None
 
     def can_recover(self, wanted: Wanted) -> bool:
         """Whether what a subscription misses is known to be in the log."""
@@ -135,27 +139,33 @@ class GapKeeper:
         cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
         if cursor.caught_up_at is None or cursor.position is None:
             return replace(gap, unknown=_NEVER_READ)
-        oldest = await client.activity.oldest()
-        if oldest is None:
+        oldest, newest = await client.activity.oldest(), await client.activity.newest()
+        if oldest is None or newest is None:
             return replace(gap, unknown=_PRUNED if cursor.position > 0 else "")
+        if newest.id < cursor.position:
+            return replace(gap, unknown=_ANEW)
         is_whole = oldest.id <= cursor.position + 1 or oldest.timestamp <= cursor.caught_up_at
         return replace(gap, unknown="" if is_whole else _PRUNED)
 
     # What is told
 
-    async def announce(self, gap: Gap, collections: Iterable[str], events: int) -> None:
+    async def announce(
+        self, gap: Gap, collections: Iterable[str], unread: Collection[str], events: int
+    ) -> None:
         """Tell from when to when events may have been missed, and whether all were found.
 
         Args:
             gap: The span.
             collections: Of the subscriptions.
+            unread: Those of them of which something could not be read.
             events: How many were caught up.
         """
-        missing = sorted(c for c in collections if gap.unknown or not self._is_logged(c))
+        unknown = {c for c in collections if gap.unknown or not self._is_logged(c)}
+        missing = sorted(unknown.union(unread))
         until = timezone.now()
         seconds = (until - gap.since).total_seconds()
         counts.add_gap(self._alias, max(seconds, 0), is_recovered=not missing)
-        self._log(gap, missing, events)
+        self._log(gap, missing, self._why(gap, sorted(unknown), sorted(unread)), events)
         await self._inbox.run_in_order(
             partial(
                 cursors.note,
@@ -174,11 +184,12 @@ class GapKeeper:
             recovered=not missing,
             collections=missing,
         )
+        self._taken = None
 
-    def _log(self, gap: Gap, missing: list[str], events: int) -> None:
+    def _log(self, gap: Gap, missing: list[str], why: str, events: int) -> None:
         """The story of a gap in one line: how long, why, and what came of it."""
         away = ((self._connected_at or timezone.now()) - gap.since).total_seconds()
-        verdict = f"others may have been missed: {self._why(gap, missing)}."
+        verdict = f"others may have been missed: {why}."
         logger.log(
             logging.WARNING if missing else logging.INFO,
             "%s  back after %.1f s (%s): %s caught up, %s",
@@ -198,12 +209,14 @@ class GapKeeper:
             },
         )
 
-    def _why(self, gap: Gap, missing: list[str]) -> str:
+    def _why(self, gap: Gap, unknown: list[str], unread: list[str]) -> str:
         if self._problem:
             return self._problem
         if gap.unknown:
             return gap.unknown
-        return f"Directus is not known to log {', '.join(missing)}"
+        if unread:
+            return f"What changed of {', '.join(unread)} cannot be read at the moment"
+        return f"Directus is not known to log {', '.join(unknown)}"
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self._said:

@@ -97,7 +97,7 @@ class Settler:
             RequestRefused: Directus is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
-        followers = [follower for follower in followers if not follower.is_refused]
+        followers = [follower for follower in followers if not follower.refusal]
         fresh = [row for row in page if any(f.is_open(row) for f in followers)]
         if not fresh:
             return 0
@@ -149,7 +149,7 @@ class Settler:
         return len(events)
 
     def _refuse(self, follower: Follower, error: RequestRefused) -> None:
-        follower.is_refused = True
+        follower.refusal = str(error)
         sentence = f"{follower.wanted.name} is not caught up: {error}"
         logger.log(
             logging.WARNING if self._repetitions.is_news(sentence) else logging.DEBUG,

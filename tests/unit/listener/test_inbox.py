@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
@@ -73,6 +74,19 @@ async def test_events_are_stored_in_the_order_they_came(inbox: Inbox) -> None:
     row = await InboxEvent.objects.afirst()
     assert row is not None
     assert (row.group, row.state) == ("news", "pending")
+
+
+async def test_says_since_when_something_is_not_stored(inbox: Inbox) -> None:
+    before = timezone.now()
+    assert inbox.unstored_since is None
+    inbox.put(make_event(1, "a"))
+    since = inbox.unstored_since
+    assert since is not None
+    assert since >= before
+    inbox.put(make_event(2, "b"))
+    assert inbox.unstored_since == since
+    await inbox.flush()
+    assert inbox.unstored_since is None
 
 
 async def test_what_came_in_together_is_one_write(inbox: Inbox, stores: Stores) -> None:

@@ -173,6 +173,16 @@ def test_many_dead_letters_are_not_healthy() -> None:
     assert rows(output)["problem"] == "Dead letters: 1; 0 are allowed. See the inbox in the admin."
 
 
+def test_a_subscription_that_is_not_caught_up_is_not_healthy() -> None:
+    connected()
+    DirectusSubscription.objects.create(
+        name="behind", collection="x", state="subscribed", last_error="Not caught up: No right."
+    )
+    status, output = run()
+    assert status == 1
+    assert rows(output)["problem"] == "The subscription behind: Not caught up: No right."
+
+
 def test_a_refused_subscription_is_not_healthy() -> None:
     connected()
     DirectusSubscription.objects.create(

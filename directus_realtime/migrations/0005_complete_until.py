@@ -9,7 +9,7 @@ from django.db.models import F
 def take_the_heartbeat(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """The best that is known of a listener before this field."""
     rows = apps.get_model("directus_realtime", "ConnectionStatus").objects
-    rows.using(schema_editor.connection.alias).update(last_heard_at=F("heartbeat_at"))
+    rows.using(schema_editor.connection.alias).update(complete_until=F("heartbeat_at"))
 
 
 class Migration(migrations.Migration):
@@ -20,12 +20,15 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name="connectionstatus",
-            name="last_heard_at",
+            name="complete_until",
             field=models.DateTimeField(
                 blank=True,
-                help_text="When Directus last sent anything while the listener was connected.",
+                help_text=(
+                    "Up to this moment nothing is unaccounted for: "
+                    "Directus was heard, or the gap was announced."
+                ),
                 null=True,
-                verbose_name="last heard",
+                verbose_name="complete until",
             ),
         ),
         migrations.RunPython(take_the_heartbeat, migrations.RunPython.noop),
