@@ -14,7 +14,7 @@ from django.utils import timezone
 from directus_realtime.client.activity import ActivityLog, ActivityRow, Span
 from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener.catch_up import catch_up, settling
+from directus_realtime.listener.catch_up import log_reader, settling
 from directus_realtime.listener.catch_up.catch_up import CatchUp
 from directus_realtime.listener.catch_up.settling import Settler
 from directus_realtime.models import (
@@ -368,7 +368,7 @@ async def test_items_that_may_not_be_read_stop_no_other_subscription(
 async def test_what_may_not_be_read_has_nobody_read_the_log_again(
     received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catch_up, "OVERLAP", catch_up.OVERLAP * 0)
+    monkeypatch.setattr(log_reader, "OVERLAP", log_reader.OVERLAP * 0)
     spans: list[Span] = []
     pages = ActivityLog.pages
 
