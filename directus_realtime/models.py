@@ -26,6 +26,8 @@ from directus_realtime.settings import DEFAULT_ALIAS, aliases
 HEARTBEAT_LIMIT = timedelta(seconds=5)
 #: In ``snapshot_of``: a person asked for a load, whether or not the subscription has a first one.
 LOAD_AGAIN = "again"
+#: Activity id of an event that belongs to no row of the activity log.
+NO_ROW = 0
 
 
 class SubscriptionState(models.TextChoices):
@@ -499,6 +501,8 @@ class ActivityCursor(models.Model):
     alias = models.CharField(_("connection"), max_length=40, primary_key=True)
     # The newest row of the log when it was last looked at; null before the first look.
     position = models.BigIntegerField(null=True, blank=True)
+    # When that row was written: another log has another one of that id, or none.
+    position_at = models.DateTimeField(null=True, blank=True)
     problem = models.TextField(_("problem"), blank=True)
     rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)
     rows_total = models.PositiveBigIntegerField(_("rows to read"), default=0)

@@ -84,6 +84,10 @@ class ActivityLog:
         """The row with the highest id, of whatever kind; ``None`` where the log is empty."""
         return await self._first({"sort": ["-id"]})
 
+    async def row(self, number: int) -> ActivityRow | None:
+        """The row with an id; ``None`` where there is none any more, or never was."""
+        return await self._first({"filter": {"id": {"_eq": number}}})
+
     async def oldest(self) -> ActivityRow | None:
         """The row with the lowest id: retention deletes from that end."""
         return await self._first({"sort": ["id"]})

@@ -31,5 +31,10 @@ class Migration(migrations.Migration):
                 verbose_name="complete until",
             ),
         ),
+        migrations.AddField(
+            model_name="activitycursor",
+            name="position_at",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
         migrations.RunPython(take_the_heartbeat, migrations.RunPython.noop),
     ]

@@ -296,6 +296,35 @@ async def test_a_log_that_began_anew_is_read_from_when_it_was_last_looked_at(
     assert "The activity log began anew, as after a restored backup." in caplog.text
 
 
+async def test_another_log_gives_its_numbers_to_other_changes(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is longer than the one before, whose numbers were settled."""
+    caplog.set_level("INFO", "directus_realtime")
+    await subscribe()
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        for number in range(5):
+            await create(fake, f"old {number}")
+        await await_for(lambda: len(received.titles) == 5)
+        await until(ActivityCursor.objects.filter(position=5).exists)
+        await fake.stop()
+        async with FakeDirectus(
+            [FakeCollection("articles", fields={"title": "string"})], TOKEN, port=fake.port
+        ) as other:
+            for number in range(8):
+                await other.create("articles", {"title": f"new {number}"}, emit=False)
+            await await_for(lambda: len(received.titles) == 13)
+            await await_for(lambda: received.gaps)
+            await until_subscribed(other)
+            await create(other, "live")
+            await await_for(lambda: received.titles[-1] == "live")
+    assert received.titles[5:] == [*(f"new {number}" for number in range(8)), "live"]
+    assert [gap["recovered"] for gap in received.gaps] == [False]
+    assert "The activity log began anew, as after a restored backup." in caplog.text
+
+
 async def test_what_happens_while_the_only_subscription_is_disabled_is_not_caught_up(
     fake: FakeDirectus, received: Received
 ) -> None:

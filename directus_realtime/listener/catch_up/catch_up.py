@@ -65,6 +65,7 @@ class CatchUp:
         self._look = asyncio.Event()
         self._next_beat = 0.0
         self._connected_at = 0.0
+        self._looks_back = self._is_anew = False
         self._has_stayed = False
         self._losses = 0
         self._caught_up = 0
@@ -131,6 +132,7 @@ class CatchUp:
     def connected(self) -> None:
         """The socket is back."""
         self._connected_at = monotonic()
+        self._looks_back = True
         self._settler.connected()
         self.look()
 
@@ -211,7 +213,8 @@ class CatchUp:
         if not await self._gaps.problem_of_the_log(self._client):
             await self._gaps.look_at_collections(self._client, collections)
             await self._settler.recall()
-            gap = gap and await self._gaps.look_for_pruning(self._client, gap)
+            await self._look_back()
+            gap = gap and await self._gaps.look_for_pruning(self._client, gap, self._is_anew)
             self._caught_up += await self._reader.read(followers, is_gap=gap is not None)
         if losses != self._losses:  # lost again meanwhile; the next pass goes on from here
             return
@@ -222,6 +225,13 @@ class CatchUp:
             behind = [f for f in self._followers.values() if f.is_behind]
             unread = {follower.wanted.query.collection for follower in behind}
             await self._gaps.announce(gap, collections, unread, caught_up)
+            self._is_anew = False
+
+    async def _look_back(self) -> None:
+        """See once for each connection whether the log is still the same."""
+        if self._looks_back:
+            is_anew = await self._reader.look_back(self._followers.values())
+            self._is_anew, self._looks_back = self._is_anew or is_anew, False
 
     async def _release(self, followers: list[Follower], looked_at: datetime) -> None:
         """Let go what waits; from here on live events go their way at once."""

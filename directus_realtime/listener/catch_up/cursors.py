@@ -12,7 +12,13 @@ from typing import Any
 from django.db import transaction
 
 from directus_realtime.listener.wanted import forget_disabled, write_caught_up
-from directus_realtime.models import ActivityCursor
+from directus_realtime.models import (
+    NO_ROW,
+    ActivityCursor,
+    DirectusSubscription,
+    InboxEvent,
+    InboxState,
+)
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -27,10 +33,12 @@ class Look:
     Attributes:
         at: When, of the server's clock.
         newest: Id of the newest row; 0 where there is none.
+        newest_at: Its time.
     """
 
     at: datetime
     newest: int
+    newest_at: datetime | None
 
 
 class Progress:
@@ -115,6 +123,7 @@ def write(
         values |= {
             "caught_up_at": look.at,
             "position": look.newest,
+            "position_at": look.newest_at,
             "rows_done": 0,
             "rows_total": 0,
         }
@@ -128,6 +137,25 @@ def write(
             write_caught_up(subscription_ids, position)
         forget_disabled(alias)
         note(alias, **values)
+
+
+def begin_anew(alias: str, positions: Mapping[int, int], since: datetime) -> None:
+    """Put subscriptions at a place of another log, which may be before the one they had.
+
+    What came in lately belongs to no row of that log, whatever its number.
+
+    Args:
+        alias: Of the connection.
+        positions: The last row that is none of their business, by primary key.
+        since: From when on the other log is read.
+    """
+    lately = InboxEvent.objects.filter(connection=alias, received_at__gte=since)
+    with transaction.atomic():
+        # Those that wait came in on the new connection.
+        lately.exclude(state=InboxState.WAITING).update(activity_id=NO_ROW)
+        for subscription_id, position in positions.items():
+            rows = DirectusSubscription.objects.filter(pk=subscription_id)
+            rows.update(caught_up_to=position)
 
 
 def note(alias: str, **values: Any) -> None:

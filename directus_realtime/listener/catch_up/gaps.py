@@ -131,19 +131,19 @@ class GapKeeper:
                     "token to read directus_collections."
                 )
 
-    async def look_for_pruning(self, client: DirectusClient, gap: Gap) -> Gap:
+    async def look_for_pruning(self, client: DirectusClient, gap: Gap, is_another_log: bool) -> Gap:
         """Say of a gap whether the log still reaches back to it.
 
         Rows that were not seen yet and are gone can only be younger than the last look.
         """
+        if is_another_log:
+            return replace(gap, unknown=_ANEW)
         cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
         if cursor.caught_up_at is None or cursor.position is None:
             return replace(gap, unknown=_NEVER_READ)
-        oldest, newest = await client.activity.oldest(), await client.activity.newest()
-        if oldest is None or newest is None:
+        oldest = await client.activity.oldest()
+        if oldest is None:
             return replace(gap, unknown=_PRUNED if cursor.position > 0 else "")
-        if newest.id < cursor.position:
-            return replace(gap, unknown=_ANEW)
         is_whole = oldest.id <= cursor.position + 1 or oldest.timestamp <= cursor.caught_up_at
         return replace(gap, unknown="" if is_whole else _PRUNED)
 

@@ -7,7 +7,7 @@ again each time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from directus_realtime.listener.catch_up.cursors import Look, Progress
 from directus_realtime.listener.catch_up.followers import UNSURE, Follower
 from directus_realtime.listener.catch_up.settling import Settler
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.models import ActivityCursor
 
 #: Rows younger than this are read again: a transaction that began before them may still
 #: commit rows with lower ids.
@@ -60,7 +61,7 @@ class LogReader:
         """
         newest = await self._client.activity.newest()
         edge = newest.id if newest else 0
-        look = Look(self._client.clock.now() - UNSURE, edge)
+        look = Look(self._client.clock.now() - UNSURE, edge, newest.timestamp if newest else None)
         is_behind = any(not f.is_current and (f.position or edge) < edge for f in followers)
         await self._begin(followers, newest)
         made = sum([await self._try_again(f, edge) for f in followers if f.refusal])
@@ -76,19 +77,53 @@ class LogReader:
         await self._advance(followers, self._horizon(), look=look)
         return made
 
+    async def look_back(self, followers: Iterable[Follower]) -> bool:
+        """See whether this is the log that was read before, and begin anew where it is not.
+
+        Another one, as after a restored backup, gives its numbers to other changes.
+
+        Args:
+            followers: All subscriptions.
+
+        Returns:
+            Whether it began anew. All that came since the last look is read then.
+
+        Raises:
+            RequestRefused: Directus is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
+        if not cursor.position or not await self._is_another(cursor):
+            return False
+        newest = await self._client.activity.newest()
+        moment = (cursor.caught_up_at or self._client.clock.now()) - OVERLAP
+        old = [follower for follower in followers if follower.position is not None]
+        for follower in old:
+            follower.begin(await self._place_before(moment, follower, newest))
+        self._marks.clear()
+        positions = {each.wanted.subscription_id: each.position or 0 for each in old}
+        await self._inbox.run_in_order(
+            partial(cursors.begin_anew, self._alias, positions, moment - OVERLAP)
+        )
+        return True
+
+    async def _is_another(self, cursor: ActivityCursor) -> bool:
+        """Whether the newest row of then is another one now, or is gone though older ones and
+        newer ones are there: retention deletes the oldest first."""
+        position = cursor.position or 0
+        known = await self._client.activity.row(position)
+        if known is not None:
+            return cursor.position_at is not None and known.timestamp != cursor.position_at
+        oldest = await self._client.activity.oldest()
+        return oldest is not None and oldest.id <= position
+
     async def _begin(self, followers: list[Follower], newest: ActivityRow | None) -> None:
-        """Put new subscriptions where they were confirmed; where the log began anew, as after
-        a restored backup, all of them where it was last looked at."""
+        """Put new subscriptions where they were confirmed; all of an empty log at its end."""
         edge = newest.id if newest else 0
         for follower in followers:
-            if follower.position is None:
-                moment = follower.begins_at
-            elif follower.position > edge:
-                cursor = await self._inbox.run_in_order(partial(cursors.read, self._alias))
-                moment = cursor.caught_up_at and cursor.caught_up_at - OVERLAP
-            else:
-                continue
-            follower.begin(await self._place_before(moment, follower, newest))
+            if follower.position is None or follower.position > edge:
+                place = await self._place_before(follower.begins_at, follower, newest)
+                follower.begin(place)
 
     async def _place_before(
         self, moment: datetime | None, follower: Follower, newest: ActivityRow | None
