@@ -134,12 +134,29 @@ def check_channel_layer(
 def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """W004, W006 to W008: the database of the inbox, which the listener writes to for years."""
+    """E024, W004, W006 to W008: the database of the inbox."""
     alias = router.db_for_write(InboxEvent)
     database = settings.DATABASES.get(alias, {})
     if str(database.get("ENGINE", "")).endswith("sqlite3"):
         return list(_check_sqlite(alias, database))
-    return [*_check_age(alias, database), *_check_pool(alias, database)]
+    found = [*_check_age(alias, database), *_check_pool(alias, database)]
+    return [*_check_case(database), *found]
+
+
+def _check_case(database: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Aliases that MariaDB and MySQL take for the same."""
+    if not str(database.get("ENGINE", "")).endswith("mysql"):
+        return
+    first: dict[str, str] = {}
+    for alias in map(str, configured()):
+        known = first.setdefault(alias.lower(), alias)
+        if known != alias:
+            yield _error(
+                24,
+                f"{SETTING}[{alias!r}] differs from {known!r} in case only, and the database "
+                "takes the two for one.",
+                "Rename one of them.",
+            )
 
 
 def _check_sqlite(alias: str, database: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from directus_realtime.database import in_bulk
@@ -21,15 +22,16 @@ def sync_declared() -> None:
     from directus_realtime.models import DirectusSubscription
 
     wanted = declared()
+    _delete_all_but(wanted)
     rows = in_bulk(DirectusSubscription.objects.all(), wanted, "name")
     for name, (subscription, module) in wanted.items():
         row = rows.get(name) or DirectusSubscription(name=name, declared_in=module)
-        if not row.declared_in:
+        if reason := _reason_against(row):
             logger.error(
-                "The subscription %r, declared in %s, is left out: the admin has one of that "
-                "name. Rename one of them.",
+                "The subscription %r, declared in %s, is left out: %s. Rename one of them.",
                 name,
                 module,
+                reason,
                 extra={"what": "declaration-left-out", "subscription": name, "declared_in": module},
             )
             continue
@@ -48,7 +50,25 @@ def sync_declared() -> None:
                 },
             )
         _update(row, subscription, module)
-    DirectusSubscription.objects.exclude(declared_in="").exclude(name__in=wanted).delete()
+
+
+def _delete_all_but(wanted: Collection[str]) -> None:
+    """Delete the rows of declarations that are there no more, one that was renamed among them."""
+    from directus_realtime.models import DirectusSubscription
+
+    rows = DirectusSubscription.objects.exclude(declared_in="").values_list("pk", "name")
+    # By exact names: MariaDB would find those that differ in case, too, which it lets nobody add.
+    gone = [pk for pk, name in rows if name not in wanted]
+    DirectusSubscription.objects.filter(pk__in=gone).delete()
+
+
+def _reason_against(row: Any) -> str:
+    """Why a row cannot be that of a declaration, if there is a reason."""
+    if not row.declared_in:
+        return "the admin has one of that name"
+    if row.pk is None and (other := type(row).objects.filter(name=row.name).first()):
+        return f"the database takes its name for that of {other.name!r}"
+    return ""
 
 
 def _update(row: Any, subscription: Subscription, module: str) -> None:

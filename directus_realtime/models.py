@@ -158,7 +158,7 @@ class DirectusSubscription(models.Model):
     # until it was subscribed for the first time.
     caught_up_to = models.BigIntegerField(null=True, blank=True, editable=False)
     # Which filter the matched items stand for, as a digest of the query; empty where they
-    # are not all known.
+    # are not all known. With a plus before it, what is known is right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
@@ -280,19 +280,21 @@ class MatchedItem(models.Model):
     subscription = models.ForeignKey(
         DirectusSubscription, on_delete=models.CASCADE, related_name="matched_items"
     )
-    key = models.CharField(max_length=255)
+    # Of the key, which may be long, and differ from another in case only: MariaDB would take
+    # the two for the same.
+    digest = models.CharField(max_length=64)
 
     class Meta:
         verbose_name = _("matched item")
         verbose_name_plural = _("matched items")
         constraints = [
             models.UniqueConstraint(
-                fields=["subscription", "key"], name="directus_matched_item_once"
+                fields=["subscription", "digest"], name="directus_matched_item_once"
             )
         ]
 
     def __str__(self) -> str:
-        return self.key
+        return self.digest
 
 
 class InboxState(models.TextChoices):

@@ -45,7 +45,9 @@ def count_by_minute(tallies: Mapping[str, Tally]) -> None:
         count.events += tallies[name].events
     EventCount.objects.bulk_update(begun.values(), ["events"])
     if new:
-        EventCount.objects.bulk_create(new)
+        # MariaDB takes a name for the same as before where only its case was changed; the
+        # pictures can do without that minute.
+        EventCount.objects.bulk_create(new, ignore_conflicts=True)
         EventCount.objects.filter(minute__lt=timezone.now() - KEPT).delete()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import QuerySet, Value
+from django.db import connections
+from django.db.models import BinaryField, F, Func, QuerySet, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Concat
 
 from directus_realtime.models import InboxEvent
@@ -23,3 +25,16 @@ def of_connections(rows: QuerySet[InboxEvent], aliases: Iterable[str]) -> QueryS
     return rows.alias(plain_connection=Concat("connection", Value(""))).filter(
         plain_connection__in=list(aliases)
     )
+
+
+def exactly(column: str, using: str) -> Combinable:
+    """A column to group rows by: MariaDB takes texts for the same that differ in case only.
+
+    Args:
+        column: Its name.
+        using: Alias of the database.
+    """
+    if connections[using].vendor != "mysql":
+        return F(column)
+    template = "CAST(%(expressions)s AS BINARY)"
+    return Func(column, template=template, output_field=BinaryField())

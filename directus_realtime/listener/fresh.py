@@ -38,7 +38,7 @@ class FreshRows:
                 self._rows[row.event_id] = row
 
     def remove(self, rows: Iterable[InboxEvent]) -> None:
-        """Forget rows that were not stored after all."""
+        """Forget rows that were not stored after all, or that were read from the table."""
         for row in rows:
             self._rows.pop(row.event_id, None)
 

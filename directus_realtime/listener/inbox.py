@@ -20,7 +20,7 @@ from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
-from directus_realtime.listener.inserting import insert
+from directus_realtime.listener.inserting import insert, is_too_large
 from directus_realtime.listener.matching import judge
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import InboxEvent, InboxState
@@ -241,8 +241,10 @@ def _store(incoming: list[Incoming], fence: Callable[[], None], fresh: FreshRows
             # Last of all: a process that is paused between here and the commit may have lost
             # its lease when it goes on.
             fence()
-    except BaseException:
+    except BaseException as error:
         fresh.remove(rows)
+        if is_too_large(error, rows, using):
+            raise DataError(*error.args) from error
         raise
     return wanted
 

@@ -33,6 +33,11 @@ class Memory:
     subscription_id: int
     matched_of: str
 
+    @property
+    def incomplete(self) -> str:
+        """Names the filter where some of its items may be missing, and none is wrong."""
+        return f"+{self.matched_of[:63]}"
+
 
 @dataclass(frozen=True)
 class Incoming:

@@ -6,11 +6,11 @@ Most of that cost is in preparing each value by its field; of these columns, few
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from django.db import connections, models
+from django.db import OperationalError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 from django.db.models.sql import InsertQuery
@@ -22,6 +22,13 @@ from directus_realtime.models import InboxEvent
 _PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
 
 _FIELDS = [field for field in InboxEvent._meta.concrete_fields if not field.primary_key]
+
+#: What MariaDB and MySQL, or their client, say of a packet that is larger than they take.
+_TOO_LARGE = frozenset({1153, 2020})
+#: What is said instead where the server hung up while the packet was being sent.
+_HUNG_UP = frozenset({2006, 2013})
+#: Bytes, at most, of a statement beside the key and the data.
+_REST = 10_000
 
 
 def insert(rows: Sequence[InboxEvent], using: str) -> int:
@@ -56,6 +63,41 @@ def insert(rows: Sequence[InboxEvent], using: str) -> int:
             ],
         )
         return int(cursor.rowcount)
+
+
+def is_too_large(error: BaseException, rows: Iterable[InboxEvent], using: str) -> bool:
+    """Whether MariaDB, or MySQL, ended the connection because a row is larger than it takes.
+
+    That looks as if the database were away, but it would be so with each new try. The
+    connection may have been lost for another reason, so it is asked for its limit on a new one.
+
+    Args:
+        error: Of the transaction, which has ended.
+        rows: What was to be stored.
+        using: Alias of the database.
+
+    Raises:
+        django.db.Error: The database is away indeed.
+    """
+    connection = connections[using]
+    if connection.vendor != "mysql" or connection.in_atomic_block:
+        return False
+    number = error.args[0] if isinstance(error, OperationalError) and error.args else None
+    if number in _HUNG_UP:
+        return max(map(_size, rows), default=0) > _limit(connection)
+    return number in _TOO_LARGE
+
+
+def _size(row: InboxEvent) -> int:
+    """Bytes of the statement that inserts a row: ASCII, with a backslash before some."""
+    text = row.key_json + row.data_json
+    return _REST + len(text) + sum(map(text.count, "\"'\\"))
+
+
+def _limit(connection: BaseDatabaseWrapper) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        return int(cursor.fetchone()[0])
 
 
 def _unknown(rows: Sequence[InboxEvent], using: str) -> list[InboxEvent]:

@@ -7,6 +7,7 @@ whether they were before, and whether a deleted one was, is known here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -14,10 +15,8 @@ from django.db.models import QuerySet
 
 from directus_realtime.events import Key
 from directus_realtime.listener.incoming import Incoming, Memory
-from directus_realtime.models import DirectusSubscription, InboxEvent, MatchedItem
-from directus_realtime.protocol.redaction import storable
+from directus_realtime.models import DirectusSubscription, MatchedItem
 
-_KEY_LENGTH = 255
 #: Rows of one statement.
 _CHUNK = 500
 
@@ -50,7 +49,7 @@ def _is_for_its_subscription(
     row, memory = entry.row, entry.memory
     if memory is None or memory.subscription_id not in known:
         return True
-    item = memory.subscription_id, _key(row)
+    item = memory.subscription_id, digest(row.key)
     if row.action != "delete" and not row.left_filter:
         inside.add(item)
         return True
@@ -61,13 +60,9 @@ def _is_for_its_subscription(
     return row.action == "delete" and not is_complete
 
 
-def _key(row: InboxEvent) -> str:
-    return as_text(row.key)
-
-
-def as_text(key: Key) -> str:
+def digest(key: Key) -> str:
     """A key as it is remembered."""
-    return storable(str(key), _KEY_LENGTH)
+    return hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _remembered(entries: Iterable[Incoming]) -> set[_Remembered]:
@@ -75,11 +70,11 @@ def _remembered(entries: Iterable[Incoming]) -> set[_Remembered]:
     for entry in entries:
         if entry.memory is not None:
             keys = by_subscription.setdefault(entry.memory.subscription_id, [])
-            keys.append(_key(entry.row))
+            keys.append(digest(entry.row.key))
     found: set[_Remembered] = set()
     for subscription_id, keys in by_subscription.items():
-        rows = MatchedItem.objects.filter(subscription_id=subscription_id, key__in=keys)
-        found.update(rows.values_list("subscription_id", "key"))
+        rows = MatchedItem.objects.filter(subscription_id=subscription_id, digest__in=keys)
+        found.update(rows.values_list("subscription_id", "digest"))
     return found
 
 
@@ -95,16 +90,16 @@ def _known(entries: Iterable[Incoming]) -> dict[int, str]:
 
 
 def _remember(items: Iterable[_Remembered]) -> None:
-    rows = [MatchedItem(subscription_id=number, key=key) for number, key in items]
+    rows = [MatchedItem(subscription_id=number, digest=each) for number, each in items]
     MatchedItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=_CHUNK)
 
 
 def _forget(items: Iterable[_Remembered]) -> None:
     by_subscription: dict[int, list[str]] = {}
-    for number, key in items:
-        by_subscription.setdefault(number, []).append(key)
+    for number, each in items:
+        by_subscription.setdefault(number, []).append(each)
     for number, keys in by_subscription.items():
-        MatchedItem.objects.filter(subscription_id=number, key__in=keys).delete()
+        MatchedItem.objects.filter(subscription_id=number, digest__in=keys).delete()
 
 
 # The first look at all items that match
@@ -113,6 +108,8 @@ def _forget(items: Iterable[_Remembered]) -> None:
 def begin(memory: Memory) -> None:
     """Forget what was remembered of another filter."""
     with transaction.atomic():
+        if _rows(memory).filter(matched_of=memory.incomplete).exists():
+            return
         MatchedItem.objects.filter(subscription_id=memory.subscription_id).delete()
         _rows(memory).update(matched_of="")
 
@@ -121,7 +118,7 @@ def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
     """Remember some items that match."""
     with transaction.atomic():
         if _rows(memory).exists():
-            _remember((memory.subscription_id, as_text(key)) for key in keys)
+            _remember((memory.subscription_id, digest(key)) for key in keys)
 
 
 def complete(memory: Memory) -> None:

@@ -256,6 +256,24 @@ def test_w004_is_not_about_other_databases(database: dict[str, Any]) -> None:
     assert check_database() == []
 
 
+def test_e024_aliases_that_the_database_takes_for_one(
+    database: dict[str, Any], settings: Any
+) -> None:
+    one = {"URL": "https://cms.example.com", "TOKEN": "a"}
+    settings.DIRECTUS_REALTIME = {"blog": one, "Blog": one, "shop": one}
+    database["ENGINE"] = "django.db.backends.postgresql"
+    assert check_database() == []
+    database["ENGINE"] = "django.db.backends.mysql"
+    assert check_database() == [
+        error(
+            "DIRECTUS_REALTIME['Blog'] differs from 'blog' in case only, and the database takes "
+            "the two for one.",
+            "Rename one of them.",
+            "E024",
+        )
+    ]
+
+
 @pytest.mark.parametrize("age", [60, None])
 def test_w006_kept_connections_that_nobody_checks(database: dict[str, Any], age: Any) -> None:
     database.update(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age)

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from directus_realtime import dead_letters
-from directus_realtime.dead_letters import alike, mark_handled, retry_now
+from directus_realtime.dead_letters import alike, is_overtaken, mark_handled, retry_now
 from directus_realtime.models import InboxEvent
 from tests.helpers.inbox import add_row, dead_letter
 
@@ -102,3 +102,10 @@ def test_alike__each_receiver_that_failed_must_have_failed() -> None:
     only_one = dead_letter()
     assert list(alike(both)) == [both]
     assert set(alike(only_one)) == {both, only_one}
+
+
+@pytest.mark.parametrize(("key", "is_newer"), [("Abc", True), ("abC", False), ("Abc ", False)])
+def test_overtaken__by_a_newer_event_of_the_very_item(key: str, is_newer: bool) -> None:
+    row = dead_letter(key="Abc")
+    add_row(key=key, state="done")
+    assert is_overtaken(row) == is_newer

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import Q
 
 from directus_realtime import subscriptions
@@ -123,6 +124,31 @@ def test_a_row_of_the_admin_wins_over_a_declaration_of_its_name(
         f"The subscription 'published', declared in {__name__}, is left out: the admin has one "
         "of that name. Rename one of them."
     )
+
+
+def test_a_declaration_may_be_renamed_in_case_only() -> None:
+    declare("published")
+    sync_declared()
+    subscriptions._declared.clear()
+    declare("Published")
+    sync_declared()
+    assert DirectusSubscription.objects.get().name == "Published"
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="others take them for two")
+def test_a_declaration_whose_name_the_database_takes_for_another_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    DirectusSubscription.objects.create(name="published", collection="notes")
+    for name in ("Published", "Other", "other"):
+        declare(name)
+    sync_declared()
+    assert set(DirectusSubscription.objects.values_list("name", flat=True)) == {
+        "published",
+        "Other",
+    }
+    assert [record.what for record in caplog.records] == ["declaration-left-out"] * 2  # type: ignore[attr-defined]
+    assert "takes its name for that of 'published'" in caplog.text
 
 
 def test_a_declaration_for_a_connection_that_is_not_configured_is_told(

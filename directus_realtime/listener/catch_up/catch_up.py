@@ -241,10 +241,9 @@ class CatchUp:
             f.wanted.name: Delivered(f.wanted.debounce, f.wanted.memory) for f in followers
         }
         behind = [f.wanted.name for f in self._followers.values() if not f.is_current]
+        doubts, caught_up = self._settler.doubts.current(), self._settler.caught_up.current()
         stayed = await self._inbox.run_in_order(
-            partial(
-                let_go, self._alias, delivered, behind, self._settler.doubts.current(), looked_at
-            )
+            partial(let_go, self._alias, delivered, behind, doubts, caught_up, looked_at)
         )
         if stayed:
             self._has_stayed = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 
 from django.db import transaction
@@ -27,8 +27,12 @@ _NO_ROW = 0
 Change = tuple[str, str]
 
 
-class Doubts:
-    """Items of which a live event may be about a change that was caught up already."""
+class RecentChanges:
+    """Changes that were noted in the last :data:`DOUBT` seconds.
+
+    They are kept in memory: no index leads to what was caught up lately, and the question
+    comes with every page of the log.
+    """
 
     def __init__(self) -> None:
         self._until: dict[Change, float] = {}
@@ -42,13 +46,17 @@ class Doubts:
         # Last in the order, which is the order of the ends.
         self._until.pop(change, None)
         self._until[change] = monotonic() + DOUBT
+        self._forget_ended()
 
     def current(self) -> frozenset[Change]:
         """Those that have not ended; the others are forgotten."""
+        self._forget_ended()
+        return frozenset(self._until)
+
+    def _forget_ended(self) -> None:
         now = monotonic()
         while self._until and next(iter(self._until.values())) <= now:
             del self._until[next(iter(self._until))]
-        return frozenset(self._until)
 
 
 @dataclass(frozen=True)
@@ -59,22 +67,9 @@ class Delivered:
     memory: Memory | None
 
 
-@dataclass(frozen=True)
-class Held:
-    """An event that waits, and that belongs to a row of the log.
-
-    Attributes:
-        row: Of the inbox.
-        is_stale: Whether its item was caught up: what it carries may be older than what was
-            handed on. When it came in says nothing of that, for it may have been long on its
-            way.
-    """
-
-    row: InboxEvent
-    is_stale: bool
-
-
-def held_events(alias: str, subscriptions: Collection[str], rows: Collection[int]) -> list[Held]:
+def held_events(
+    alias: str, subscriptions: Collection[str], rows: Collection[int]
+) -> list[InboxEvent]:
     """The events that wait, of some rows of the log; in the order of the log.
 
     Args:
@@ -84,22 +79,27 @@ def held_events(alias: str, subscriptions: Collection[str], rows: Collection[int
     """
     mine = InboxEvent.objects.filter(connection=alias, subscription__in=subscriptions)
     waiting = mine.filter(state=InboxState.WAITING, activity_id__in=rows)
-    held = list(waiting.order_by("activity_id", "id"))
-    overtaken = _overtaken(alias, held)
-    return [Held(row, (row.subscription, row.key_json) in overtaken) for row in held]
+    return list(waiting.order_by("activity_id", "id"))
 
 
-def _overtaken(alias: str, held: Collection[InboxEvent]) -> set[Change]:
-    """Of the items of some events, those that were caught up lately."""
-    if not held:
-        return set()
-    caught = InboxEvent.objects.filter(
-        connection=alias,
-        origin="catch-up",
-        received_at__gte=timezone.now() - timedelta(seconds=DOUBT),
-        key_json__in={row.key_json for row in held},
-    )
-    return set(caught.values_list("subscription", "key_json"))
+def stale_events(
+    held: Iterable[InboxEvent], items: Collection[str], caught_up: RecentChanges
+) -> list[InboxEvent]:
+    """The held events that may carry an older state than what was read of their items.
+
+    When they came in says nothing of that, for they may have been long on their way. Their
+    rows of the log make new events, in their place.
+
+    Args:
+        held: Events that wait.
+        items: Keys that the log has; they are caught up now.
+        caught_up: What was caught up lately.
+    """
+    return [
+        row
+        for row in held
+        if str(row.key) in items or (row.subscription, row.key_json) in caught_up
+    ]
 
 
 def replace_held(
@@ -131,6 +131,7 @@ def let_go(
     subscriptions: Mapping[str, Delivered],
     behind: Collection[str],
     doubts: frozenset[Change],
+    caught_up: frozenset[Change],
     looked_at: datetime,
 ) -> int:
     """Let go what waits, behind everything that is in the inbox by now.
@@ -144,18 +145,17 @@ def let_go(
         alias: Of the connection.
         subscriptions: Those that are caught up, by name.
         behind: Names of those that are not.
-        doubts: See :class:`Doubts`.
+        doubts: Changes that were caught up, and of which a live event may come in.
+        caught_up: All that were caught up lately.
         looked_at: When the log was looked at, at the latest.
 
     Returns:
         How many events stay.
     """
 
-    overtaken: set[Change] = set()
-
     def judge(row: InboxEvent) -> Verdict:
         change = row.subscription, row.key_json
-        if row.activity_id is not None or not (change in doubts or change in overtaken):
+        if row.activity_id is not None or not (change in doubts or change in caught_up):
             return Verdict.GO
         if row.received_at >= looked_at:
             return Verdict.STAY
@@ -167,7 +167,6 @@ def let_go(
     last, stayed = 0, 0
     while rows := list(waiting.filter(id__gt=last).order_by("id")[:_CHUNK]):
         last = rows[-1].pk
-        overtaken = _overtaken(alias, rows)
         stayed += _let_go(rows, subscriptions, judge, staying)
     return stayed
 
@@ -213,7 +212,9 @@ def _again(row: InboxEvent, delivered: Delivered | None) -> Incoming:
 
 def recent_changes(alias: str, since: datetime) -> list[Change]:
     """The changes that were caught up lately, by a listener before this one."""
-    rows = InboxEvent.objects.filter(
-        connection=alias, origin="catch-up", activity_id__gt=_NO_ROW, received_at__gte=since
-    )
-    return list(rows.values_list("subscription", "key_json"))
+    rows = InboxEvent.objects.filter(connection=alias)
+    # No index has the times; but what is older than an event that was through before then
+    # came in before then, too.
+    through = rows.filter(done_at__lt=since).order_by("-id").values_list("id", flat=True)
+    lately = rows.filter(id__gt=through.first() or 0, received_at__gte=since)
+    return list(lately.filter(origin="catch-up").values_list("subscription", "key_json"))

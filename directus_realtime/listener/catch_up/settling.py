@@ -21,11 +21,11 @@ from directus_realtime.listener.catch_up.holding import (
     DOUBT,
     Change,
     Delivered,
-    Doubts,
-    Held,
+    RecentChanges,
     held_events,
     recent_changes,
     replace_held,
+    stale_events,
 )
 from directus_realtime.listener.catch_up.pairing import Owed, pair
 from directus_realtime.listener.inbox import Inbox
@@ -55,13 +55,15 @@ class Settler:
 
     Attributes:
         doubts: Items of which a live event may come in for a change that has its event.
+        caught_up: Items that were caught up lately, those among them.
     """
 
     def __init__(self, alias: str, client: DirectusClient, inbox: Inbox) -> None:
         self._alias = alias
         self._client = client
         self._inbox = inbox
-        self.doubts = Doubts()
+        self.doubts = RecentChanges()
+        self.caught_up = RecentChanges()
         self._has_recalled = False
         self._repetitions = Repetitions()
         self._connected_at = monotonic()
@@ -79,6 +81,7 @@ class Settler:
             partial(recent_changes, self._alias, since)
         )
         for change in changes:
+            self.caught_up.add(change)
             self.doubts.add(change)
         self._has_recalled = True
 
@@ -110,7 +113,7 @@ class Settler:
         for follower in followers:
             name = follower.wanted.name
             rows = [owed.row for owed in missing if owed.subscription == name]
-            mine = [each for each in held if each.row.subscription == name]
+            mine = [each for each in held if each.subscription == name]
             made += await self._settle_for(follower, fresh, rows, mine)
         return made
 
@@ -127,12 +130,12 @@ class Settler:
         follower: Follower,
         page: Sequence[ActivityRow],
         missing: list[ActivityRow],
-        held: list[Held],
+        held: list[InboxEvent],
     ) -> int:
         missing = [row for row in missing if row.id not in follower.settled]
         young = self._young(missing) if follower.is_current else set()
         ripe = [row for row in missing if row.id not in young]
-        stale = self._stale_events(held, ripe)
+        stale = stale_events(held, {row.item for row in ripe}, self.caught_up)
         ids = {row.id for row in ripe} | {row.activity_id for row in stale}
         rows = [row for row in page if row.id in ids]
         try:
@@ -178,27 +181,15 @@ class Settler:
         stragglers = self._client.clock.now() - age
         for event in events:
             self._inbox.put(event, follower.wanted.group, None, follower.wanted.memory)
+            self.caught_up.add(change_of(event))
             if rows[event.activity_id or 0].timestamp > stragglers:
                 self.doubts.add(change_of(event))
 
-    def _stale_events(self, held: Iterable[Held], ripe: Iterable[ActivityRow]) -> list[InboxEvent]:
-        """The held events that may carry an older state than what was read of their items.
-
-        Their items are caught up, too, now or lately: their rows make new events, in their
-        place.
-        """
-        items = {row.item for row in ripe}
-        return [
-            each.row
-            for each in held
-            if each.is_stale
-            or str(each.row.to_event().key) in items
-            or (each.row.subscription, each.row.key_json) in self.doubts
-        ]
-
-    async def _let_go(self, follower: Follower, held: list[Held], stale: list[InboxEvent]) -> None:
+    async def _let_go(
+        self, follower: Follower, held: list[InboxEvent], stale: list[InboxEvent]
+    ) -> None:
         """Before what comes later in the log is made; behind what replaces the stale ones."""
-        going = [each.row for each in held if each.row not in stale]
+        going = [row for row in held if row not in stale]
         delivered = Delivered(follower.wanted.debounce, follower.wanted.memory)
         await self._inbox.run_in_order(partial(replace_held, stale, going, delivered))
 

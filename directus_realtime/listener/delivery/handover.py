@@ -17,7 +17,7 @@ from directus_realtime.events import Event
 from directus_realtime.listener.delivery.outcomes import RowsChanged, inbox, write_alias
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
-from directus_realtime.listener.finding import of_connections
+from directus_realtime.listener.finding import exactly, of_connections
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -156,7 +156,9 @@ class HandOver:
         arrived = Q(state=InboxState.PENDING) & (is_due | Q(next_attempt_at=None))
         others = [InboxState.FAILED, InboxState.DELIVERING]
         left = self._rows().filter(arrived | Q(state__in=others))
-        first = left.values("connection", "collection", "key_json").annotate(first=Min("id"))
+        names = "collection", "key_json"
+        item = {f"same_{name}": exactly(name, left.db) for name in names}
+        first = left.values("connection", **item).annotate(first=Min("id"))
         due = arrived | Q(is_due, state__in=others)
         return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
 

@@ -201,6 +201,8 @@ def due_rows(
     is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     pending = rows.filter(is_due, state=InboxState.PENDING)
     found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
+    if fresh is not None:
+        fresh.remove(found)  # stored behind the look for fresh ones, and read all the same
     if not with_retries:
         return found
     retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=now)[:limit]

@@ -42,6 +42,14 @@ def test_a_subscription_that_was_deleted_is_left_out() -> None:
     assert [row[0] for row in counts()] == ["a"]
 
 
+def test_a_subscription_that_was_renamed_in_case_only_does_no_harm() -> None:
+    count_by_minute({"a": Tally(3, NOON)})
+    DirectusSubscription.objects.filter(name="a").update(name="A")
+    count_by_minute({"A": Tally(2, NOON), "b": Tally(1, NOON)})
+    assert [events for name, _, _, events in counts() if name == "a"] == [3]
+    assert [events for name, _, _, events in counts() if name == "b"] == [1]
+
+
 def test_old_counts_are_deleted_with_the_next_new_one() -> None:
     now = timezone.now()
     for age in (KEPT + timedelta(minutes=2), KEPT - timedelta(minutes=2)):

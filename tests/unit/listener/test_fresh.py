@@ -45,6 +45,26 @@ def test_it_is_so_once() -> None:
     assert found.delivered == ["app.receiver"]
 
 
+class StoresMeanwhile(FreshRows):
+    """A row is stored right behind the question whether there is any."""
+
+    def __bool__(self) -> bool:
+        there_are_some = bool(self._rows)
+        if not InboxEvent.objects.exists():
+            put(1, fresh=self)
+        return there_are_some
+
+
+def test_a_row_that_is_stored_while_the_table_is_read_is_given_away_once() -> None:
+    fresh = StoresMeanwhile(["default"])
+    (found,) = due(fresh)
+    assert not fresh
+    InboxEvent.objects.update(delivered=["app.receiver"])
+    assert found.delivered == []
+    (again,) = due(fresh)
+    assert again.delivered == ["app.receiver"]
+
+
 def test_the_table_says_what_is_next_and_in_which_order() -> None:
     fresh = FreshRows(["default"])
     retry = store_event(1, state="failed", next_attempt_at=timezone.now() - timedelta(seconds=1))

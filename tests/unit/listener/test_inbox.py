@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connection
+from asgiref.sync import sync_to_async
+from django.db import DataError, OperationalError, connection, connections
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener import inbox as inbox_module
+from directus_realtime.listener import inserting
 from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.inbox import Inbox, store
 from directus_realtime.listener.incoming import Incoming
@@ -267,3 +269,67 @@ def test_a_row_that_the_database_cannot_hold_takes_no_neighbour_along(
     store([incoming(make_event(1)), incoming(bad), incoming(make_event(3))])
     assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]
     assert bad.id in caplog.text
+
+
+def fail_on_mariadb(monkeypatch: pytest.MonkeyPatch, error: Exception, limit: int) -> None:
+    """Let the database be one that fails on each row with "large" in it."""
+    real = inbox_module.insert
+
+    def insert(rows: Sequence[InboxEvent], using: str) -> int:
+        if any("large" in row.data_json for row in rows):
+            raise error
+        return real(rows, using)
+
+    monkeypatch.setattr(inbox_module, "insert", insert)
+    monkeypatch.setattr(inserting, "_limit", lambda connection: limit)
+    monkeypatch.setattr(connections["default"], "vendor", "mysql")
+
+
+TOO_LARGE = OperationalError(1153, "Got a packet bigger than 'max_allowed_packet' bytes")
+GONE = OperationalError(2006, "Server has gone away")
+
+
+@pytest.mark.parametrize("error", [TOO_LARGE, GONE])
+def test_a_row_larger_than_a_packet_takes_no_neighbour_along(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail_on_mariadb(monkeypatch, error, limit=20_000)
+    large = make_event(2, "large" * 4000)
+    stored = store([incoming(make_event(1)), incoming(large), incoming(make_event(3))])
+    assert [entry.row.key_json for entry in stored] == ["1", "3"]
+    assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]
+    (record,) = caplog.records
+    assert (record.what, record.event_id) == ("store-failed", large.id)  # type: ignore[attr-defined]
+
+
+def test_a_lost_connection_is_no_refusal_of_a_row_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_on_mariadb(monkeypatch, GONE, limit=20_000)
+    with pytest.raises(OperationalError, match="gone away"):
+        store([incoming(make_event(1, "large"))])
+
+
+def test_a_database_that_does_not_say_its_limit_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_on_mariadb(monkeypatch, GONE, limit=20_000)
+
+    def away(connection: Any) -> int:
+        raise OperationalError(2002, "Can't connect to server")
+
+    monkeypatch.setattr(inserting, "_limit", away)
+    with pytest.raises(OperationalError, match="connect"):
+        store([incoming(make_event(1, "large" * 4000))])
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="it is MariaDB that has the limit")
+@pytest.mark.parametrize("share", [1.001, 1.5, 4])
+async def test_mariadb_goes_on_behind_a_row_larger_than_it_takes(
+    share: float, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = await sync_to_async(inserting._limit)(connection)
+    large = make_event(2, "x" * int(limit * share))
+    for event in (make_event(1, "before"), large, make_event(3, "behind")):
+        inbox.put(event)
+    await asyncio.wait_for(inbox.flush(), 60)
+    assert await titles() == ["before", "behind"]
+    assert large.id in caplog.text

@@ -37,12 +37,12 @@ def told() -> list[tuple[str, str, bool]]:
 
 
 def remembered() -> set[str]:
-    return set(MatchedItem.objects.values_list("key", flat=True))
+    return set(MatchedItem.objects.values_list("digest", flat=True))
 
 
 def test_an_item_that_leaves_is_told_once(memory: Memory) -> None:
     put(memory, 1, "create")
-    assert remembered() == {"1"}
+    assert remembered() == {matching.digest(1)}
     leave(memory, 1)
     leave(memory, 1)
     assert told() == [("create", "1", False), ("update", "1", True)]
@@ -91,6 +91,51 @@ def test_what_is_known_of_another_filter_does_not_count(memory: Memory) -> None:
     put(other, 2, "delete")
     assert told() == [("delete", "2", False)]
     matching.begin(other)
+    assert remembered() == set()
+
+
+def test_what_lacks_some_items_of_the_filter_is_kept_until_they_are_read_again(
+    memory: Memory,
+) -> None:
+    matching.remember_page(memory, [1])
+    DirectusSubscription.objects.update(matched_of=memory.incomplete)
+    matching.begin(memory)
+    put(memory, 2, "delete")
+    matching.remember_page(memory, [3])
+    matching.complete(memory)
+    leave(memory, 1)
+    for key in (3, 4):
+        put(memory, key, "delete")
+    assert [(action, key) for action, key, _ in told()] == [
+        ("delete", "2"),
+        ("update", "1"),
+        ("delete", "3"),
+    ]
+    assert DirectusSubscription.objects.get().matched_of == memory.matched_of
+
+
+def test_what_lacks_some_items_of_another_filter_does_not_count(memory: Memory) -> None:
+    matching.remember_page(memory, [1])
+    DirectusSubscription.objects.update(matched_of=memory.incomplete)
+    matching.begin(Memory(memory.subscription_id, "another-filter"))
+    assert remembered() == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [("abC", "Abc"), ("resume", "résumé"), ("end", "end "), ("x" * 300 + "1", "x" * 300 + "2")],
+    ids=["case", "accents", "a blank at the end", "long"],
+)
+def test_keys_that_a_database_may_take_for_the_same_are_two_items(
+    key: str, other: str, memory: Memory
+) -> None:
+    matching.begin(memory)
+    matching.complete(memory)
+    for each in (key, other):
+        put(memory, each, "create")
+    leave(memory, key)
+    put(memory, other, "delete")
+    assert [action for action, *_ in told()] == ["create", "create", "update", "delete"]
     assert remembered() == set()
 
 

@@ -109,6 +109,15 @@ async def test_each_item_has_one_event_with_the_workers(workers: Workers) -> Non
         await workers.until_queued(rows[0].pk, rows[2].pk, rows[1].pk)
 
 
+async def test_items_whose_keys_differ_in_case_only_do_not_wait_for_each_other(
+    workers: Workers,
+) -> None:
+    rows = [await astore(key, key) for key in ("abC", "Abc", "abC")]
+    async with workers.handing_over():
+        await workers.until_queued(rows[0].pk, rows[1].pk)
+        await until_states("delivering", "delivering", "pending")
+
+
 async def test_what_failed_is_handed_over_again_and_holds_back_its_item(
     workers: Workers, receivers: Receivers, settings: Any
 ) -> None:
