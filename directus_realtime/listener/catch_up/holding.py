@@ -14,14 +14,12 @@ from django.utils import timezone
 from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.inbox import store
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory
-from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.models import NO_ROW, InboxEvent, InboxState
 
 #: Seconds after a caught-up event in which a live one may still come in for the same change.
 DOUBT = 120.0
 #: Rows of one transaction.
 _CHUNK = 500
-#: Activity id of a duplicate, which belongs to no row of the log.
-_NO_ROW = 0
 
 #: Subscription, and key as JSON.
 Change = tuple[str, str]
@@ -192,7 +190,7 @@ def _let_go(
             stayed += 1
     with transaction.atomic():
         InboxEvent.objects.filter(pk__in=duplicates).update(
-            state=InboxState.MERGED, done_at=timezone.now(), activity_id=_NO_ROW
+            state=InboxState.MERGED, done_at=timezone.now(), activity_id=NO_ROW
         )
         InboxEvent.objects.filter(pk__in=[row.pk for row in going]).delete()
         store([_again(row, subscriptions.get(row.subscription)) for row in going])
