@@ -114,7 +114,8 @@ class Inbox:
             row.state = InboxState.WAITING
             entry = Incoming(row)  # gathered and judged when it is released
         else:
-            entry = Incoming(row, debounce, memory)
+            # A live one that is not gathered is of a subscription that has no windows.
+            entry = Incoming(row, debounce, memory, overtakes=event.origin != "live")
         self._waiting.append(entry)
         self._arrived.set()
 

@@ -506,3 +506,58 @@ async def _leave(fake: FakeDirectus, keys: list[int]) -> None:
     for key in keys:
         await fake.update("articles", key, {"title": "out"})
         await asyncio.sleep(0)
+
+
+async def test_a_deleted_item_does_not_come_back_when_its_debounce_window_ends(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe(debounce=600)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "short-lived"})
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).exists())
+        await fake.cut()
+        await fake.delete("articles", item["id"], emit=False)
+        await until(lambda: InboxEvent.objects.filter(action="delete", state="done").exists())
+        assert received.titles == [None]
+    assert await states() == [("create", "merged"), ("delete", "done")]
+
+
+async def test_what_was_missed_takes_the_place_of_what_waits_for_its_debounce_window(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe(debounce=600, debounce_by="subscription")
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "old"})
+        await create(fake, "another")
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).count() == 2)
+        await fake.cut()
+        await fake.update("articles", item["id"], {"title": "new"}, emit=False)
+        await until(lambda: InboxEvent.objects.filter(state="done").exists())
+        assert received.titles == ["new"]
+    # It is told as new, as the first that is heard of the item.
+    assert await states() == [("create", "merged"), ("create", "pending"), ("create", "done")]
+
+
+async def test_what_waits_for_a_window_goes_at_once_where_there_is_no_debounce_any_more(
+    fake: FakeDirectus, received: Received
+) -> None:
+    row = await subscribe(debounce=600)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "old"})
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).exists())
+        row.debounce = 0
+        await row.asave(update_fields=["debounce"])
+        await await_for(lambda: received.titles == ["old"])
+        await fake.update("articles", item["id"], {"title": "new"})
+        await await_for(lambda: received.titles == ["old", "new"])
+
+
+async def states() -> list[tuple[str, str]]:
+    rows = InboxEvent.objects.order_by("id").values_list("action", "state")
+    return [row async for row in rows]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import router, transaction
+from django.utils import timezone
 
 from directus_realtime.client.activity import ActivityRow, Span
 from directus_realtime.client.subscription import ClientSubscription
@@ -17,6 +18,8 @@ from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
 from directus_realtime.listener.catch_up.caught import make_events
 from directus_realtime.listener.catch_up.pairing import Interest
+from directus_realtime.listener.debounce import gather
+from directus_realtime.listener.incoming import Incoming
 from directus_realtime.listener.inserting import insert
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
@@ -183,8 +186,9 @@ class Replay:
     async def _put(self, run: _Run, rows: list[ActivityRow]) -> None:
         if not rows:
             return
+        read_at = timezone.now()
         events = await make_events(self._client, run.subscription, rows, "replay")
-        await self._database.run_surely(_store, events, run.wanted.group)
+        await self._database.run_surely(_store, events, run.wanted.group, read_at)
         self._replayed.events[run.wanted.name] += len(events)
 
     async def _tell_changed_ones_again(self, run: _Run) -> None:
@@ -220,7 +224,10 @@ def _ignore(event: Event) -> None:
     """Live events are the listener's."""
 
 
-def _store(events: Sequence[Event], group: str) -> None:
+def _store(events: Sequence[Event], group: str, read_at: datetime) -> None:
     using = router.db_for_write(InboxEvent)
+    rows = [InboxEvent.from_event(event, group) for event in events]
     with transaction.atomic(using):
-        insert([InboxEvent.from_event(event, group) for event in events], using)
+        # What the listener received while the items were read may be newer.
+        gather([Incoming(row, overtakes=True) for row in rows], timezone.now(), read_at=read_at)
+        insert(rows, using)
