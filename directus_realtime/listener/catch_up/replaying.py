@@ -21,6 +21,7 @@ from directus_realtime.listener.catch_up.pairing import Interest
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.incoming import Incoming
 from directus_realtime.listener.inserting import insert
+from directus_realtime.listener.rows import make_row
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
@@ -226,7 +227,7 @@ def _ignore(event: Event) -> None:
 
 def _store(events: Sequence[Event], group: str, read_at: datetime) -> None:
     using = router.db_for_write(InboxEvent)
-    rows = [InboxEvent.from_event(event, group) for event in events]
+    rows = [row for event in events if (row := make_row(event, group)) is not None]
     with transaction.atomic(using):
         # What the listener received while the items were read may be newer.
         gather([Incoming(row, overtakes=True) for row in rows], timezone.now(), read_at=read_at)
