@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ from datetime import datetime
 from django.db import router, transaction
 from django.utils import timezone
 
-from directus_realtime.client.activity import ActivityRow, Span
+from directus_realtime.client.activity import ActivityRow, Span, UnreadableRow
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event, Key
@@ -25,6 +26,8 @@ from directus_realtime.listener.rows import make_row
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
+
+logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds for connecting, and for each subscription.
 TIMEOUT = 20.0
@@ -180,9 +183,22 @@ class Replay:
         return self._client.noting_changes(subscription)
 
     async def _pages(self, span: Span) -> AsyncIterator[list[ActivityRow]]:
-        async for page in self._client.activity.pages(span):
+        async for page in self._client.activity.pages(span, self._leave_out):
             self._replayed.done += len(page)
             yield [row for row in page if self._selection.has(row)]
+
+    def _leave_out(self, row: UnreadableRow) -> None:
+        logger.warning(
+            "%s  %s of the activity log cannot be read and is not replayed.",
+            self._client.name,
+            row.place,
+            extra={
+                "what": "log-row-unreadable",
+                "connection": self._client.name,
+                "collection": row.collection,
+                "row": row.place,
+            },
+        )
 
     async def _put(self, run: _Run, rows: list[ActivityRow]) -> None:
         if not rows:
