@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from directus_realtime.client.responses import data_of
+from directus_realtime.client.responses import data_of, taken_apart
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
@@ -215,9 +215,10 @@ class PasswordLogin:
     ) -> AccessToken:
         asked_at = time.monotonic()
         data: Any = data_of(await http.post(path, json=body))
-        self._refresh_token = data["refresh_token"]
-        lifetime = data["expires"] / 1000
-        return AccessToken(data["access_token"], asked_at + lifetime * RENEW_AFTER)
+        with taken_apart(path):
+            self._refresh_token = data["refresh_token"]
+            lifetime = data["expires"] / 1000
+            return AccessToken(data["access_token"], asked_at + lifetime * RENEW_AFTER)
 
 
 def token_problem(token: object) -> str:

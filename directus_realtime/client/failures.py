@@ -23,6 +23,7 @@ from websockets.exceptions import (
     InvalidURI,
 )
 
+from directus_realtime.client.responses import MALFORMED
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
@@ -136,8 +137,11 @@ def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
         return ConnectionFailed(
             f"Directus at {url} is not ready (HTTP {error.status}: {error.message})"
         )
+    what = f"HTTP {error.status} at /server/info"
+    if error.code == MALFORMED:
+        what = error.message.rstrip(".")
     return ConnectionImpossible(
-        f"{url} does not answer like Directus (HTTP {error.status} at /server/info). "
+        f"{url} does not answer like Directus ({what}). "
         "Check URL: it is the address of Directus itself, without /admin."
     )
 

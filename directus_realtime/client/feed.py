@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from directus_realtime.client.copying import copied
 from directus_realtime.client.leaving import Leaving
 from directus_realtime.client.noting import ChangeNotes
 from directus_realtime.client.rest import PrimaryKey
@@ -184,7 +184,7 @@ class Feed:
         self._left.add(key)
         self.told.add(key)
         for subscription in self._listeners():
-            subscription.receive_left(key, copy.deepcopy(row))
+            subscription.receive_left(key, copied(row))
 
     def may_lose(self, key: Key) -> bool:
         """Whether anybody would be told that this item is not in the filter."""
@@ -242,7 +242,7 @@ class Feed:
         for subscription in subscriptions:
             # What one does to its data is no business of the others.
             is_last = subscription is subscriptions[-1]
-            subscription.receive(action, key, data if is_last else copy.deepcopy(data))
+            subscription.receive(action, key, data if is_last else copied(data))
 
     def _listeners(self) -> list[ClientSubscription]:
         """Who is to be told; nobody once the feed was refused, though a read may still end."""
@@ -253,7 +253,7 @@ class Feed:
         key = entry if action == "delete" else entry.get(primary_key.name)
         if not isinstance(key, int | str) or isinstance(key, bool):
             problem = f"An item of {self.query.collection} has no {primary_key.name}"
-            raise BadFrame(problem, excerpt(json.dumps(entry)))
+            raise BadFrame(problem, excerpt(_text(entry)))
         if action != "delete":
             self.primary_key = primary_key = primary_key.seen(key)
         return primary_key.cast(key)
@@ -261,3 +261,10 @@ class Feed:
     def _is_wanted(self, key: Key) -> bool:
         """Whether a change is of the one item asked for: deletes come for every item."""
         return self.query.item is None or str(key) == str(self.query.item)
+
+
+def _text(entry: Any) -> str:
+    try:
+        return json.dumps(entry)
+    except RecursionError:
+        return "(nested too deeply to be shown)"

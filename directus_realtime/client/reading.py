@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from directus_realtime.client.responses import taken_apart
 from directus_realtime.client.rest import PrimaryKey, RestClient, items_path
 from directus_realtime.events import Key
 from directus_realtime.protocol.queries import Query
@@ -76,8 +77,7 @@ async def read_newest(rest: RestClient, query: Query, limit: int) -> Newest:
     parameters = {**query.rest_parameters(primary_key.name), "sort": sort}
     # One more tells whether there are others.
     rows = await rest.get(items_path(query.collection), {**parameters, "limit": limit + 1})
-    rows = rows if isinstance(rows, list) else [rows]  # a singleton
-    keyed = [(row[primary_key.name], row) for row in rows if primary_key.name in row]
+    keyed = _keyed(rows, primary_key, query, may_lack_keys=True)
     return Newest(keyed[:limit], len(keyed) <= limit, primary_key.name)
 
 
@@ -100,7 +100,7 @@ async def read_pages(
     for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
         rows = await _read_chunk(rest, query, primary_key, chunk)
         done += len(chunk)
-        yield Page([(row[primary_key.name], row) for row in rows], done, len(keys))
+        yield Page(rows, done, len(keys))
 
 
 async def read_current(
@@ -131,7 +131,7 @@ async def read_by_keys(
     found: dict[Key, dict[str, Any]] = {}
     for chunk in _chunks(keys, _capped(rest, _ITEMS_PAGE)):
         rows = await _read_chunk(rest, query, primary_key, chunk)
-        by_text = {str(row[primary_key.name]): row for row in rows}
+        by_text = {str(key): row for key, row in rows}
         found.update((key, by_text[str(key)]) for key in chunk if str(key) in by_text)
     return found
 
@@ -160,13 +160,33 @@ async def read_keys(
 
 async def _read_chunk(
     rest: RestClient, query: Query, primary_key: PrimaryKey, keys: list[Key]
-) -> list[dict[str, Any]]:
+) -> list[tuple[Key, dict[str, Any]]]:
     parameters = query.rest_parameters(primary_key.name)
     by_key = {primary_key.name: {"_in": keys}}
     own = [parameters["filter"]] if "filter" in parameters else []
     asked = {**parameters, "filter": {"_and": [by_key, *own]}, "limit": len(keys)}
-    rows = await rest.get(items_path(query.collection), asked)
-    return rows if isinstance(rows, list) else [rows]  # a singleton is one object
+    return _keyed(await rest.get(items_path(query.collection), asked), primary_key, query)
+
+
+def _keyed(
+    answer: Any, primary_key: PrimaryKey, query: Query, *, may_lack_keys: bool = False
+) -> list[tuple[Key, dict[str, Any]]]:
+    """The items of an answer, with their keys.
+
+    Raises:
+        RequestRefused: It is not one of Directus.
+    """
+    name = primary_key.name
+    with taken_apart(items_path(query.collection)):
+        if isinstance(answer, dict):  # a singleton; one that was never saved has no key
+            answer = [answer] if answer.get(name, "") is not None else []
+        return [(_key(row[name]), row) for row in answer if not may_lack_keys or name in row]
+
+
+def _key(value: Any) -> Key:
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} is not a key")
+    return value
 
 
 async def _key_pages(
@@ -184,8 +204,9 @@ async def _key_pages(
             items_path(query.collection),
             {**asked, "fields": [name], "sort": [name], "limit": size, "page": number},
         )
-        yield [row[name] for row in rows]
-        if len(rows) < size:
+        keys = [key for key, _ in _keyed(rows, primary_key, query)]
+        yield keys
+        if len(keys) < size:
             return
 
 

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 
 from directus_realtime.exceptions import RequestRefused
+
+#: Code of an answer that is there, but has another shape than Directus gives it.
+MALFORMED = "MALFORMED"
+
+
+def malformed(place: str) -> RequestRefused:
+    """The error of an answer that has another shape than Directus gives it.
+
+    Args:
+        place: What was asked, such as ``/users/me``.
+    """
+    message = f"The answer of {place} is not one of Directus."
+    return RequestRefused(HTTPStatus.OK, MALFORMED, message)
+
+
+@contextlib.contextmanager
+def taken_apart(place: str) -> Iterator[None]:
+    """Raise what goes wrong in taking an answer apart as :class:`RequestRefused`.
+
+    Args:
+        place: What was asked.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise malformed(place) from None
 
 
 def data_of(response: httpx.Response) -> Any:
@@ -19,6 +48,9 @@ def data_of(response: httpx.Response) -> Any:
         content = response.json()
     except ValueError:
         content = None
+    except RecursionError:
+        sentence = "The answer is nested too deeply to be read."
+        raise RequestRefused(response.status_code, MALFORMED, sentence) from None
     if response.is_success and isinstance(content, dict) and "data" in content:
         return content["data"]
     if response.is_redirect:

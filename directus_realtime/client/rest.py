@@ -22,7 +22,7 @@ from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy
-from directus_realtime.client.responses import data_of
+from directus_realtime.client.responses import data_of, malformed, taken_apart
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.queries import Query
@@ -197,15 +197,16 @@ class RestClient:
         """Version, WebSocket path and authentication mode of the server."""
         info = await self.get("/server/info")
         if not isinstance(info, dict) or "project" not in info:
-            raise RequestRefused(200, "", "The answer is not one of Directus.")
-        self.info = _server_info(info)
+            raise malformed("/server/info")
+        with taken_apart("/server/info"):
+            self.info = _server_info(info)
         return self.info
 
     async def identity(self) -> str:
         """Who the token is, for people: the e-mail address, or the name, or the id."""
         me = await self.get("/users/me", {"fields": ["id", "email", "first_name"]})
         if not isinstance(me, dict):
-            raise RequestRefused(200, "", "The answer is not one of Directus.")
+            raise malformed("/users/me")
         return str(me.get("email") or me.get("first_name") or me.get("id"))
 
     async def read_access(self, collection: str) -> str:
@@ -220,10 +221,12 @@ class RestClient:
         """
         try:
             permissions = await self.get("/permissions/me")
-            access = permissions.get(collection, {}).get("read", {}).get("access", "none")
-            return str(access)
         except RequestRefused as error:
             _raise_unless_refusal(error)
+        else:
+            with taken_apart("/permissions/me"):
+                read = permissions.get(collection, {}).get("read", {})
+                return str(read.get("access", "none"))
         try:
             await self.get(items_path(collection), {"limit": 1})
         except RequestRefused as error:
@@ -277,10 +280,11 @@ class RestClient:
         except RequestRefused as error:
             _raise_unless_refusal(error)
             fields = []
-        for field in fields:
-            if (field.get("schema") or {}).get("is_primary_key"):
-                key = PrimaryKey(field["field"], field.get("type") in _INTEGER_TYPES)
-                return key, f"-{_creation_field(fields) or key.name}"
+        with taken_apart(f"/fields/{collection}"):
+            for field in fields:
+                if (field.get("schema") or {}).get("is_primary_key"):
+                    key = PrimaryKey(str(field["field"]), field.get("type") in _INTEGER_TYPES)
+                    return key, f"-{_creation_field(fields) or key.name}"
         key = await self._guess_primary_key(collection)
         return key, f"-{key.name}"
 
@@ -296,7 +300,8 @@ class RestClient:
                     " Allow the token to read directus_fields, so that the primary key is known."
                 )
             raise SubscriptionRefused(error.code, message) from None
-        return PrimaryKey().seen(rows[0].get("id") if isinstance(rows, list) and rows else None)
+        with taken_apart(items_path(collection)):
+            return PrimaryKey().seen(rows[0].get("id") if isinstance(rows, list) and rows else None)
 
     async def check_query(self, query: Query, primary_key: PrimaryKey) -> None:
         """Read one item as a subscription would, because a subscribe is not checked.

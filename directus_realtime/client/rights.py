@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from directus_realtime.client.failures import explained
+from directus_realtime.client.responses import taken_apart
 from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 
@@ -56,38 +57,36 @@ class Rights:
 
         Directus 10 has no such request.
         """
-        found = await self._ask("/permissions/me")
-        return {name: _right(each) for name, each in found.items()} if found is not None else None
+        found = await self._ask(path := "/permissions/me")
+        if found is None:
+            return None
+        with taken_apart(path):
+            return {name: _right(each) for name, each in found.items()}
 
     async def is_admin(self) -> bool:
         """Whether the user may do everything."""
-        found = await self._ask("/policies/me/globals")
-        return bool(found and found.get("admin_access"))
+        found = await self._ask(path := "/policies/me/globals")
+        with taken_apart(path):
+            return bool(found and found.get("admin_access"))
 
     async def relations(self) -> Relations | None:
         """All relations that the token may see; ``None`` where it may see none."""
-        found = await self._ask("/relations")
+        found = await self._ask(path := "/relations")
         if found is None:
             return None
-        relations: dict[tuple[str, str], tuple[str, ...]] = {}
-        for each in found:
-            meta = each.get("meta") or {}
-            many, one = each["collection"], each.get("related_collection")
-            targets = (one,) if one else tuple(meta.get("one_allowed_collections") or ())
-            relations[many, each["field"]] = targets
-            if one and meta.get("one_field"):
-                relations[one, meta["one_field"]] = (many,)
-        return relations
+        with taken_apart(path):
+            return _relations(found)
 
     async def foreign_keys(self, collection: str) -> dict[str, str]:
         """The collections that the fields of one lead to, where its columns tell."""
-        found = await self._ask(f"/fields/{quote(collection, safe='')}")
-        schemas = {each["field"]: each.get("schema") or {} for each in found or ()}
-        return {
-            name: table
-            for name, schema in schemas.items()
-            if (table := schema.get("foreign_key_table"))
-        }
+        found = await self._ask(path := f"/fields/{quote(collection, safe='')}")
+        with taken_apart(path):
+            schemas = {each["field"]: each.get("schema") or {} for each in found or ()}
+            return {
+                name: table
+                for name, schema in schemas.items()
+                if (table := schema.get("foreign_key_table"))
+            }
 
     async def primary_key(self, collection: str) -> str:
         """Name of a collection's primary key; ``id`` where that may not be seen."""
@@ -105,6 +104,18 @@ class Rights:
                 if error.status in _REFUSALS:
                     return None
                 raise
+
+
+def _relations(found: Iterable[Any]) -> Relations:
+    relations: dict[tuple[str, str], tuple[str, ...]] = {}
+    for each in found:
+        meta = each.get("meta") or {}
+        many, one = each["collection"], each.get("related_collection")
+        targets = (one,) if one else tuple(meta.get("one_allowed_collections") or ())
+        relations[many, each["field"]] = targets
+        if one and meta.get("one_field"):
+            relations[one, meta["one_field"]] = (many,)
+    return relations
 
 
 def _right(permissions: Mapping[str, Any]) -> Right:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from directus_realtime.client.reading import read_newest
-from directus_realtime.client.rest import RestClient
-from directus_realtime.exceptions import RequestRefused
+from directus_realtime.client.responses import taken_apart
+from directus_realtime.client.rest import RestClient, items_path
 from directus_realtime.protocol.queries import Query
 
 
@@ -47,7 +47,5 @@ async def read_sample(rest: RestClient, query: Query, size: int) -> Sample:
     asked = query.rest_parameters(key)
     counted = {name: asked[name] for name in ("filter", "search") if name in asked}
     count = await rest.read_items(query.collection, aggregate={"countDistinct": key}, **counted)
-    try:
+    with taken_apart(f"{items_path(query.collection)} (a count)"):
         return Sample(int(count[0]["countDistinct"][key]), key, items)
-    except (LookupError, TypeError, ValueError):
-        raise RequestRefused(200, "", "The answer is not one of Directus.") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from directus_realtime.client.responses import taken_apart
 from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import RequestRefused
 
@@ -67,18 +67,10 @@ async def read_schema(rest: RestClient) -> Schema:
             permissions = await rest.get("/permissions/me")
         except RequestRefused:
             raise error from None  # Directus 10 cannot be asked
-        with _of_directus():
+        with taken_apart("/permissions/me"):
             return _permitted(permissions)
-    with _of_directus():
+    with taken_apart("/collections, /fields or /relations"):
         return _described(collections, fields, relations)
-
-
-@contextlib.contextmanager
-def _of_directus() -> Iterator[None]:
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError):
-        raise RequestRefused(200, "", "The answer is not one of Directus.") from None
 
 
 def _described(

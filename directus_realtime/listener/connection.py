@@ -26,6 +26,7 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.listener.catch_up.catch_up import CatchUp
 from directus_realtime.listener.catch_up.gaps import GapKeeper
+from directus_realtime.listener.debounce import end_windows
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, counts
@@ -133,7 +134,11 @@ class ListenedConnection:
         is_first = True
         while True:
             wanted = await self._database.run_surely(wanted_subscriptions, self.alias)
-            if self._reconcile(wanted) or is_first:
+            is_changed = wanted.keys() != self._active.keys()
+            has_gone = self._reconcile(wanted)
+            if is_changed:
+                await self._end_windows()
+            if has_gone or is_first:
                 await self._inbox.run_in_order(partial(forget_disabled, self.alias))
             is_first = False
             self._report_subscriptions()
@@ -184,6 +189,11 @@ class ListenedConnection:
                 },
             )
         return bool(gone)
+
+    async def _end_windows(self) -> None:
+        """Let go what is gathered for no subscription any more, before what comes in now."""
+        debounced = [wanted.name for wanted, _ in self._active.values() if wanted.debounce]
+        await self._inbox.run_in_order(partial(end_windows, self.alias, debounced))
 
     def _subscribe(self, wanted: Wanted) -> ClientSubscription:
         def on_event(event: Event) -> None:

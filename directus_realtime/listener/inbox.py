@@ -23,6 +23,7 @@ from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tall
 from directus_realtime.listener.inserting import insert, is_too_large
 from directus_realtime.listener.matching import judge
 from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.listener.rows import make_row
 from directus_realtime.models import InboxEvent, InboxState
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -100,7 +101,7 @@ class Inbox:
         *,
         is_held: bool = False,
     ) -> None:
-        """Take an event; never blocks.
+        """Take an event; never blocks. One that cannot be stored is reported.
 
         Args:
             event: The event.
@@ -109,12 +110,15 @@ class Inbox:
             memory: Of a subscription with a filter.
             is_held: Store it, but let it wait for the catch-up, which releases it.
         """
-        row = InboxEvent.from_event(event, group)
+        row = make_row(event, group)
+        if row is None:
+            return
         if is_held:
             row.state = InboxState.WAITING
             entry = Incoming(row)  # gathered and judged when it is released
         else:
-            entry = Incoming(row, debounce, memory)
+            # A live one that is not gathered is of a subscription that has no windows.
+            entry = Incoming(row, debounce, memory, overtakes=event.origin != "live")
         self._waiting.append(entry)
         self._arrived.set()
 

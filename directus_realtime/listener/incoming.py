@@ -47,11 +47,14 @@ class Incoming:
         row: The row.
         debounce: How it is gathered with others; ``None`` for not at all.
         memory: Judges whether the event is one for its subscription; ``None`` for always.
+        overtakes: Whether an earlier event of its item may wait for the end of a window,
+            though this one is not gathered itself.
     """
 
     row: InboxEvent
     debounce: Debounce | None = None
     memory: Memory | None = None
+    overtakes: bool = False
 
 
 @dataclass

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from directus_realtime.client.activity import ActivityLog, ActivityRow, Span
+from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener import inbox as inbox_module
 from directus_realtime.listener.catch_up import log_reader, settling
@@ -402,9 +403,9 @@ async def test_what_may_not_be_read_has_nobody_read_the_log_again(
     spans: list[Span] = []
     pages = ActivityLog.pages
 
-    def noting(self: ActivityLog, span: Span) -> Any:
+    def noting(self: ActivityLog, span: Span, on_unreadable: Any) -> Any:
         spans.append(span)
-        return pages(self, span)
+        return pages(self, span, on_unreadable)
 
     monkeypatch.setattr(ActivityLog, "pages", noting)
     reader = make_reader()
@@ -506,3 +507,167 @@ async def _leave(fake: FakeDirectus, keys: list[int]) -> None:
     for key in keys:
         await fake.update("articles", key, {"title": "out"})
         await asyncio.sleep(0)
+
+
+async def test_a_deleted_item_does_not_come_back_when_its_debounce_window_ends(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe(debounce=600)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "short-lived"})
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).exists())
+        await fake.cut()
+        await fake.delete("articles", item["id"], emit=False)
+        await until(lambda: InboxEvent.objects.filter(action="delete", state="done").exists())
+        assert received.titles == [None]
+    assert await states() == [("create", "merged"), ("delete", "done")]
+
+
+async def test_what_was_missed_takes_the_place_of_what_waits_for_its_debounce_window(
+    fake: FakeDirectus, received: Received
+) -> None:
+    await subscribe(debounce=600, debounce_by="subscription")
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "old"})
+        await create(fake, "another")
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).count() == 2)
+        await fake.cut()
+        await fake.update("articles", item["id"], {"title": "new"}, emit=False)
+        await until(lambda: InboxEvent.objects.filter(state="done").exists())
+        assert received.titles == ["new"]
+    # It is told as new, as the first that is heard of the item.
+    assert await states() == [("create", "merged"), ("create", "pending"), ("create", "done")]
+
+
+async def test_what_waits_for_a_window_goes_at_once_where_there_is_no_debounce_any_more(
+    fake: FakeDirectus, received: Received
+) -> None:
+    row = await subscribe(debounce=600)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        item = await fake.create("articles", {"title": "old"})
+        await until(lambda: InboxEvent.objects.exclude(next_attempt_at=None).exists())
+        row.debounce = 0
+        await row.asave(update_fields=["debounce"])
+        await await_for(lambda: received.titles == ["old"])
+        await fake.update("articles", item["id"], {"title": "new"})
+        await await_for(lambda: received.titles == ["old", "new"])
+
+
+async def states() -> list[tuple[str, str]]:
+    rows = InboxEvent.objects.order_by("id").values_list("action", "state")
+    return [row async for row in rows]
+
+
+async def test_an_error_that_nobody_thought_of_ends_nothing(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settle = Settler.settle
+    has_failed = False
+
+    async def failing(self: Settler, *args: Any) -> int:
+        nonlocal has_failed
+        if not has_failed:
+            has_failed = True
+            raise AttributeError("a bug")
+        return await settle(self, *args)
+
+    monkeypatch.setattr(Settler, "settle", failing)
+    await subscribe()
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        await fake.create("articles", {"title": "missed"}, emit=False)
+        await await_for(lambda: received.titles == ["missed"])
+        await create(fake, "live")
+        await await_for(lambda: received.titles == ["missed", "live"])
+    (record,) = (r for r in caplog.records if getattr(r, "what", "") == "catch-up-failed")
+    assert record.exc_info is not None
+
+
+def lose_times_of(item: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the log about an item have no time any more."""
+    read = ActivityLog._read
+
+    async def reading(self: ActivityLog, query: dict[str, Any]) -> list[Any]:
+        rows = await read(self, query)
+        return [{**row, "timestamp": None} if row["item"] == str(item) else row for row in rows]
+
+    monkeypatch.setattr(ActivityLog, "_read", reading)
+
+
+async def test_a_row_of_the_log_that_makes_no_sense_holds_up_nothing_and_is_owned_up_to(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        await fake.cut()
+        odd = await fake.create("articles", {"title": "odd"}, emit=False)
+        await fake.create("articles", {"title": "missed"}, emit=False)
+        lose_times_of(odd["id"], monkeypatch)
+        await await_for(lambda: received.gaps)
+        await create(fake, "live")
+        await await_for(lambda: received.titles == ["missed", "live"])
+    assert [gap["recovered"] for gap in received.gaps] == [False]
+    assert "Row 1 of the activity log cannot be read and is left out" in caplog.text
+
+
+async def test_a_row_that_makes_no_sense_is_owned_up_to_once_where_there_was_no_gap(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await subscribe()
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake)
+        await until_caught_up()
+        lose_times_of(1, monkeypatch)
+        await fake.create("articles", {"title": "odd"}, emit=False)
+        await fake.create("articles", {"title": "missed"}, emit=False)
+        await await_for(lambda: received.gaps)
+        await fake.create("articles", {"title": "behind"}, emit=False)
+        await await_for(lambda: received.titles == ["missed", "behind"])
+    assert [gap["recovered"] for gap in received.gaps] == [False]
+    assert caplog.text.count("cannot be read and is left out") == 1
+
+
+async def test_items_that_make_no_sense_stop_no_other_subscription(
+    fake: FakeDirectus,
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    get = RestClient.get
+    is_odd = True
+
+    async def getting(self: RestClient, path: str, parameters: Any = None) -> Any:
+        rows = await get(self, path, parameters)
+        asks_by_key = "_and" in (parameters or {}).get("filter", ())
+        return [{"title": "no key"}] if is_odd and asks_by_key and path == "/items/notes" else rows
+
+    monkeypatch.setattr(RestClient, "get", getting)
+    await subscribe()
+    await subscribe("notes", collection="notes")
+    async with listening(connection(fake.url, catch_up_interval=0.05)):
+        await until_subscribed(fake, 6)
+        await until_caught_up()
+        await fake.create("notes", {"title": "odd"}, emit=False)
+        await fake.create("articles", {"title": "missed"}, emit=False)
+        await await_for(lambda: received.titles == ["missed"])
+        await await_for(lambda: "notes is not caught up: The answer of /items/notes" in caplog.text)
+        is_odd = False
+        await await_for(lambda: received.titles == ["missed", "odd"])

@@ -454,3 +454,27 @@ async def test_a_confirmation_is_told_however_soon_it_comes_again(
             await fake.cut()
             await await_for(lambda wanted=number: times("subscribed all:") == wanted)
     assert times("connected to") == 5
+
+
+@pytest.mark.parametrize(("depth", "is_stored"), [(480, True), (850, False)])
+async def test_data_that_are_nested_deep_are_delivered_to_all_or_reported(
+    fake: FakeDirectus,
+    received: Received,
+    caplog: pytest.LogCaptureFixture,
+    depth: int,
+    is_stored: bool,
+) -> None:
+    for name in ("one", "two"):  # of the same query, which is asked for once
+        await subscribe(name)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        (uid,) = (uid for _, event, uid in fake.subscriptions if event == "create")
+        item = '{"id": 99, "title": "deep", "nested": ' + "[" * depth + "]" * depth + "}"
+        head = f'{{"type": "subscription", "event": "create", "uid": "{uid}", "data": '
+        await fake.send_raw(f"{head}[{item}]}}")
+        await create(fake, "behind")
+        expected = ["deep", "deep", "behind", "behind"] if is_stored else ["behind", "behind"]
+        await await_for(lambda: len(received.titles) == len(expected))
+    assert received.titles == expected
+    assert "reconnecting" not in received.states
+    assert caplog.text.count("are nested deeper than") == (0 if is_stored else 2)

@@ -68,6 +68,7 @@ class CatchUp:
         self._looks_back = self._is_anew = False
         self._has_stayed = False
         self._losses = 0
+        self._looked_at: datetime | None = None
         self._caught_up = 0
 
     # What the connection says
@@ -176,6 +177,14 @@ class CatchUp:
                     extra={"what": "log-again", "connection": self._alias, "error": str(error)},
                 )
                 await asyncio.sleep(next(delays))
+            except Exception:
+                # Whatever it is, it must not end the other connections, nor the live events.
+                logger.exception(
+                    "%s  the catch-up failed; it is tried again.",
+                    self._alias,
+                    extra={"what": "catch-up-failed", "connection": self._alias},
+                )
+                await asyncio.sleep(next(delays))
             else:
                 delays = full_jitter()
 
@@ -221,9 +230,15 @@ class CatchUp:
         await self._release(followers, looked_at)
         self._next_beat = monotonic() + self._interval
         caught_up, self._caught_up = self._caught_up, 0
+        unread = self._reader.take_left_out(collections)
+        if unread and gap is None:
+            reason = "a row of the activity log cannot be read"
+            self._gaps.begin(self._looked_at or looked_at, reason)
+            gap = self._gaps.take()
+        self._looked_at = looked_at
         if gap is not None:
             behind = [f for f in self._followers.values() if f.is_behind]
-            unread = {follower.wanted.query.collection for follower in behind}
+            unread |= {follower.wanted.query.collection for follower in behind}
             await self._gaps.announce(gap, collections, unread, caught_up)
             self._is_anew = False
 

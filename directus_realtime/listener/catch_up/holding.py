@@ -204,8 +204,8 @@ def _again(row: InboxEvent, delivered: Delivered | None) -> Incoming:
     """
     again = InboxEvent.from_event(row.to_event(), row.group)
     if delivered is None:
-        return Incoming(again)
-    return Incoming(again, delivered.debounce, delivered.memory)
+        return Incoming(again, overtakes=True)
+    return Incoming(again, delivered.debounce, delivered.memory, overtakes=True)
 
 
 def recent_changes(alias: str, since: datetime) -> list[Change]:

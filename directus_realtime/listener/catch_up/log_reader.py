@@ -6,20 +6,23 @@ again each time.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.activity import ActivityRow, Span
+from directus_realtime.client.activity import ActivityRow, Span, UnreadableRow
 from directus_realtime.listener.catch_up import cursors
 from directus_realtime.listener.catch_up.cursors import Look, Progress
 from directus_realtime.listener.catch_up.followers import UNSURE, Follower
 from directus_realtime.listener.catch_up.settling import Settler
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import ActivityCursor
+
+logger = logging.getLogger("directus_realtime.listener")
 
 #: Rows younger than this are read again: a transaction that began before them may still
 #: commit rows with lower ids.
@@ -44,6 +47,21 @@ class LogReader:
         self._inbox = inbox
         self._settler = settler
         self._marks: deque[tuple[int, datetime]] = deque()
+        self._unreadable: set[UnreadableRow] = set()
+        self._left_out: list[UnreadableRow] = []
+
+    def take_left_out(self, collections: Collection[str]) -> set[str]:
+        """Of which collections rows were left out since the last call.
+
+        Args:
+            collections: Those that are followed: a row may be of any of them.
+        """
+        left_out, self._left_out = self._left_out, []
+        return {
+            name
+            for row in left_out
+            for name in ([row.collection] if row.collection else collections)
+        }
 
     async def read(self, followers: list[Follower], *, is_gap: bool) -> int:
         """Settle every row of the log up to now.
@@ -142,7 +160,7 @@ class LogReader:
         """
         follower.refusal, made = "", 0
         span = Span((follower.wanted.query.collection,), follower.position or 0, edge)
-        async with aclosing(self._client.activity.pages(span)) as pages:
+        async with aclosing(self._client.activity.pages(span, self._leave_out)) as pages:
             async for page in pages:
                 made += await self._settler.settle(page, [follower])
                 if follower.refusal:
@@ -150,12 +168,32 @@ class LogReader:
                 await self._inbox.drained_to(_WAITING_LIMIT)
         return made
 
+    def _leave_out(self, row: UnreadableRow) -> None:
+        """Go on without a row that makes no sense: it would be the same at each new try, and
+        everything behind it would wait for ever."""
+        if row in self._unreadable:
+            return  # it is read again with the last seconds
+        self._unreadable.add(row)
+        self._left_out.append(row)
+        logger.warning(
+            "%s  %s of the activity log cannot be read and is left out: the change that it is "
+            "about may have been missed.",
+            self._alias,
+            row.place,
+            extra={
+                "what": "log-row-unreadable",
+                "connection": self._alias,
+                "collection": row.collection,
+                "row": row.place,
+            },
+        )
+
     async def _work(self, span: Span, followers: list[Follower], progress: Progress | None) -> int:
         """Settle a part of the log; where it is a gap, with the progress told."""
         made = 0
         if progress is not None:
             progress.total = await self._client.activity.count(span)
-        async for page in self._client.activity.pages(span):
+        async for page in self._client.activity.pages(span, self._leave_out):
             events = await self._settler.settle(page, followers)
             made += events
             if progress is not None:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import router, transaction
+from django.utils import timezone
 
-from directus_realtime.client.activity import ActivityRow, Span
+from directus_realtime.client.activity import ActivityRow, Span, UnreadableRow
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
 from directus_realtime.listener.catch_up.caught import make_events
 from directus_realtime.listener.catch_up.pairing import Interest
+from directus_realtime.listener.debounce import gather
+from directus_realtime.listener.incoming import Incoming
 from directus_realtime.listener.inserting import insert
+from directus_realtime.listener.rows import make_row
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
+
+logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds for connecting, and for each subscription.
 TIMEOUT = 20.0
@@ -176,15 +183,29 @@ class Replay:
         return self._client.noting_changes(subscription)
 
     async def _pages(self, span: Span) -> AsyncIterator[list[ActivityRow]]:
-        async for page in self._client.activity.pages(span):
+        async for page in self._client.activity.pages(span, self._leave_out):
             self._replayed.done += len(page)
             yield [row for row in page if self._selection.has(row)]
+
+    def _leave_out(self, row: UnreadableRow) -> None:
+        logger.warning(
+            "%s  %s of the activity log cannot be read and is not replayed.",
+            self._client.name,
+            row.place,
+            extra={
+                "what": "log-row-unreadable",
+                "connection": self._client.name,
+                "collection": row.collection,
+                "row": row.place,
+            },
+        )
 
     async def _put(self, run: _Run, rows: list[ActivityRow]) -> None:
         if not rows:
             return
+        read_at = timezone.now()
         events = await make_events(self._client, run.subscription, rows, "replay")
-        await self._database.run_surely(_store, events, run.wanted.group)
+        await self._database.run_surely(_store, events, run.wanted.group, read_at)
         self._replayed.events[run.wanted.name] += len(events)
 
     async def _tell_changed_ones_again(self, run: _Run) -> None:
@@ -220,7 +241,10 @@ def _ignore(event: Event) -> None:
     """Live events are the listener's."""
 
 
-def _store(events: Sequence[Event], group: str) -> None:
+def _store(events: Sequence[Event], group: str, read_at: datetime) -> None:
     using = router.db_for_write(InboxEvent)
+    rows = [row for event in events if (row := make_row(event, group)) is not None]
     with transaction.atomic(using):
-        insert([InboxEvent.from_event(event, group) for event in events], using)
+        # What the listener received while the items were read may be newer.
+        gather([Incoming(row, overtakes=True) for row in rows], timezone.now(), read_at=read_at)
+        insert(rows, using)

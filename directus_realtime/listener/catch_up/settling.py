@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
+from directus_realtime.client.responses import MALFORMED
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.listener.catch_up.caught import make_events
@@ -141,7 +142,8 @@ class Settler:
         try:
             events = await self._make(follower, rows) if rows else []
         except RequestRefused as error:
-            if error.status not in _REFUSALS:
+            # An answer that makes no sense is about these items, too: the others go on.
+            if error.status not in _REFUSALS and error.code != MALFORMED:
                 raise
             self._refuse(follower, error)
             return 0

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from directus_realtime.client.activity import ActivityRow
+from directus_realtime.events import Action
+from directus_realtime.listener.catch_up.pairing import Interest, pair
+from directus_realtime.listener.debounce import _OpenWindows, end_windows, gather
 from directus_realtime.listener.inbox import store
 from directus_realtime.listener.incoming import Debounce, Incoming
 from directus_realtime.models import DebounceBy, InboxEvent
+from directus_realtime.protocol.queries import Query
 from tests.unit.listener.conftest import make_event
 
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now()
+ACTIONS: list[Action] = ["create", "update", "update"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +37,15 @@ def change(key: int, action: str = "update", *, after: float = 0, by: str = "ite
     at = NOW + timedelta(seconds=after)
     event = make_event(key, action=action, data=data, received_at=at)
     return Incoming(InboxEvent.from_event(event), Debounce(60, by))
+
+
+def at_once(
+    key: int, action: str = "update", *, origin: str = "catch-up", **values: Any
+) -> Incoming:
+    """A change that has no window."""
+    data = None if action == "delete" else {"id": key}
+    event = make_event(key, action=action, data=data, origin=origin, received_at=NOW, **values)
+    return Incoming(InboxEvent.from_event(event), overtakes=True)
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -83,7 +101,129 @@ def test_a_window_that_has_ended_takes_nothing_more() -> None:
     assert ends() == [-30, 60]
 
 
-def test_what_is_not_debounced_goes_its_way() -> None:
+def test_what_is_not_debounced_goes_its_way_and_pays_nothing() -> None:
     store([change(1)])
-    store([Incoming(InboxEvent.from_event(make_event(1)))])
+    with CaptureQueriesContext(connection) as queries:
+        store([Incoming(InboxEvent.from_event(make_event(1)))])
     assert rows() == [("1", "update", "pending")] * 2
+    reads = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert not [read for read in reads if "next_attempt_at" in read]
+
+
+@pytest.mark.parametrize("by", DebounceBy.values)
+@pytest.mark.parametrize("origin", ["catch-up", "snapshot", "replay"])
+def test_what_has_no_window_takes_the_place_of_what_waits_for_the_end_of_one(
+    origin: str, by: str
+) -> None:
+    store([change(1, by=by), change(2, by=by)])
+    store([at_once(1, origin=origin)])
+    assert rows() == [
+        ("1", "update", "merged"),
+        ("2", "update", "pending"),
+        ("1", "update", "pending"),
+    ]
+    assert InboxEvent.objects.get(origin=origin).next_attempt_at is None
+    assert ends() == [60]  # the other item's
+
+
+def test_a_deleted_item_does_not_come_back_when_its_window_ends() -> None:
+    store([change(1, "create")])
+    store([at_once(1, "delete")])
+    assert rows() == [("1", "create", "merged"), ("1", "delete", "pending")]
+
+
+def test_what_is_stored_together_is_overtaken_too() -> None:
+    store([change(1, "create"), at_once(1, "delete"), change(1, "create", after=1)])
+    assert rows() == [
+        ("1", "create", "merged"),
+        ("1", "delete", "pending"),
+        ("1", "create", "pending"),
+    ]
+    assert ends() == [61]  # a window of its own
+
+
+def test_a_new_item_that_is_told_of_by_the_log_alone_is_told_as_new() -> None:
+    store([change(1, "create")])
+    store([at_once(1)])
+    assert rows()[-1] == ("1", "create", "pending")
+
+
+@pytest.mark.parametrize("make", [change, at_once])
+def test_an_item_that_leaves_the_filter_is_not_told_as_new(make: Any) -> None:
+    store([change(1, "create")])
+    leaving = make(1)
+    leaving.row.left_filter = True
+    store([leaving])
+    assert rows() == [("1", "create", "merged"), ("1", "update", "pending")]
+
+
+def test_other_subscriptions_wait_on() -> None:
+    other = change(1)
+    other.row.subscription = "other"
+    store([other, change(1)])
+    store([at_once(1)])
+    found = InboxEvent.objects.order_by("id").values_list("subscription", "state")
+    assert list(found) == [("other", "pending"), ("all", "merged"), ("all", "pending")]
+
+
+def test_an_event_that_is_stored_once_more_overtakes_nothing() -> None:
+    """What came in after it was stored is newer."""
+    made = at_once(1)
+    store([made])
+    store([change(1)])
+    store([Incoming(InboxEvent.from_event(made.row.to_event()), overtakes=True)])
+    assert rows() == [("1", "update", "pending")] * 2
+    assert ends() == [60]
+
+
+def test_what_delivery_has_come_to_meanwhile_stays_as_delivery_left_it() -> None:
+    store([change(1)])
+    overtaking = at_once(1)
+    windows = _OpenWindows([overtaking.row], NOW, None)
+    windows.take(overtaking.row, None)
+    InboxEvent.objects.update(state="failed")
+    windows.write()
+    assert rows() == [("1", "update", "failed")]
+
+
+def test_what_came_in_while_an_item_was_read_is_newer_than_what_was_read() -> None:
+    store([change(1, after=-20), change(2, "delete", after=-10)])
+    read_at = NOW - timedelta(seconds=15)
+    gather([at_once(1, origin="replay"), at_once(2, origin="replay")], NOW, read_at=read_at)
+    assert rows() == [("1", "update", "merged"), ("2", "delete", "pending")]
+
+
+def test_the_windows_of_a_subscription_that_has_none_any_more_end() -> None:
+    other = change(2)
+    other.row.subscription = "other"
+    elsewhere = change(3)
+    elsewhere.row.connection = "elsewhere"
+    store([change(1), other, elsewhere])
+    end_windows("default", but=["other"])
+    open_rows = InboxEvent.objects.exclude(next_attempt_at=None)
+    assert set(open_rows.values_list("key_json", flat=True)) == {"2", "3"}
+    assert set(InboxEvent.objects.values_list("state", flat=True)) == {"pending"}
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+@pytest.mark.parametrize("is_together", [False, True])
+def test_each_change_still_has_its_row_of_the_log_where_one_is_told_for_all(
+    is_together: bool, is_paired: bool
+) -> None:
+    log = [
+        ActivityRow(10 + number, action, "articles", "1", NOW + timedelta(seconds=20 * number))
+        for number, action in enumerate(ACTIONS)
+    ]
+    interest = Interest("all", Query("articles"), 0)
+    changes = [change(1, row.action or "", after=20 * number) for number, row in enumerate(log)]
+    if is_together:
+        store(changes)
+    else:
+        for number, each in enumerate(changes):
+            store([each])
+            if is_paired:
+                assert pair("default", log[: number + 1], [interest], timedelta()) == []
+    assert rows()[-1] == ("1", "create", "pending")
+    assert pair("default", log, [interest], timedelta()) == []
+    paired = InboxEvent.objects.values_list("activity_id", flat=True)
+    assert sorted(paired) == [10, 11, 12]

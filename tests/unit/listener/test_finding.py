@@ -12,9 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from directus_realtime.listener.catch_up.holding import held_events, let_go, recent_changes
+from directus_realtime.listener.debounce import end_windows, gather
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.outcomes import BlockedItems
+from directus_realtime.listener.incoming import Incoming
+from directus_realtime.models import InboxEvent
 from tests.helpers.inbox import add_row
+from tests.unit.listener.conftest import make_event
 
 pytestmark = pytest.mark.django_db
 ALIASES = ["default", "other"]
@@ -67,6 +71,20 @@ def test_held_events_are_found_by_their_rows_of_the_log() -> None:
     add_row(state="waiting", activity_id=7)
     (plan,) = plans(partial(held_events, "default", ["all"], [7, 8]))
     assert "directus_inbox_activity (connection=? AND activity_id=?)" in plan
+
+
+def overtake() -> None:
+    event = make_event(origin="catch-up")
+    gather([Incoming(InboxEvent.from_event(event), overtakes=True)], timezone.now())
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("ask", [overtake, partial(end_windows, "default", ["calm"])])
+def test_open_debounce_windows_are_found_however_much_else_is_pending(
+    ask: Callable[[], Any],
+) -> None:
+    for plan in plans(ask):
+        assert "directus_inbox_retry" in plan, plan
 
 
 def test_only_rows_of_the_connections_are_found() -> None:

@@ -128,3 +128,17 @@ def test_an_event_of_an_item_that_was_caught_up_waits_for_its_row(
     stayed = let_go("default", delivered, [], frozenset(), frozenset({("all", "1")}), looked_at)
     assert stayed == (1 if state == InboxState.WAITING else 0)
     assert InboxEvent.objects.get(event_id=event.event_id).state == state
+
+
+@pytest.mark.parametrize("delivered", [{}, {"all": Delivered(None, None)}], ids=["gone", "there"])
+def test_what_is_let_go_takes_the_place_of_what_waits_for_its_debounce_window(
+    delivered: dict[str, Delivered],
+) -> None:
+    end = NOW + timedelta(seconds=60)
+    waiting = store_event(1, "old", next_attempt_at=end, received_at=NOW)
+    going = hold(1, 0, activity_id=None)
+    let_go("default", delivered, [], frozenset(), frozenset(), NOW)
+    assert list(InboxEvent.objects.order_by("id").values_list("event_id", "state")) == [
+        (waiting.event_id, InboxState.MERGED),
+        (going.event_id, InboxState.PENDING),
+    ]
