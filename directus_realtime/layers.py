@@ -165,7 +165,8 @@ class InboxCursor:
 
         A row that delivery has not come to yet holds back those behind it, so that order
         is kept. One that waits for the end of its debounce window does not: it is
-        remembered and looked for again.
+        remembered and looked for again. Nor does one that waits for the catch-up: it is
+        never sent under this id, but let go as a new row behind the others.
         """
         from directus_realtime.models import InboxEvent
 
@@ -206,12 +207,12 @@ class InboxCursor:
 
 
 def _is_unsent(row: InboxEvent) -> bool:
-    return row.sent_at is None and row.state in {"waiting", "pending", "delivering"}
+    return row.sent_at is None and row.state in {"pending", "delivering"}
 
 
 def _messages(row: InboxEvent) -> _Outgoing:
-    """What is to be sent of a row: nothing of one that a later one overtook."""
-    if row.state == "merged":
+    """What is to be sent of a row: nothing of one that a later one overtakes, or replaces."""
+    if row.state in {"merged", "waiting"}:
         return []
     try:
         event = row.to_event()

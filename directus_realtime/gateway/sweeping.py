@@ -18,7 +18,9 @@ from directus_realtime.models import InboxEvent, InboxState
 
 #: Rows of one query, and queries of one look at a connection: the rest waits for the next.
 _BATCH, _BATCHES = 1000, 5
-_UNSENT = {InboxState.WAITING, InboxState.PENDING, InboxState.DELIVERING}
+_UNSENT = {InboxState.PENDING, InboxState.DELIVERING}
+#: Never sent as they are: one waits for the catch-up, and is let go as a new row.
+_PASSED_BY = {InboxState.MERGED, InboxState.WAITING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class InboxSweep:
         return found
 
     def _sent(self, alias: str) -> list[Sent]:
-        """What was sent of a connection. A row that waits for its turn holds back the others."""
+        """What was sent of a connection. A row that waits for delivery holds back the others."""
         found: list[Sent] = []
         for _ in range(_BATCHES):
             newer = InboxEvent.objects.filter(connection=alias, id__gt=self._last_ids[alias])
@@ -90,7 +92,7 @@ class InboxSweep:
                     if row.next_attempt_at is None:
                         return found
                     self._late.add(row.pk)  # until its debounce window has ended
-                elif row.state != InboxState.MERGED:
+                elif row.state not in _PASSED_BY:
                     found.append(_as_sent(row))
                 self._last_ids[alias] = row.pk
             if len(rows) < _BATCH:
