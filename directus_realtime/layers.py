@@ -38,6 +38,8 @@ logger = logging.getLogger("directus_realtime.layers")
 POLL_INTERVAL = 0.1
 #: Looks at the inbox between two looks at the connections.
 _STATUS_EVERY = 5
+#: Seconds until the next look after one that failed.
+_PAUSE = 5.0
 #: Rows of one look.
 _BATCH = 500
 
@@ -83,25 +85,41 @@ class InboxChannelLayer(InMemoryChannelLayer):
         # A thread of its own: requests close the connections of theirs.
         database = DatabaseThread("inbox-follower")
         try:
-            cursor = await database.run_surely(InboxCursor.at_end, aliases())
-            beginning.set_result(None)
+            cursor = await self._begin(database, beginning)
             looks = 0
-            while any(self.groups.values()):
+            while cursor is not None and any(self.groups.values()):
                 await asyncio.sleep(self._poll_interval)
                 looks += 1
-                with_states = looks % _STATUS_EVERY == 0
-                for group, message in await database.run_surely(cursor.read, with_states):
-                    await self._hand_over(group, message)
-        except Exception as error:
-            logger.exception(
-                "The inbox cannot be followed; browsers get no events.",
-                extra={"what": "follower-failed"},
-            )
-            if not beginning.done():
-                beginning.set_exception(error)
+                await self._look(database, cursor, with_states=looks % _STATUS_EVERY == 0)
         finally:
             # Nothing is awaited between the last look at the members and the end.
             database.close_soon()
+
+    async def _begin(
+        self, database: DatabaseThread, beginning: asyncio.Future[None]
+    ) -> InboxCursor | None:
+        """Find the end of the inbox; where that fails, the members are told."""
+        try:
+            cursor = await database.run_surely(InboxCursor.at_end, aliases())
+        except Exception as error:
+            _log_failure()
+            beginning.set_exception(error)
+            return None
+        beginning.set_result(None)
+        return cursor
+
+    async def _look(
+        self, database: DatabaseThread, cursor: InboxCursor, *, with_states: bool
+    ) -> None:
+        """Hand over what is new; where the look fails, the next one comes after a pause."""
+        try:
+            outgoing = await database.run_surely(cursor.read, with_states)
+        except Exception:
+            _log_failure()
+            await asyncio.sleep(_PAUSE)
+            return
+        for group, message in outgoing:
+            await self._hand_over(group, message)
 
     async def _hand_over(self, group: str, message: dict[str, Any]) -> None:
         try:
@@ -204,6 +222,12 @@ class InboxCursor:
                 message = connection_message(status.alias, *state)
                 outgoing.append((connection_group_name(status.alias), message))
         return outgoing
+
+
+def _log_failure() -> None:
+    logger.exception(
+        "The inbox cannot be followed; browsers get no events.", extra={"what": "follower-failed"}
+    )
 
 
 def _is_unsent(row: InboxEvent) -> bool:

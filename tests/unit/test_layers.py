@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import ProgrammingError
 from django.utils import timezone
 
+from directus_realtime import layers as layers_module
 from directus_realtime.events import Event
 from directus_realtime.layers import InboxChannelLayer, InboxCursor
 from directus_realtime.listener.catch_up.holding import Delivered, replace_held
@@ -339,6 +340,23 @@ async def test_a_member_is_told_when_the_inbox_cannot_be_read(
     monkeypatch.setattr(InboxCursor, "at_end", at_end)
     with pytest.raises(ProgrammingError):
         await asyncio.wait_for(layer.group_add(GROUP, "browser"), DEADLINE)
+
+
+async def test_a_look_that_fails_is_not_the_last(
+    browser: Browser, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_PAUSE", 0.01)
+    failures, read = Looks(), InboxCursor.read
+
+    def fails(self: InboxCursor, with_states: bool) -> Any:
+        failures.count += 1
+        raise ProgrammingError("no such column")
+
+    monkeypatch.setattr(InboxCursor, "read", fails)
+    await failures.a_few()
+    await astore("meanwhile")
+    monkeypatch.setattr(InboxCursor, "read", read)
+    assert await browser.titles(1) == ["meanwhile"]
 
 
 def test_a_layer_serves_one_loop_after_another() -> None:
