@@ -175,8 +175,14 @@ class InboxCursor:
         Returns:
             Pairs of group and message.
         """
-        new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
-        return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
+        before = self._last_ids.copy(), self._debounced.copy(), self._states.copy()
+        try:
+            new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
+            return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
+        except BaseException:
+            # Of what this look has found by now, nobody was told: the next one finds it again.
+            self._last_ids, self._debounced, self._states = before
+            raise
 
     def _new_events(self, alias: str) -> _Outgoing:
         """The events of a connection that were delivered since the last look.

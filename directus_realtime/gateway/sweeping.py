@@ -65,6 +65,14 @@ class InboxSweep:
         Returns:
             Group messages, in order for each connection.
         """
+        before = self._last_ids.copy(), self._late.copy()
+        try:
+            return self._lost(subscriptions, was_seen)
+        except BaseException:
+            self._last_ids, self._late = before  # nobody was told of what was found by now
+            raise
+
+    def _lost(self, subscriptions: set[str], was_seen: Callable[[str], bool]) -> list[Json]:
         sent = [row for alias in self._last_ids for row in self._sent(alias)]
         sent = [*self._sent_late(), *sent]
         newest_seen = {row.item: row.pk for row in sent if was_seen(row.event_id)}

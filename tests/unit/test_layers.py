@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import ProgrammingError
+from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
 from directus_realtime import layers as layers_module
@@ -357,6 +357,24 @@ async def test_a_look_that_fails_is_not_the_last(
     await astore("meanwhile")
     monkeypatch.setattr(InboxCursor, "read", read)
     assert await browser.titles(1) == ["meanwhile"]
+
+
+async def test_a_look_that_breaks_off_loses_nothing(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OperationalError("server closed the connection")]
+    late_events = InboxCursor._late_events
+
+    def fails_once(self: InboxCursor) -> Any:
+        # Behind the read of the rows.
+        if self._last_ids["default"] and errors:
+            raise errors.pop()
+        return late_events(self)
+
+    monkeypatch.setattr(InboxCursor, "_late_events", fails_once)
+    await astore("a")
+    assert await browser.titles(1) == ["a"]
+    assert not errors
 
 
 def test_a_layer_serves_one_loop_after_another() -> None:

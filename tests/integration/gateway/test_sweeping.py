@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.db import OperationalError
 from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.gateway import layer_member
+from directus_realtime.gateway import layer_member, sweeping
+from directus_realtime.gateway.resuming import messages
 from directus_realtime.groups import event_message, group_name
 from directus_realtime.listener.catch_up.holding import Delivered, replace_held
 from directus_realtime.models import InboxEvent
@@ -99,6 +101,24 @@ async def test_an_event_that_waits_for_the_catch_up_holds_back_none() -> None:
         await row.aupdate(state="done", sent_at=timezone.now())
         assert (await browser.next())["id"] == held.id
         assert await browser.is_silent()
+
+
+@lossy
+async def test_a_look_that_breaks_off_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [OperationalError("server closed the connection")]
+
+    def fails_once(rows: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return messages(rows)
+
+    monkeypatch.setattr(sweeping, "messages", fails_once)
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(lost := event(1))
+        assert (await browser.next())["id"] == lost.id
+        assert not errors
 
 
 @pytest.mark.usefixtures("often")
