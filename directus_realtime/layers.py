@@ -157,9 +157,8 @@ class InboxCursor:
             sent = rows.filter(connection=alias, sent_at__isnull=False)
             newest = sent.values_list("pk", flat=True).first() or 0
             last_ids[alias] = newest
-            waiting = rows.filter(
-                connection=alias, state=InboxState.PENDING, sent_at=None, id__lt=newest
-            )
+            unsent = [InboxState.PENDING, InboxState.DELIVERING]
+            waiting = rows.filter(connection=alias, state__in=unsent, sent_at=None, id__lt=newest)
             debounced.update(waiting.values_list("pk", flat=True))
         cursor = cls(last_ids)
         cursor._debounced = debounced

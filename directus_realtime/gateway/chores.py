@@ -83,4 +83,4 @@ class Chores:
         wanted = set(self._hub.streams)
         lost = await self._hub.database.run_surely(self._sweep.lost, wanted, self._hub.has_seen)
         for message in lost:
-            await self._hub.hand_over(message)
+            await self._hub.receive(message)

@@ -55,7 +55,7 @@ class Hub:
         self.offers: dict[str, Offer] = {}
         self.streams: dict[str, Stream] = {}
         self.loads = FirstLoads()
-        self.layer = LayerMember(self._receive)
+        self.layer = LayerMember(self.receive)
         self.states = ConnectionStates(self.members)
         self.database = DatabaseThread("gateway")
         self.returns = Returns(self.database)
@@ -127,7 +127,7 @@ class Hub:
             self._seen.popitem(last=False)
         return True
 
-    async def _receive(self, message: Json) -> None:
+    async def receive(self, message: Json) -> None:
         """Take a group message; one that is not as it should be harms no other."""
         try:
             if message.get("type") == "directus.event":

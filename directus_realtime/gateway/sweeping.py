@@ -47,10 +47,12 @@ class InboxSweep:
         """Follow some connections from now on, except those that are followed already."""
         for alias in aliases:
             if alias not in self._last_ids:
-                newest = InboxEvent.objects.filter(connection=alias, sent_at__isnull=False)
-                self._last_ids[alias] = (
-                    newest.order_by("-id").values_list("pk", flat=True).first() or 0
-                )
+                rows = InboxEvent.objects.filter(connection=alias)
+                sent = rows.filter(sent_at__isnull=False).order_by("-id")
+                newest = sent.values_list("pk", flat=True).first() or 0
+                late = rows.filter(state__in=_UNSENT, sent_at=None, id__lt=newest)
+                self._late.update(late.values_list("pk", flat=True))
+                self._last_ids[alias] = newest
 
     def lost(self, subscriptions: set[str], was_seen: Callable[[str], bool]) -> list[Json]:
         """What was sent since the last look and did not arrive.

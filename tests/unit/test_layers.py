@@ -199,6 +199,18 @@ async def test_a_row_that_waited_when_the_browser_came_is_sent(layer: InboxChann
     assert await browser.titles(1) == ["waiting"]
 
 
+@pytest.mark.parametrize("state", ["pending", "delivering"])
+async def test_a_row_that_waited_before_one_that_was_sent_when_the_browser_came_is_sent(
+    layer: InboxChannelLayer, state: str
+) -> None:
+    waiting = await astore("waiting", sent=False)
+    await InboxEvent.objects.filter(pk=waiting.pk).aupdate(state=state)
+    await astore("old")
+    browser = await Browser(layer, "browser").join()
+    await amark_sent(waiting)
+    assert await browser.titles(1) == ["waiting"]
+
+
 async def test_a_connection_that_nobody_delivers_holds_back_no_other(browser: Browser) -> None:
     """Its listener is stopped, or it is no longer configured, with rows left in the inbox."""
     await astore("left behind", sent=False, connection="removed")

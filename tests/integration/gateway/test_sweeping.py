@@ -11,6 +11,7 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.gateway import layer_member, sweeping
 from directus_realtime.gateway.resuming import messages
+from directus_realtime.gateway.streams import Stream
 from directus_realtime.groups import event_message, group_name
 from directus_realtime.listener.catch_up.holding import Delivered, replace_held
 from directus_realtime.models import InboxEvent
@@ -101,6 +102,40 @@ async def test_an_event_that_waits_for_the_catch_up_holds_back_none() -> None:
         await row.aupdate(state="done", sent_at=timezone.now())
         assert (await browser.next())["id"] == held.id
         assert await browser.is_silent()
+
+
+@lossy
+@pytest.mark.parametrize("state", ["pending", "delivering"])
+async def test_an_event_that_waited_when_the_browser_came_arrives(state: str) -> None:
+    await offer()
+    await deliver(waiting := event(1), sent=False)
+    row = InboxEvent.objects.filter(event_id=waiting.id)
+    await row.aupdate(state=state)
+    await deliver(event(2))
+    async with browsing() as browser:
+        await browser.subscribe()
+        await row.aupdate(state="done", sent_at=timezone.now())
+        assert (await browser.next())["id"] == waiting.id
+        assert await browser.is_silent()
+
+
+@lossy
+async def test_an_event_that_cannot_be_handed_over_keeps_back_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take = Stream.take
+
+    def fails_for_one(self: Stream, message: Any) -> Any:
+        if message["key"] == 1:
+            raise RuntimeError("a mistake")
+        return take(self, message)
+
+    monkeypatch.setattr(Stream, "take", fails_for_one)
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(event(1), other := event(2))
+        assert (await browser.next())["id"] == other.id
 
 
 @lossy
