@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("directus_realtime.gateway")
 
-#: How often it is tried again when the offer changes meanwhile.
+#: How often it is tried again when the offer, or the user, changes meanwhile.
 _TRIES = 3
 
 _nameless = itertools.count()
@@ -80,8 +80,8 @@ async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
         )
     await hub.ready()
     for _ in range(_TRIES):
-        offers = list(hub.offers.values())
-        view = await hub.database.run(grant, offers, asked, member.user)
+        offers, user = list(hub.offers.values()), member.user
+        view = await hub.database.run(grant, offers, asked, user)
         offer = hub.offers.get(view.offer_name)
         if offer is None or offer.fingerprint != view.fingerprint:
             continue
@@ -92,7 +92,7 @@ async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
         finally:
             stream.visits -= 1
         # Nothing is awaited from here on, so no event falls in between.
-        if hub.streams.get(offer.name) is stream:
+        if hub.streams.get(offer.name) is stream and member.user == user:
             if member.closing is None:
                 _start(hub, member, asked, stream, view, beginning)
             return
