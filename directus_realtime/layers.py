@@ -38,6 +38,8 @@ logger = logging.getLogger("directus_realtime.layers")
 POLL_INTERVAL = 0.1
 #: Looks at the inbox between two looks at the connections.
 _STATUS_EVERY = 5
+#: Seconds until the next look after one that failed.
+_PAUSE = 5.0
 #: Rows of one look.
 _BATCH = 500
 
@@ -83,25 +85,41 @@ class InboxChannelLayer(InMemoryChannelLayer):
         # A thread of its own: requests close the connections of theirs.
         database = DatabaseThread("inbox-follower")
         try:
-            cursor = await database.run_surely(InboxCursor.at_end, aliases())
-            beginning.set_result(None)
+            cursor = await self._begin(database, beginning)
             looks = 0
-            while any(self.groups.values()):
+            while cursor is not None and any(self.groups.values()):
                 await asyncio.sleep(self._poll_interval)
                 looks += 1
-                with_states = looks % _STATUS_EVERY == 0
-                for group, message in await database.run_surely(cursor.read, with_states):
-                    await self._hand_over(group, message)
-        except Exception as error:
-            logger.exception(
-                "The inbox cannot be followed; browsers get no events.",
-                extra={"what": "follower-failed"},
-            )
-            if not beginning.done():
-                beginning.set_exception(error)
+                await self._look(database, cursor, with_states=looks % _STATUS_EVERY == 0)
         finally:
             # Nothing is awaited between the last look at the members and the end.
             database.close_soon()
+
+    async def _begin(
+        self, database: DatabaseThread, beginning: asyncio.Future[None]
+    ) -> InboxCursor | None:
+        """Find the end of the inbox; where that fails, the members are told."""
+        try:
+            cursor = await database.run_surely(InboxCursor.at_end, aliases())
+        except Exception as error:
+            _log_failure()
+            beginning.set_exception(error)
+            return None
+        beginning.set_result(None)
+        return cursor
+
+    async def _look(
+        self, database: DatabaseThread, cursor: InboxCursor, *, with_states: bool
+    ) -> None:
+        """Hand over what is new; where the look fails, the next one comes after a pause."""
+        try:
+            outgoing = await database.run_surely(cursor.read, with_states)
+        except Exception:
+            _log_failure()
+            await asyncio.sleep(_PAUSE)
+            return
+        for group, message in outgoing:
+            await self._hand_over(group, message)
 
     async def _hand_over(self, group: str, message: dict[str, Any]) -> None:
         try:
@@ -139,9 +157,8 @@ class InboxCursor:
             sent = rows.filter(connection=alias, sent_at__isnull=False)
             newest = sent.values_list("pk", flat=True).first() or 0
             last_ids[alias] = newest
-            waiting = rows.filter(
-                connection=alias, state=InboxState.PENDING, sent_at=None, id__lt=newest
-            )
+            unsent = [InboxState.PENDING, InboxState.DELIVERING]
+            waiting = rows.filter(connection=alias, state__in=unsent, sent_at=None, id__lt=newest)
             debounced.update(waiting.values_list("pk", flat=True))
         cursor = cls(last_ids)
         cursor._debounced = debounced
@@ -157,15 +174,22 @@ class InboxCursor:
         Returns:
             Pairs of group and message.
         """
-        new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
-        return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
+        before = self._last_ids.copy(), self._debounced.copy(), self._states.copy()
+        try:
+            new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
+            return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
+        except BaseException:
+            # Of what this look has found by now, nobody was told: the next one finds it again.
+            self._last_ids, self._debounced, self._states = before
+            raise
 
     def _new_events(self, alias: str) -> _Outgoing:
         """The events of a connection that were delivered since the last look.
 
         A row that delivery has not come to yet holds back those behind it, so that order
         is kept. One that waits for the end of its debounce window does not: it is
-        remembered and looked for again.
+        remembered and looked for again. Nor does one that waits for the catch-up: it is
+        never sent under this id, but let go as a new row behind the others.
         """
         from directus_realtime.models import InboxEvent
 
@@ -205,13 +229,19 @@ class InboxCursor:
         return outgoing
 
 
+def _log_failure() -> None:
+    logger.exception(
+        "The inbox cannot be followed; browsers get no events.", extra={"what": "follower-failed"}
+    )
+
+
 def _is_unsent(row: InboxEvent) -> bool:
-    return row.sent_at is None and row.state in {"waiting", "pending", "delivering"}
+    return row.sent_at is None and row.state in {"pending", "delivering"}
 
 
 def _messages(row: InboxEvent) -> _Outgoing:
-    """What is to be sent of a row: nothing of one that a later one overtook."""
-    if row.state == "merged":
+    """What is to be sent of a row: nothing of one that a later one overtakes, or replaces."""
+    if row.state in {"merged", "waiting"}:
         return []
     try:
         event = row.to_event()

@@ -26,7 +26,7 @@ class Chores:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._sweep = InboxSweep()
-        self._begun = asyncio.create_task(self._begin(), name="directus-gateway-begin")
+        self._begun = self._begin_soon()
         self._tasks = [
             asyncio.create_task(self._every(interval, work), name="directus-gateway-chore")
             for interval, work in [
@@ -38,6 +38,9 @@ class Chores:
 
     async def ready(self) -> None:
         """Wait until the offers are known, and nothing is missed from now on."""
+        begun = self._begun
+        if begun.done() and not begun.cancelled() and begun.exception() is not None:
+            self._begun = self._begin_soon()  # what failed once need not fail again
         await asyncio.shield(self._begun)
 
     async def aclose(self) -> None:
@@ -47,15 +50,18 @@ class Chores:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _begin_soon(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._begin(), name="directus-gateway-begin")
+
     async def _begin(self) -> None:
         await look_at_offers(self._hub)
         await self._follow_inbox()
 
     async def _every(self, interval: float, work: Callable[[], Awaitable[None]]) -> None:
-        await self.ready()
         while True:
             await asyncio.sleep(interval)
             try:
+                await self.ready()
                 await work()
             except Exception:  # the next time may be better
                 logger.exception("A chore of the gateway failed.", extra={"what": "chore-failed"})
@@ -77,4 +83,4 @@ class Chores:
         wanted = set(self._hub.streams)
         lost = await self._hub.database.run_surely(self._sweep.lost, wanted, self._hub.has_seen)
         for message in lost:
-            await self._hub.hand_over(message)
+            await self._hub.receive(message)

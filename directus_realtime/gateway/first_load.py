@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -45,12 +47,12 @@ class FirstLoad:
         self.primary_key = newest.primary_key
         self.read_at = monotonic()
         self._limit = limit
-        self._rows = {str(key): row for key, row in newest.rows}
+        self._rows: OrderedDict[str, Row] = OrderedDict((str(key), row) for key, row in newest.rows)
 
     @property
     def rows(self) -> list[Row]:
         """The items, the newest first."""
-        return list(self._rows.values())[: self._limit]
+        return list(islice(self._rows.values(), self._limit))
 
     @property
     def is_fresh(self) -> bool:
@@ -66,8 +68,15 @@ class FirstLoad:
             elif name in self._rows:
                 self._rows[name] = change.row
             else:
-                self._rows = {name: change.row, **self._rows}
-                self.is_all = self.is_all and len(self._rows) <= self._limit
+                self._add(name, change.row)
+
+    def _add(self, name: str, row: Row) -> None:
+        """Put an item first. As many again as are wanted are kept, for when some are deleted."""
+        self._rows[name] = row
+        self._rows.move_to_end(name, last=False)
+        self.is_all = self.is_all and len(self._rows) <= self._limit
+        if len(self._rows) > 2 * self._limit:
+            self._rows.popitem()
 
 
 class FirstLoads:

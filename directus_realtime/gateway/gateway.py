@@ -19,7 +19,12 @@ from channels.db import database_sync_to_async
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.frames import with_uid
 from directus_realtime.gateway.hub import Hub, current_hub
-from directus_realtime.gateway.limits import FLOODING, NOT_AUTHENTICATED, Limits
+from directus_realtime.gateway.limits import (
+    FLOODING,
+    NOT_AUTHENTICATED,
+    SERVER_ERROR,
+    Limits,
+)
 from directus_realtime.gateway.members import Send, SocketMember
 from directus_realtime.gateway.protocol import (
     Action,
@@ -172,15 +177,23 @@ class Browser:
     async def _work_off(self) -> None:
         try:
             while self._work and self._member.closing is None:
-                match self._work.popleft():
-                    case Ask(asked):
-                        await subscribe(self._hub, self._member, asked)
-                    case Authenticate() as action:
-                        await self._check_token(action)
-                    case End() as action:
-                        self._end(action)
+                await self._do(self._work.popleft())
+        except Exception:  # what is left undone may be that a right is gone
+            logger.exception(
+                "What a browser asked for failed; it is let go.", extra={"what": "browser-failed"}
+            )
+            self._member.drop(SERVER_ERROR, "The server failed; come back.")
         finally:
             self._working = None
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Ask(asked):
+                await subscribe(self._hub, self._member, asked)
+            case Authenticate():
+                await self._check_token(action)
+            case End():
+                self._end(action)
 
     def _end(self, action: End) -> None:
         subscriptions = self._member.subscriptions

@@ -18,6 +18,7 @@ from directus_realtime.gateway.frames import Json
 from directus_realtime.gateway.heartbeat import beat
 from directus_realtime.gateway.layer_member import LayerMember
 from directus_realtime.gateway.offers import Offer
+from directus_realtime.gateway.returning import Returns
 from directus_realtime.gateway.states import ConnectionStates
 from directus_realtime.gateway.streams import Change, Stream
 from directus_realtime.groups import connection_group_name
@@ -41,6 +42,7 @@ class Hub:
         offers: What is offered, by name.
         streams: The events of those offers that anybody subscribes to, by name.
         loads: First loads.
+        returns: What browsers have missed that come back.
         layer: The place in the channel layer.
         states: The connections' states.
         database: The thread for everything that uses the database.
@@ -53,9 +55,10 @@ class Hub:
         self.offers: dict[str, Offer] = {}
         self.streams: dict[str, Stream] = {}
         self.loads = FirstLoads()
-        self.layer = LayerMember(self._receive)
+        self.layer = LayerMember(self.receive)
         self.states = ConnectionStates(self.members)
         self.database = DatabaseThread("gateway")
+        self.returns = Returns(self.database)
         self._seen: OrderedDict[str, None] = OrderedDict()
         # Events are handed over one after another, whichever way they come.
         self._turn = asyncio.Lock()
@@ -124,7 +127,7 @@ class Hub:
             self._seen.popitem(last=False)
         return True
 
-    async def _receive(self, message: Json) -> None:
+    async def receive(self, message: Json) -> None:
         """Take a group message; one that is not as it should be harms no other."""
         try:
             if message.get("type") == "directus.event":
@@ -145,6 +148,7 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._chores.aclose()
         await self.loads.aclose()
+        await self.returns.aclose()
         await self.layer.aclose()
         self.database.close_soon()
 

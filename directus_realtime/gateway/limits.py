@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Close codes of WebSocket, and of our own where it has none.
-FLOODING, TOO_BIG, TOO_SLOW = 1008, 1009, 1013
+FLOODING, TOO_BIG, SERVER_ERROR, TOO_SLOW = 1008, 1009, 1011, 1013
 NOT_AUTHENTICATED, SILENT = 4401, 4408
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
 from django.urls import URLPattern, path
 from django.utils import timezone
 
+from directus_realtime.gateway.limits import SERVER_ERROR
 from directus_realtime.groups import connection_group_name, group_name
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import aliases
@@ -29,6 +30,8 @@ DEFAULT_PATH = "directus/admin-live/"
 MOST, PAUSE = 50, 0.25
 #: Seconds between two looks at the subscriptions, and at the user's rights.
 LOOK_INTERVAL = 5.0
+#: Looks in a row that may fail; after more nobody knows whether the user may still watch.
+PATIENCE = 3
 #: Close code of a connection whose user may not watch any more.
 NOT_ALLOWED = 4403
 
@@ -68,8 +71,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for group in self._joined:
-            await self.channel_layer.group_discard(group, self.channel_name)
+        with suppress(Exception):  # a layer that is away forgets members by itself
+            for group in self._joined:
+                await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """The page says nothing."""
@@ -95,35 +99,55 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             frame = {"type": "events", "events": list(self._waiting), "left_out": self._left_out}
             self._waiting.clear()
             self._left_out = False
-            await self.send_json(frame)  # type: ignore[no-untyped-call]
+            try:
+                await self.send_json(frame)  # type: ignore[no-untyped-call]
+            except Exception as error:
+                logger.debug(
+                    "The live page could not be told of events: %s",
+                    error,
+                    extra={"what": "live-page-untold"},
+                )
+                await self._give_up()
+                return
             await asyncio.sleep(PAUSE)
 
     async def _look_after(self) -> None:
         """Join the groups of new subscriptions, and end when the user may not watch any more."""
-        while True:
+        failed = 0
+        while failed < PATIENCE:
             await asyncio.sleep(LOOK_INTERVAL)
             try:
                 may_watch = await _may_watch(self.scope["user"])
                 if may_watch:
                     await self._join()
-            except DatabaseError as error:
+            except Exception as error:  # of the database, of the layer, of a user model
+                failed += 1
                 logger.warning(
-                    "The live page's rights cannot be checked: %s",
+                    "The live page's rights cannot be checked: %s: %s",
+                    type(error).__name__,
                     error,
                     extra={"what": "live-page-unchecked"},
                 )
                 continue
+            failed = 0
             if not may_watch:
                 await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
                 return
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Close the connection; the page comes again by itself."""
+        with suppress(Exception):  # it may be gone already
+            await self.close(SERVER_ERROR)  # type: ignore[no-untyped-call]
 
     async def _join(self) -> None:
         wanted = await _groups()
         for group in wanted - self._joined:
             await self.channel_layer.group_add(group, self.channel_name)
+            self._joined.add(group)
         for group in self._joined - wanted:
             await self.channel_layer.group_discard(group, self.channel_name)
-        self._joined = wanted
+            self._joined.discard(group)
 
 
 def live_urlpattern(route: str = DEFAULT_PATH) -> URLPattern:

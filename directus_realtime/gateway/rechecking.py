@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,22 +69,36 @@ async def recheck(hub: Hub, members: Sequence[Member]) -> None:
     """Decide anew about all subscriptions of some browsers."""
     offers = list(hub.offers.values())
     wanted = [(member, list(member.subscriptions.values())) for member in members]
+    overlooked: list[Member] = []
     for decided in await hub.database.run_surely(_decide, offers, wanted):
-        decided.member.user = decided.user
-        for subscription, view in decided.views:
-            if not subscription.is_active:
-                continue
-            if view is None:
-                end(subscription, frames.FORBIDDEN, NOT_OFFERED)
-            elif view.key != subscription.view.key:
-                subscription.stream.change_view(subscription, view)
+        member = decided.member
+        if member.user is not decided.before:
+            continue  # somebody else by now, who was looked at for it
+        member.user = decided.user
+        _apply(decided.views)
+        begun = set(member.subscriptions.values()) - {each for each, _ in decided.views}
+        if begun and decided.user != decided.before:
+            overlooked.append(member)
+    if overlooked:  # nobody looks again at who is no user any more
+        await recheck(hub, overlooked)
 
 
 @dataclass(frozen=True)
 class _Decided:
     member: Member
+    before: Any
     user: Any
     views: list[tuple[Subscription, View | None]]
+
+
+def _apply(views: Iterable[tuple[Subscription, View | None]]) -> None:
+    for subscription, view in views:
+        if not subscription.is_active:
+            continue
+        if view is None:
+            end(subscription, frames.FORBIDDEN, NOT_OFFERED)
+        elif view.key != subscription.view.key:
+            subscription.stream.change_view(subscription, view)
 
 
 def _read() -> tuple[list[Offer], dict[str, str]]:
@@ -92,9 +106,15 @@ def _read() -> tuple[list[Offer], dict[str, str]]:
 
 
 def _decide(offers: list[Offer], wanted: list[tuple[Member, list[Subscription]]]) -> list[_Decided]:
-    users = _current_users([member for member, _ in wanted])
+    before = {member: member.user for member, _ in wanted}
+    users = _current_users(before)
     return [
-        _Decided(member, users[member], [(s, _view(offers, s, users[member])) for s in asked])
+        _Decided(
+            member,
+            before[member],
+            users[member],
+            [(each, _view(offers, each, users[member])) for each in asked],
+        )
         for member, asked in wanted
     ]
 
@@ -115,13 +135,13 @@ def _view(offers: list[Offer], subscription: Subscription, user: Any) -> View | 
         return None
 
 
-def _current_users(members: Sequence[Member]) -> dict[Member, Any]:
+def _current_users(before: Mapping[Member, Any]) -> dict[Member, Any]:
     """The users as they are now; nobody for those who may not sign in, or have signed out."""
     model = get_user_model()
-    own = {member: _unwrapped(member.user) for member in members}
+    own = {member: _unwrapped(user) for member, user in before.items()}
     keys = {user.pk for user in own.values() if isinstance(user, model)}
     users = in_bulk(model._default_manager.all(), keys)
-    ended = _ended_sessions(members)
+    ended = _ended_sessions(before)
     found: dict[Member, Any] = {}
     for member, user in own.items():
         if not isinstance(user, model):

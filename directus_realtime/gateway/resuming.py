@@ -18,6 +18,9 @@ logger = logging.getLogger("directus_realtime.gateway")
 MOST = 1000
 #: Rows before the one a browser saw last, among which later ones may have been sent after it.
 _OVERLAP = 200
+#: Ids of the inbox, of all subscriptions, through which is looked for later events: no index
+#: leads to those of one subscription, and all browsers wait meanwhile.
+FAR = 100_000
 #: Rows in which the items' last state is looked for.
 _BACK = 10_000
 
@@ -36,7 +39,7 @@ def missed(subscription: str, event_id: str) -> list[Json] | None:
         ``None`` where that is not known any more, or too much has happened since.
     """
     seen = _find(subscription, event_id)
-    if seen is None or seen.sent_at is None:
+    if seen is None or seen.sent_at is None or _is_far(seen):
         return None
     rows = InboxEvent.objects.filter(subscription=subscription, sent_at__isnull=False)
     was_sent_later = Q(id__gt=seen.pk - _OVERLAP, sent_at__gt=seen.sent_at)
@@ -87,6 +90,11 @@ def messages(rows: QuerySet[InboxEvent] | list[InboxEvent]) -> list[Json]:
                 extra={"what": "missed-event-unreadable", "event_id": str(row.event_id)},
             )
     return found
+
+
+def _is_far(row: InboxEvent) -> bool:
+    newest = InboxEvent.objects.aggregate(newest=Max("id"))["newest"] or 0
+    return bool(newest - row.pk > FAR)
 
 
 def _find(subscription: str, event_id: str) -> InboxEvent | None:

@@ -17,6 +17,7 @@ from directus_realtime.gateway.views import UNKNOWN, View
 if TYPE_CHECKING:
     from directus_realtime.gateway.members import Member
     from directus_realtime.gateway.queries import Subscribe
+    from directus_realtime.gateway.returning import Missed
 
 logger = logging.getLogger("directus_realtime.gateway")
 
@@ -126,6 +127,7 @@ class Stream:
         last: The number of the newest event.
         recent: The newest events.
         rows: The last row of each item that was seen.
+        missed: What came after an event that browsers saw last, by its id.
         visits: Browsers that are about to subscribe.
         idle_looks: How often nobody was found to want it.
     """
@@ -135,6 +137,7 @@ class Stream:
         self.last = 0
         self.recent: deque[Change] = deque(maxlen=RING)
         self.rows = LastRows(ROWS)
+        self.missed: OrderedDict[str, Missed] = OrderedDict()
         self.visits = 0
         self.idle_looks = 0
         # By what they see, and among those by the end of their frames.

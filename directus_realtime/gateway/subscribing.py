@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from directus_realtime.database import DATABASE_IS_AWAY
-from directus_realtime.gateway import frames, resuming
+from directus_realtime.gateway import frames
 from directus_realtime.gateway.access import grant
 from directus_realtime.gateway.first_load import CannotLoad
 from directus_realtime.gateway.frames import Frame, Json, with_uid
 from directus_realtime.gateway.queries import QueryRefused, Subscribe
-from directus_realtime.gateway.streams import Change, LastRows, Stream, Subscription
+from directus_realtime.gateway.streams import Change, Stream, Subscription
 from directus_realtime.gateway.views import View
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("directus_realtime.gateway")
 
-#: How often it is tried again when the offer changes meanwhile.
+#: How often it is tried again when the offer, or the user, changes meanwhile.
 _TRIES = 3
 
 _nameless = itertools.count()
@@ -80,8 +80,8 @@ async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
         )
     await hub.ready()
     for _ in range(_TRIES):
-        offers = list(hub.offers.values())
-        view = await hub.database.run(grant, offers, asked, member.user)
+        offers, user = list(hub.offers.values()), member.user
+        view = await hub.database.run(grant, offers, asked, user)
         offer = hub.offers.get(view.offer_name)
         if offer is None or offer.fingerprint != view.fingerprint:
             continue
@@ -92,7 +92,7 @@ async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
         finally:
             stream.visits -= 1
         # Nothing is awaited from here on, so no event falls in between.
-        if hub.streams.get(offer.name) is stream:
+        if hub.streams.get(offer.name) is stream and member.user == user:
             if member.closing is None:
                 _start(hub, member, asked, stream, view, beginning)
             return
@@ -124,10 +124,9 @@ async def _beginning(hub: Hub, stream: Stream, asked: Subscribe, view: View) -> 
         number = stream.number_of(event_id)
         if number is not None:
             return _Beginning(resumes=True, changes=[], number=number)
-        number = stream.last
-        changes = await hub.database.run(_missed, stream.offer.name, event_id)
-        if changes is not None:
-            return _Beginning(resumes=True, changes=changes, number=number)
+        missed = await hub.returns.get(stream, event_id)
+        if missed is not None:
+            return _Beginning(resumes=True, changes=missed.changes, number=missed.number)
     if asked.wants_data and stream.offer.first_load:
         await hub.loads.get(stream)
     return _Beginning(has_data=asked.wants_data, resumes=event_id is not None)
@@ -178,18 +177,6 @@ def _init(hub: Hub, subscription: Subscription) -> Json:
     if subscription.is_single:
         return frames.started(data[0] if data else None, complete=complete)
     return frames.started(data, complete=complete)
-
-
-def _missed(subscription: str, event_id: str) -> list[Change] | None:
-    """What came after an event, from the inbox; uses the database."""
-    messages = resuming.missed(subscription, event_id)
-    if messages is None:
-        return None
-    rows = LastRows(resuming.MOST)
-    keys = {message["key"] for message in messages}
-    for key, row in resuming.rows_before(subscription, event_id, keys):
-        rows.replace(key, row)
-    return [Change.from_message(0, message, rows) for message in messages]
 
 
 def _unavailable(message: str) -> Json:

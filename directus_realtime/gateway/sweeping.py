@@ -18,7 +18,9 @@ from directus_realtime.models import InboxEvent, InboxState
 
 #: Rows of one query, and queries of one look at a connection: the rest waits for the next.
 _BATCH, _BATCHES = 1000, 5
-_UNSENT = {InboxState.WAITING, InboxState.PENDING, InboxState.DELIVERING}
+_UNSENT = {InboxState.PENDING, InboxState.DELIVERING}
+#: Never sent as they are: one waits for the catch-up, and is let go as a new row.
+_PASSED_BY = {InboxState.MERGED, InboxState.WAITING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,12 @@ class InboxSweep:
         """Follow some connections from now on, except those that are followed already."""
         for alias in aliases:
             if alias not in self._last_ids:
-                newest = InboxEvent.objects.filter(connection=alias, sent_at__isnull=False)
-                self._last_ids[alias] = (
-                    newest.order_by("-id").values_list("pk", flat=True).first() or 0
-                )
+                rows = InboxEvent.objects.filter(connection=alias)
+                sent = rows.filter(sent_at__isnull=False).order_by("-id")
+                newest = sent.values_list("pk", flat=True).first() or 0
+                late = rows.filter(state__in=_UNSENT, sent_at=None, id__lt=newest)
+                self._late.update(late.values_list("pk", flat=True))
+                self._last_ids[alias] = newest
 
     def lost(self, subscriptions: set[str], was_seen: Callable[[str], bool]) -> list[Json]:
         """What was sent since the last look and did not arrive.
@@ -63,6 +67,14 @@ class InboxSweep:
         Returns:
             Group messages, in order for each connection.
         """
+        before = self._last_ids.copy(), self._late.copy()
+        try:
+            return self._lost(subscriptions, was_seen)
+        except BaseException:
+            self._last_ids, self._late = before  # nobody was told of what was found by now
+            raise
+
+    def _lost(self, subscriptions: set[str], was_seen: Callable[[str], bool]) -> list[Json]:
         sent = [row for alias in self._last_ids for row in self._sent(alias)]
         sent = [*self._sent_late(), *sent]
         newest_seen = {row.item: row.pk for row in sent if was_seen(row.event_id)}
@@ -80,7 +92,7 @@ class InboxSweep:
         return found
 
     def _sent(self, alias: str) -> list[Sent]:
-        """What was sent of a connection. A row that waits for its turn holds back the others."""
+        """What was sent of a connection. A row that waits for delivery holds back the others."""
         found: list[Sent] = []
         for _ in range(_BATCHES):
             newer = InboxEvent.objects.filter(connection=alias, id__gt=self._last_ids[alias])
@@ -90,7 +102,7 @@ class InboxSweep:
                     if row.next_attempt_at is None:
                         return found
                     self._late.add(row.pk)  # until its debounce window has ended
-                elif row.state != InboxState.MERGED:
+                elif row.state not in _PASSED_BY:
                     found.append(_as_sent(row))
                 self._last_ids[alias] = row.pk
             if len(rows) < _BATCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.db import InterfaceError
 
 from directus_realtime.events import Event
 from directus_realtime.gateway import live_feed
+from directus_realtime.gateway.limits import SERVER_ERROR
 from directus_realtime.gateway.live_feed import NOT_ALLOWED, LiveConsumer
 from directus_realtime.groups import (
     connection_group_name,
@@ -130,6 +133,76 @@ async def test_it_ends_when_the_right_is_gone(monkeypatch: Any, change: dict[str
     await User.objects.filter(pk=watcher.pk).aupdate(**change)
     closed = await socket.receive_output(5)
     assert (closed["type"], closed["code"]) == ("websocket.close", NOT_ALLOWED)
+    await socket.disconnect()
+
+
+FAILURES = [InterfaceError("connection already closed"), ConnectionError("away"), TypeError("bug")]
+
+
+async def failing(error: Exception, *arguments: Any) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+async def test_a_right_that_is_lost_counts_also_after_looks_that_failed(
+    monkeypatch: Any, error: Exception
+) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    watcher = await user(*RIGHTS)
+    may_watch, looks = live_feed._may_watch, 0
+
+    async def fails_at_first(user: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        if 1 < looks < 1 + live_feed.PATIENCE:
+            raise error
+        return await may_watch(user)
+
+    monkeypatch.setattr(live_feed, "_may_watch", fails_at_first)
+    socket = socket_of(watcher)
+    assert (await socket.connect())[0]
+    await User.objects.filter(pk=watcher.pk).aupdate(is_active=False)
+    closed = await socket.receive_output(5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", NOT_ALLOWED)
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+async def test_it_ends_when_the_right_cannot_be_looked_up(
+    monkeypatch: Any, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    socket = socket_of(await user(*RIGHTS))
+    assert (await socket.connect())[0]
+    monkeypatch.setattr(live_feed, "_may_watch", partial(failing, error))
+    closed = await socket.receive_output(5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", SERVER_ERROR)
+    assert caplog.text.count("The live page's rights cannot be checked") == live_feed.PATIENCE
+    await socket.disconnect()
+
+
+async def test_a_layer_that_goes_away_means_to_come_again(monkeypatch: Any) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    socket = socket_of(await user(*RIGHTS))
+    assert (await socket.connect())[0]
+    layer, away = get_channel_layer(), partial(failing, ConnectionError("away"))
+    with monkeypatch.context() as patched:
+        patched.setattr(layer, "group_add", away)
+        patched.setattr(layer, "group_discard", away)
+        await database_sync_to_async(subscription)("own", collection="notes", group="own.group")
+        closed = await socket.receive_output(5)
+        assert (closed["type"], closed["code"]) == ("websocket.close", SERVER_ERROR)
+        await socket.disconnect()
+
+
+async def test_a_page_that_cannot_be_told_of_events_is_to_come_again(monkeypatch: Any) -> None:
+    await database_sync_to_async(subscription)()
+    socket = socket_of(await user(*RIGHTS))
+    assert (await socket.connect())[0]
+    monkeypatch.setattr(LiveConsumer, "send_json", partial(failing, TypeError("bug")))
+    await send(event())
+    closed = await socket.receive_output(5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", SERVER_ERROR)
     await socket.disconnect()
 
 

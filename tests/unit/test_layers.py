@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import ProgrammingError
+from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
+from directus_realtime import layers as layers_module
 from directus_realtime.events import Event
 from directus_realtime.layers import InboxChannelLayer, InboxCursor
+from directus_realtime.listener.catch_up.holding import Delivered, replace_held
 from directus_realtime.models import ConnectionStatus, InboxEvent
 from tests.helpers.waiting import DEADLINE, await_for
 
@@ -197,6 +199,18 @@ async def test_a_row_that_waited_when_the_browser_came_is_sent(layer: InboxChann
     assert await browser.titles(1) == ["waiting"]
 
 
+@pytest.mark.parametrize("state", ["pending", "delivering"])
+async def test_a_row_that_waited_before_one_that_was_sent_when_the_browser_came_is_sent(
+    layer: InboxChannelLayer, state: str
+) -> None:
+    waiting = await astore("waiting", sent=False)
+    await InboxEvent.objects.filter(pk=waiting.pk).aupdate(state=state)
+    await astore("old")
+    browser = await Browser(layer, "browser").join()
+    await amark_sent(waiting)
+    assert await browser.titles(1) == ["waiting"]
+
+
 async def test_a_connection_that_nobody_delivers_holds_back_no_other(browser: Browser) -> None:
     """Its listener is stopped, or it is no longer configured, with rows left in the inbox."""
     await astore("left behind", sent=False, connection="removed")
@@ -217,6 +231,23 @@ async def test_a_row_that_waits_for_its_window_holds_back_no_other_item(browser:
     await InboxEvent.objects.filter(pk=waiting.pk).aupdate(next_attempt_at=later)
     await astore("a", key=2)
     assert await browser.titles(1) == ["a"]
+
+
+async def test_a_row_that_waits_for_the_catch_up_holds_back_none_and_is_sent_when_it_is_let_go(
+    browser: Browser, looks: Looks
+) -> None:
+    held = await astore("held", sent=False)
+    await InboxEvent.objects.filter(pk=held.pk).aupdate(state="waiting")
+    for title in ("caught up 1", "caught up 2"):
+        await astore(title, key=2)
+    assert await browser.titles(2) == ["caught up 1", "caught up 2"]
+    await sync_to_async(replace_held)([], [held], Delivered(None, None))
+    await looks.a_few()
+    assert browser.waiting == 0
+    await amark_sent(await InboxEvent.objects.aget(event_id=held.event_id))
+    assert await browser.titles(1) == ["held"]
+    await looks.a_few()
+    assert browser.waiting == 0
 
 
 async def test_a_payload_that_is_nested_deep_ends_nothing(browser: Browser) -> None:
@@ -321,6 +352,41 @@ async def test_a_member_is_told_when_the_inbox_cannot_be_read(
     monkeypatch.setattr(InboxCursor, "at_end", at_end)
     with pytest.raises(ProgrammingError):
         await asyncio.wait_for(layer.group_add(GROUP, "browser"), DEADLINE)
+
+
+async def test_a_look_that_fails_is_not_the_last(
+    browser: Browser, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "_PAUSE", 0.01)
+    failures, read = Looks(), InboxCursor.read
+
+    def fails(self: InboxCursor, with_states: bool) -> Any:
+        failures.count += 1
+        raise ProgrammingError("no such column")
+
+    monkeypatch.setattr(InboxCursor, "read", fails)
+    await failures.a_few()
+    await astore("meanwhile")
+    monkeypatch.setattr(InboxCursor, "read", read)
+    assert await browser.titles(1) == ["meanwhile"]
+
+
+async def test_a_look_that_breaks_off_loses_nothing(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OperationalError("server closed the connection")]
+    late_events = InboxCursor._late_events
+
+    def fails_once(self: InboxCursor) -> Any:
+        # Behind the read of the rows.
+        if self._last_ids["default"] and errors:
+            raise errors.pop()
+        return late_events(self)
+
+    monkeypatch.setattr(InboxCursor, "_late_events", fails_once)
+    await astore("a")
+    assert await browser.titles(1) == ["a"]
+    assert not errors
 
 
 def test_a_layer_serves_one_loop_after_another() -> None:

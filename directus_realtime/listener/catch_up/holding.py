@@ -1,4 +1,8 @@
-"""Live events that wait for the catch-up: stored at once, let go when it is through."""
+"""Live events that wait for the catch-up: stored at once, let go when it is through.
+
+Under its own id, a row that waits is never delivered: it is merged, or deleted and stored again
+behind the others. Web processes, which follow the inbox by id, pass it by for good.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import path
 
 from directus_realtime.gateway import DirectusGateway, directus_gateway
+from directus_realtime.gateway.limits import SERVER_ERROR
 from directus_realtime.gateway.routing import protected
 from tests.integration.gateway.browsers import TIMEOUT, browsing, deliver, event, offer
 
@@ -99,6 +100,22 @@ async def test_another_token_changes_what_a_browser_may_see(user: User) -> None:
         await browser.send({"type": "auth", "access_token": "of anna"})
         assert (await browser.next())["error"]["code"] == "FORBIDDEN"
         assert await browser.next() == {"type": "auth", "status": "ok"}
+
+
+async def test_a_browser_whose_rights_cannot_be_looked_at_is_let_go(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on with those of the user before."""
+
+    async def recheck(*arguments: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("directus_realtime.gateway.gateway.recheck", recheck)
+    await offer(browser_access="public")
+    async with browsing(DirectusGateway.as_asgi(authenticate=by_token)) as browser:
+        await browser.subscribe()
+        await browser.send({"type": "auth", "access_token": TOKEN})
+        assert (await browser.closed())[0] == SERVER_ERROR
 
 
 # The site around it

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.backends.db import SessionStore
 
+from directus_realtime.client import DirectusClient
+from directus_realtime.gateway import rechecking
 from directus_realtime.gateway.hub import current_hub
 from directus_realtime.models import DirectusSubscription
+from directus_realtime.testing import FakeDirectus
 from tests.helpers.waiting import await_for
 from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
 
@@ -96,3 +100,67 @@ async def test_a_user_of_the_sites_own_middleware_stays(user: User) -> None:
         await await_for(lambda: member.user.last_name != was, what="a look at the users")
         await deliver(event(1))
         assert (await browser.next())["uid"] == "1"
+
+
+async def test_what_a_look_at_the_users_has_not_seen_yet_ends_too(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins while the look is going on, which finds that the user is none any more."""
+    decide, looks = rechecking._decide, 0
+
+    def of_a_moment_ago(offers: Any, wanted: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            User.objects.update(is_active=False)
+            wanted = [(member, []) for member, _ in wanted]
+        return decide(offers, wanted)
+
+    await offer(browser_access="signed_in")
+    async with browsing(user=user) as browser:
+        await browser.subscribe(uid="1")
+        monkeypatch.setattr(rechecking, "_decide", of_a_moment_ago)
+        assert await is_forbidden(browser)
+
+
+async def test_a_subscription_is_not_begun_for_a_user_who_is_gone_meanwhile(
+    user: User, on_fake: FakeDirectus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, may_end, read_newest = asyncio.Event(), asyncio.Event(), DirectusClient.read_newest
+
+    async def held_up(self: DirectusClient, *arguments: Any) -> Any:
+        reads.set()
+        await may_end.wait()
+        return await read_newest(self, *arguments)
+
+    monkeypatch.setattr(DirectusClient, "read_newest", held_up)
+    await offer(browser_access="signed_in", browser_first_load=2)
+    async with browsing(user=user) as browser:
+        await browser.send({"type": "subscribe", "collection": "articles", "uid": "1"})
+        await reads.wait()
+        await User.objects.aupdate(is_active=False)
+        member = next(iter(current_hub().members))
+        await await_for(lambda: not member.user.is_authenticated, what="a look at the users")
+        may_end.set()
+        assert await is_forbidden(browser)
+
+
+async def test_who_says_to_be_somebody_else_meanwhile_is_not_taken_for_the_one_before(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await User.objects.acreate_user("ben")
+    decide, looks = rechecking._decide, 0
+
+    def late(offers: Any, wanted: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        decided = decide(offers, wanted)
+        if looks == 1:
+            wanted[0][0].user = other
+        return decided
+
+    async with browsing(user=user):
+        member = next(iter(current_hub().members))
+        monkeypatch.setattr(rechecking, "_decide", late)
+        await await_for(lambda: looks >= 3, what="three looks at the users")
+        assert member.user == other

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from directus_realtime.gateway import resuming
+from directus_realtime.gateway import resuming, returning, streams
+from directus_realtime.gateway.hub import current_hub
 from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +77,77 @@ async def test_too_much_means_to_read_again(monkeypatch: pytest.MonkeyPatch) -> 
         assert (await browser.subscribe(last_event_id=events[1].id, uid="a"))["resumed"] is True
         await titles(browser, 2)
         assert (await browser.subscribe(last_event_id=events[0].id, uid="b"))["resumed"] is False
+
+
+async def test_too_long_ago_means_to_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "FAR", 2)
+    await offer()
+    events = [event(1), event(2), event(8, name="other"), event(9, name="other")]
+    await deliver(*events)
+    async with browsing() as browser:
+        assert (await browser.subscribe(last_event_id=events[1].id, uid="a"))["resumed"] is True
+        assert (await browser.subscribe(last_event_id=events[0].id, uid="b"))["resumed"] is False
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The events for which the inbox was asked what came after them."""
+    asked, missed = [], resuming.missed
+
+    def noted(subscription: str, event_id: str) -> Any:
+        asked.append(event_id)
+        return missed(subscription, event_id)
+
+    monkeypatch.setattr(resuming, "missed", noted)
+    return asked
+
+
+async def test_browsers_that_saw_the_same_last_share_one_look(looks: list[str]) -> None:
+    await offer()
+    last = event(1)
+    await deliver(last, event(2))
+    async with browsing() as one, browsing() as other, browsing() as late:
+        both = await asyncio.gather(*(b.subscribe(last_event_id=last.id) for b in (one, other)))
+        assert [init["resumed"] for init in both] == [True, True]
+        await deliver(event(3))
+        for browser in (one, other):
+            assert await titles(browser, 2) == ["article 2", "article 3"]
+        assert (await late.subscribe(last_event_id=last.id))["resumed"] is True
+        assert await titles(late, 2) == ["article 2", "article 3"]
+        await deliver(event(4))
+        for browser in (one, other, late):
+            assert await titles(browser, 1) == ["article 4"]
+            assert await browser.is_silent()
+    assert looks == [last.id]
+
+
+async def test_a_look_serves_as_long_as_all_that_came_after_it_is_remembered(
+    looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "RING", 2)
+    monkeypatch.setattr(returning, "RING", 2)
+    await offer()
+    last = event(1)
+    await deliver(last)
+    async with browsing() as early, browsing() as late:
+        await early.subscribe(last_event_id=last.id)
+        await deliver(*(event(number) for number in range(2, 5)))
+        await titles(early, 3)
+        assert (await late.subscribe(last_event_id=last.id))["resumed"] is True
+        assert await titles(late, 3) == ["article 2", "article 3", "article 4"]
+        assert await late.is_silent()
+    assert looks == [last.id, last.id]
+
+
+async def test_looks_are_remembered_for_a_few_events_only(looks: list[str]) -> None:
+    await offer()
+    events = [event(number) for number in range(returning.KEPT + 2)]
+    await deliver(*events)
+    async with browsing() as browser:
+        for number, last in enumerate([*events[:-1], events[0]]):
+            await browser.subscribe(last_event_id=last.id, event="delete", uid=str(number))
+        assert len(current_hub().streams["articles"].missed) == returning.KEPT
+    assert looks == [*(each.id for each in events[:-1]), events[0].id]
 
 
 async def test_an_event_that_was_sent_late_is_among_the_missed() -> None:

@@ -3,11 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.db import OperationalError
+from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.gateway import layer_member
+from directus_realtime.gateway import layer_member, sweeping
+from directus_realtime.gateway.resuming import messages
+from directus_realtime.gateway.streams import Stream
 from directus_realtime.groups import event_message, group_name
+from directus_realtime.listener.catch_up.holding import Delivered, replace_held
+from directus_realtime.models import InboxEvent
 from tests.conftest import RedisServer
 from tests.integration.gateway.browsers import browsing, deliver, event, offer
 
@@ -78,6 +85,75 @@ async def test_an_event_that_is_not_delivered_yet_holds_back_those_behind_it() -
         assert await browser.is_silent()
         await deliver_late(waiting.id)
         assert [(await browser.next())["id"] for _ in range(2)] == [waiting.id, behind.id]
+
+
+@lossy
+async def test_an_event_that_waits_for_the_catch_up_holds_back_none() -> None:
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(held := event(1), sent=False)
+        row = InboxEvent.objects.filter(event_id=held.id)
+        await row.aupdate(state="waiting")
+        await deliver(caught_up := event(2))
+        assert (await browser.next())["id"] == caught_up.id
+        await sync_to_async(replace_held)([], [await row.aget()], Delivered(None, None))
+        assert await browser.is_silent()
+        await row.aupdate(state="done", sent_at=timezone.now())
+        assert (await browser.next())["id"] == held.id
+        assert await browser.is_silent()
+
+
+@lossy
+@pytest.mark.parametrize("state", ["pending", "delivering"])
+async def test_an_event_that_waited_when_the_browser_came_arrives(state: str) -> None:
+    await offer()
+    await deliver(waiting := event(1), sent=False)
+    row = InboxEvent.objects.filter(event_id=waiting.id)
+    await row.aupdate(state=state)
+    await deliver(event(2))
+    async with browsing() as browser:
+        await browser.subscribe()
+        await row.aupdate(state="done", sent_at=timezone.now())
+        assert (await browser.next())["id"] == waiting.id
+        assert await browser.is_silent()
+
+
+@lossy
+async def test_an_event_that_cannot_be_handed_over_keeps_back_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take = Stream.take
+
+    def fails_for_one(self: Stream, message: Any) -> Any:
+        if message["key"] == 1:
+            raise RuntimeError("a mistake")
+        return take(self, message)
+
+    monkeypatch.setattr(Stream, "take", fails_for_one)
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(event(1), other := event(2))
+        assert (await browser.next())["id"] == other.id
+
+
+@lossy
+async def test_a_look_that_breaks_off_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [OperationalError("server closed the connection")]
+
+    def fails_once(rows: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return messages(rows)
+
+    monkeypatch.setattr(sweeping, "messages", fails_once)
+    await offer()
+    async with browsing() as browser:
+        await browser.subscribe()
+        await deliver(lost := event(1))
+        assert (await browser.next())["id"] == lost.id
+        assert not errors
 
 
 @pytest.mark.usefixtures("often")
