@@ -220,7 +220,7 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
         """Each receiver: how it ended, how often it was tried, what it raised."""
         found = all_receptions(row)
         if not found:
-            return gettext("None is connected in this process.")
+            return gettext("None is connected to changes like this one.")
         note = gettext(
             "Once all have succeeded, their names are not kept: these are connected now."
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.active import ActiveListener
@@ -13,6 +14,8 @@ from directus_realtime.listener.metrics.sampling import Sampler
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
+
+T = TypeVar("T")
 
 #: Seconds that a database may take for the last words of a process.
 LEAVE_TIMEOUT = 2.0
@@ -49,24 +52,12 @@ class Listener:
         """
         counts.begin(self._aliases)
         try:
-            await self._candidate.check_tables()
+            await _or_stop(self._candidate.check_tables(), stopping)
             while not stopping.is_set():
-                if fence := await self._become_active(stopping):
+                if fence := await _or_stop(self._candidate.stand_by(), stopping):
                     await self._be_active(fence, stopping)
         finally:
             await self._candidate.leave(LEAVE_TIMEOUT)
-
-    async def _become_active(self, stopping: asyncio.Event) -> Fence | None:
-        """Stand by; ``None`` where it is time to stop before anything came of it."""
-        standing_by = asyncio.create_task(self._candidate.stand_by(), name="standing-by")
-        stop = asyncio.create_task(stopping.wait(), name="stop")
-        try:
-            await asyncio.wait({standing_by, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return None if stop.done() else standing_by.result()
-        finally:
-            standing_by.cancel()
-            stop.cancel()
-            await asyncio.gather(standing_by, stop, return_exceptions=True)
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)
@@ -92,3 +83,16 @@ class Listener:
         finally:
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
+
+
+async def _or_stop(work: Coroutine[Any, Any, T], stopping: asyncio.Event) -> T | None:
+    """What comes of some work; ``None`` where it is time to stop before."""
+    task = asyncio.create_task(work)
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return None if stop.done() else task.result()
+    finally:
+        task.cancel()
+        stop.cancel()
+        await asyncio.gather(task, stop, return_exceptions=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 from django.db import connection as database_connection
 from django.db.models import F
 from django.utils import timezone
@@ -406,6 +406,36 @@ async def test_standby_only_waits_for_another_listener(
     await await_for(lambda: received.states == ["connected"])
     stopping.set()
     await asyncio.wait_for(task, TIMEOUT)
+
+
+async def test_a_listener_that_waits_for_its_database_can_be_stopped(
+    fake: FakeDirectus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away() -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(candidate_module, "check_tables", away)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
+    await await_for(lambda: "The database is away (connection refused)" in caplog.text)
+    stopping.set()
+    await asyncio.wait_for(task, TIMEOUT)
+    assert "could not be given up" not in caplog.text
+
+
+async def test_where_tables_are_missing_no_lease_is_given_up(
+    fake: FakeDirectus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise ImproperlyConfigured("Run: python manage.py migrate")
+
+    def release(*args: Any) -> None:
+        raise ProgrammingError("no such table")
+
+    monkeypatch.setattr(candidate_module, "check_tables", missing)
+    monkeypatch.setattr(candidate_module, "release", release)
+    with pytest.raises(ImproperlyConfigured, match="migrate"):
+        await Listener([connection(fake.url)]).run(asyncio.Event())
 
 
 async def test_a_receiver_that_hangs_stops_neither_the_heartbeat_nor_the_inbox(

@@ -200,11 +200,13 @@ class SliceRunner:
             )
         if failed.is_dead:
             logger.error(
-                "%s %s %s is a dead letter after %s; see the inbox in the admin.",
+                "%s %s %s is a dead letter after %s (event %d in the admin): %s",
                 event.collection,
                 event.key,
                 event.action,
                 "1 try" if failed.attempts == 1 else f"{failed.attempts} tries",
+                failed.job.row.pk,
+                "; ".join(f"{each.receiver}: {each.error}" for each in failed.job.failures),
                 extra={
                     "what": "dead-letter",
                     "connection": event.connection,

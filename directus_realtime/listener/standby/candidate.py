@@ -42,6 +42,7 @@ class Candidate:
         self._database = DatabaseThread("lease")
         self._presence = Presence(self._aliases)
         self._presence_due = 0.0
+        self._takes_part = False
 
     async def check_tables(self) -> None:
         """Make sure that the app was migrated.
@@ -81,6 +82,7 @@ class Candidate:
         """Take the leases if they are to be had; otherwise tell who has one."""
         me = self._presence.id
         if monotonic() >= self._presence_due:
+            self._takes_part = True
             # Before anything is taken: whoever comes after us looks there whether we live.
             self._presence.write(ListenerRole.STANDBY)
             self._presence_due = monotonic() + RENEW_INTERVAL
@@ -124,7 +126,7 @@ class Candidate:
         return name_of(holders[0] if holders else None)
 
     async def leave(self, timeout: float) -> None:
-        """Give up the leases and say that this process is gone.
+        """Give up the leases and say that this process is gone, where it ever was there.
 
         A database that is away is not waited for.
 
@@ -147,5 +149,7 @@ class Candidate:
             self._database.close_soon()
 
     def _leave(self) -> None:
+        if not self._takes_part:
+            return
         release(self._aliases, self._presence.id)
         self._presence.remove()
