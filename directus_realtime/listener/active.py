@@ -28,6 +28,8 @@ logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds that stopping may take, all in all.
 STOP_TIMEOUT = 8.0
+#: Seconds until a connection that was given up is tried again, where others go on.
+REFUSED_AGAIN = 300.0
 
 
 class ActiveListener:
@@ -72,6 +74,8 @@ class ActiveListener:
         counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)
         self._status: StatusWriter | None = None
+        self._connections: dict[str, ListenedConnection] = {}
+        self._given_up: set[str] = set()
         self._is_lost = False
         self._state_sends: set[asyncio.Task[None]] = set()
 
@@ -100,8 +104,12 @@ class ActiveListener:
             await self._sender.aclose()
 
     async def _run(self, stopping: asyncio.Event, hold: asyncio.Task[NoReturn]) -> None:
-        connections = await self._make_connections()
-        self._status = StatusWriter(self._inbox_database, self._inbox, connections, self._fence)
+        await self._inbox_database.run_surely(sync_declared)
+        for settings in self._settings:
+            self._connections[settings.alias] = await self._make_connection(settings)
+        self._status = StatusWriter(
+            self._inbox_database, self._inbox, self._connections, self._fence
+        )
         delivering = asyncio.Event()
         services = [
             asyncio.create_task(self._inbox.run(), name="inbox"),
@@ -111,7 +119,7 @@ class ActiveListener:
         ]
         delivery = asyncio.create_task(self._deliver(delivering), name="delivery")
         try:
-            await self._listen(connections, [*services, delivery, hold], stopping)
+            await self._listen([*services, delivery, hold], stopping)
         finally:
             if not self._is_lost:
                 delivering.set()
@@ -132,32 +140,25 @@ class ActiveListener:
         self._delivery.wake()
         self._handover.wake()
 
-    async def _make_connections(self) -> list[ListenedConnection]:
-        await self._inbox_database.run_surely(sync_declared)
-        since = await self._inbox_database.run_surely(complete_until)
-        return [
-            ListenedConnection(
-                settings,
-                self._inbox_database,
-                self._inbox,
-                self._notices,
-                self._state_changed,
-                since.get(settings.alias),
-            )
-            for settings in self._settings
-        ]
+    async def _make_connection(self, settings: ConnectionSettings) -> ListenedConnection:
+        return ListenedConnection(
+            settings,
+            self._inbox_database,
+            self._inbox,
+            self._notices,
+            self._state_changed,
+            await self._inbox_database.run_surely(complete_until, settings.alias),
+        )
 
-    async def _listen(
-        self,
-        connections: list[ListenedConnection],
-        services: Sequence[asyncio.Task[Any]],
-        stopping: asyncio.Event,
-    ) -> None:
+    async def _listen(self, services: Sequence[asyncio.Task[Any]], stopping: asyncio.Event) -> None:
         """Run the connections until stopped, or until none is left."""
         stop = asyncio.create_task(stopping.wait(), name="stop")
-        alive = {asyncio.create_task(c.run(), name=f"connection-{c.alias}") for c in connections}
+        alive = [
+            asyncio.create_task(self._keep(settings), name=f"connection-{settings.alias}")
+            for settings in self._settings
+        ]
         try:
-            await _watch(alive, {stop, *services}, stop)
+            await _watch([*services, *alive], stop)
         except LeaseLost:
             # First of all: what the connections say while they end is not ours to tell.
             self._is_lost = True
@@ -165,6 +166,31 @@ class ActiveListener:
             raise
         finally:
             await _end([stop, *alive])
+
+    async def _keep(self, settings: ConnectionSettings) -> None:
+        """Run a connection. One that is given up is tried again, as long as others go on: what a
+        person mended meanwhile needs no restart then.
+
+        Raises:
+            ConnectionImpossible: It cannot be had, and neither can any other.
+        """
+        alias = settings.alias
+        while True:
+            try:
+                return await self._connections[alias].run()
+            except ConnectionImpossible:
+                self._given_up.add(alias)
+                if self._given_up == self._connections.keys():
+                    raise
+            logger.warning(
+                "%s  is tried again in %g s; the other connections go on.",
+                alias,
+                REFUSED_AGAIN,
+                extra={"what": "tried-again", "connection": alias, "seconds": REFUSED_AGAIN},
+            )
+            await asyncio.sleep(REFUSED_AGAIN)
+            self._connections[alias] = await self._make_connection(settings)
+            self._given_up.discard(alias)
 
     async def _finish(
         self, delivery: asyncio.Task[None], services: list[asyncio.Task[None]]
@@ -201,23 +227,14 @@ class ActiveListener:
         task.add_done_callback(self._state_sends.discard)
 
 
-async def _watch(
-    alive: set[asyncio.Task[None]], running: set[asyncio.Task[Any]], stop: asyncio.Task[Any]
-) -> None:
-    """Return when ``stop`` is done; raise what ends any other, or the last that is alive."""
-    while True:
-        done, _ = await asyncio.wait(alive | running, return_when=asyncio.FIRST_COMPLETED)
-        if stop in done:
-            return
-        for task in done & running:
-            task.result()
-            raise RuntimeError(f"The task {task.get_name()} ended by itself.")
-        failures = [task.exception() for task in done & alive]
-        alive -= done
-        if unexpected := [e for e in failures if not isinstance(e, ConnectionImpossible)]:
-            raise unexpected[0] or RuntimeError("A connection ended by itself.")
-        if not alive:
-            raise failures[0] or RuntimeError("A connection ended by itself.")
+async def _watch(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Task[Any]) -> None:
+    """Return when ``stop`` is done; raise what ends any other, of the first in the order."""
+    done, _ = await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if stop in done:
+        return
+    ended = next(task for task in tasks if task in done)
+    ended.result()
+    raise RuntimeError(f"The task {ended.get_name()} ended by itself.")
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

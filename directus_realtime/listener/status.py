@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,7 +43,7 @@ class StatusWriter:
     Args:
         database: The thread to write in.
         inbox: Counts the events.
-        connections: What to write about.
+        connections: What to write about, by alias; looked at for each write.
         fence: Called in each transaction; raises where another listener is active now.
     """
 
@@ -51,13 +51,13 @@ class StatusWriter:
         self,
         database: DatabaseThread,
         inbox: Inbox,
-        connections: Iterable[ListenedConnection],
+        connections: Mapping[str, ListenedConnection],
         fence: Callable[[], None],
     ) -> None:
         self._fence = fence
         self._database = database
         self._inbox = inbox
-        self._connections = list(connections)
+        self._connections = connections
         self._written: dict[str, States] = {}
         self._changed = asyncio.Event()
 
@@ -79,7 +79,7 @@ class StatusWriter:
 
     async def write(self) -> None:
         """Write down how things stand now."""
-        snapshots = [_snapshot(connection) for connection in self._connections]
+        snapshots = [_snapshot(connection) for connection in self._connections.values()]
         news = [self._news(snapshot) for snapshot in snapshots]
         await self._database.run_surely(
             _write, snapshots, news, self._inbox.take_tallies(), self._fence
@@ -115,10 +115,10 @@ def _snapshot(connection: ListenedConnection) -> Snapshot:
     )
 
 
-def complete_until() -> dict[str, datetime]:
-    """From when on changes may be unaccounted for, by alias; none where no listener was."""
-    rows = ConnectionStatus.objects.exclude(complete_until=None)
-    return {row.alias: row.complete_until for row in rows if row.complete_until}
+def complete_until(alias: str) -> datetime | None:
+    """From when on changes of a connection may be unaccounted for; ``None`` for no listener."""
+    status = ConnectionStatus.objects.filter(alias=alias).first()
+    return status.complete_until if status else None
 
 
 def _write(

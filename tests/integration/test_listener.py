@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
-from directus_realtime.listener import status
+from directus_realtime.listener import active, status
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.listener.standby.lease import Fence
@@ -34,11 +34,12 @@ from directus_realtime.models import (
 from directus_realtime.signals import (
     directus_event,
 )
-from directus_realtime.testing import FakeDirectus
+from directus_realtime.testing import FakeDirectus, FakeUser
 from tests.helpers.waiting import await_for
 from tests.integration.conftest import Stub
 from tests.integration.listening import (
     TIMEOUT,
+    TOKEN,
     Received,
     connection,
     create,
@@ -212,6 +213,29 @@ async def test_one_connection_that_cannot_be_had_disturbs_no_other(
         await create(fake, "a")
         await await_for(lambda: received.titles == ["a"])
         assert not task.done()
+
+
+async def test_a_connection_that_was_refused_is_tried_again_while_others_go_on(
+    received: Received,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    settings: Any,
+) -> None:
+    monkeypatch.setattr(active, "REFUSED_AGAIN", 0.05)
+    of_both = {"URL": "http://127.0.0.1", "TOKEN": TOKEN}
+    settings.DIRECTUS_REALTIME = {"default": of_both, "late": of_both}
+    late = FakeUser("late@example.com", "", token="of-yesterday", readable=None)
+    await subscribe()
+    await subscribe("late", connection="late")
+    async with FakeDirectus(token=TOKEN, users=[late]) as fake:
+        refused = connection(fake.url, alias="late", token="of-today")
+        async with listening(connection(fake.url), refused):
+            await await_for(lambda: "late  is tried again in 0.05 s" in caplog.text)
+            late.token = "of-today"
+            await until(state_is("late", "subscribed"))
+            await until(ConnectionStatus.objects.filter(alias="late", state="connected").exists)
+            await create(fake, "a")
+            await await_for(lambda: received.titles == ["a", "a"])
 
 
 async def test_a_listener_can_be_stopped_while_the_server_is_away(
