@@ -183,6 +183,9 @@ def _cause(error: BaseException) -> str:
     """The innermost reason, in the system's words where it has some."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
+    if isinstance(error, ssl.SSLError):  # whose number is none of the system's
+        no_tls = error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+        return "no TLS is spoken there; is it http://?" if no_tls else f"TLS: {error.reason}"
     if isinstance(error, OSError) and (error.errno or 0) > 0:
         return os.strerror(error.errno or 0)
     if isinstance(error, socket.gaierror):

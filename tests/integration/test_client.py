@@ -168,6 +168,14 @@ async def test_many_cuts_leave_one_socket(client: DirectusClient, fake: FakeDire
     assert fake.connections == 1
 
 
+async def test_https_where_there_is_only_http_is_told(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(fake.url.replace("http:", "https:"))
+    client.start()
+    await await_for(lambda: "(no TLS is spoken there; is it http://?)" in client.reason)
+
+
 async def test_a_server_that_is_away_is_waited_for(
     client: DirectusClient, fake: FakeDirectus
 ) -> None:
