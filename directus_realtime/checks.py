@@ -134,7 +134,20 @@ def check_channel_layer(
 def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E024, W004, W006 to W008: the database of the inbox."""
+    """E024, E025, W004, W006 to W008: the database of the inbox, and the times in it."""
+    return [*_check_times(), *_check_inbox()]
+
+
+def _check_times() -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield _error(
+            25,
+            "USE_TZ is False: times of Directus have a zone, and could not be stored.",
+            "Set USE_TZ = True.",
+        )
+
+
+def _check_inbox() -> list[CheckMessage]:
     alias = router.db_for_write(InboxEvent)
     database = settings.DATABASES.get(alias, {})
     if str(database.get("ENGINE", "")).endswith("sqlite3"):

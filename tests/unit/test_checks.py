@@ -274,6 +274,13 @@ def test_e024_aliases_that_the_database_takes_for_one(
     ]
 
 
+def test_e025_times_without_a_zone(database: dict[str, Any], settings: Any) -> None:
+    database["ENGINE"] = "django.db.backends.postgresql"
+    settings.USE_TZ = False
+    message = "USE_TZ is False: times of Directus have a zone, and could not be stored."
+    assert check_database() == [error(message, "Set USE_TZ = True.", "E025")]
+
+
 @pytest.mark.parametrize("age", [60, None])
 def test_w006_kept_connections_that_nobody_checks(database: dict[str, Any], age: Any) -> None:
     database.update(ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age)
