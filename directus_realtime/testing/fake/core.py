@@ -33,6 +33,7 @@ AuthMode = Literal["handshake", "public", "strict"]
 
 DEFAULT_TOKEN = "fake-directus-token"  # noqa: S105 - opens nothing but this fake
 RECEIVED_LIMIT = 1000  # messages kept for inspection
+TURNS_TO_CONNECT = 3  # of the event loop, from accept() to connection_made()
 SHUTDOWN_TIMEOUT = 0.05  # seconds; nobody waits for a fake to finish
 
 
@@ -88,7 +89,7 @@ class FakeDirectus:
         self.requests: deque[str] = deque(maxlen=RECEIVED_LIMIT)
         self.faults = Faults()
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._server: asyncio.Server | None = None
         self._tick = asyncio.Event()
 
         self._admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
@@ -160,9 +161,10 @@ class FakeDirectus:
         """End everything at once. The items stay; :meth:`start` may be called again."""
         if self._runner is None:
             return
+        await self.stop_listening()  # first: a client that is cut off comes back at once
         await self._gateway.stop()
         await self._runner.cleanup()
-        self._runner = self._site = None
+        self._runner = None
 
     # Items
 
@@ -322,22 +324,27 @@ class FakeDirectus:
 
     async def stop_listening(self) -> None:
         """Refuse new connections and abort those that are open, like a server that is down."""
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
-        server = self._runner.server if self._runner else None
-        for handler in server.connections if server else ():
+        if self._runner is None or self._runner.server is None or self._server is None:
+            return
+        server, self._server = self._server, None
+        # asyncio leaves a connection open that was accepted just before its server is closed.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(TURNS_TO_CONNECT):
+            await asyncio.sleep(0)
+        server.close()
+        for handler in self._runner.server.connections:
             if handler.transport is not None:
                 handler.transport.abort()
 
     async def resume_listening(self) -> None:
         """Listen again on the same port."""
-        if self._runner is None or self._site is not None:
+        if self._runner is None or self._runner.server is None or self._server is not None:
             return
-        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
-        await site.start()
-        self._site = site
-        self.port = int(self._runner.addresses[0][1])
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server, self.host, self.port, reuse_address=True
+        )
+        self.port = int(self._server.sockets[0].getsockname()[1])
 
     def _notice(self, message: Any) -> None:
         if message is not None:

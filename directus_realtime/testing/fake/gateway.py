@@ -85,14 +85,13 @@ class Gateway:
         socket = web.WebSocketResponse(
             autoclose=False, autoping=False, heartbeat=None, compress=False
         )
-        await socket.prepare(request)
-        connection = self._connect(request, socket)
         try:
-            if access is PUBLIC and self._options.auth_mode == "handshake":
-                await self._handshake(connection)
-            else:
-                self._let_in(connection, access)
-            await self._listen(connection)
+            await socket.prepare(request)
+            connection = self._connect(request, socket)
+        except ConnectionError:  # gone before it was answered; nobody gets this
+            return web.Response()
+        try:
+            await self._serve(connection, access)
         finally:
             await self._disconnect(connection)
         return socket
@@ -129,6 +128,13 @@ class Gateway:
         self.connections.add(connection)
         self._notice(None)
         return connection
+
+    async def _serve(self, connection: Connection, access: Access) -> None:
+        if access is PUBLIC and self._options.auth_mode == "handshake":
+            await self._handshake(connection)
+        else:
+            self._let_in(connection, access)
+        await self._listen(connection)
 
     async def _disconnect(self, connection: Connection) -> None:
         self.connections.discard(connection)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, overload
 
 from directus_realtime.testing.fake.core import FakeDirectus
@@ -78,27 +79,29 @@ def run_in_thread(**options: Any) -> Iterator[ThreadedFakeDirectus]:
     Args:
         **options: What :class:`FakeDirectus` takes.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="fake-directus", daemon=True)
+    started: Future[tuple[ThreadedFakeDirectus, asyncio.Event]] = Future()
+    # asyncio.run() also ends what a connection that came at the last moment still does.
+    thread = threading.Thread(
+        target=lambda: asyncio.run(_serve(options, started)), name="fake-directus", daemon=True
+    )
     thread.start()
-    try:
-        with _started(loop, options) as fake:
-            yield ThreadedFakeDirectus(fake, loop)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@contextlib.contextmanager
-def _started(loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> Iterator[FakeDirectus]:
-    async def start() -> FakeDirectus:
-        fake = FakeDirectus(**options)
-        await fake.start()
-        return fake
-
-    fake = asyncio.run_coroutine_threadsafe(start(), loop).result(CALL_TIMEOUT)
+    fake, stop = started.result(CALL_TIMEOUT)
     try:
         yield fake
     finally:
-        asyncio.run_coroutine_threadsafe(fake.stop(), loop).result(CALL_TIMEOUT)
+        fake.call(lambda _: stop.set())
+        thread.join()
+
+
+async def _serve(
+    options: dict[str, Any], started: Future[tuple[ThreadedFakeDirectus, asyncio.Event]]
+) -> None:
+    stop = asyncio.Event()
+    try:
+        async with FakeDirectus(**options) as fake:
+            started.set_result((ThreadedFakeDirectus(fake, asyncio.get_running_loop()), stop))
+            await stop.wait()
+    except Exception as error:
+        if started.done():
+            raise
+        started.set_exception(error)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from directus_realtime.testing import FakeDirectus, run_in_thread
+from tests.helpers.waiting import wait_for
 
 pytest_plugins = ["directus_realtime.testing.pytest_plugin"]
 
@@ -35,6 +42,47 @@ def test_in_a_thread() -> None:
         fake.call(lambda fake: fake.stop_listening())
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{fake.url}/server/ping")
+
+
+def test_the_end_of_its_thread_ends_what_still_runs_in_it() -> None:
+    with run_in_thread() as fake:
+        task = fake.call(lambda _: [asyncio.create_task(asyncio.Event().wait())])[0]
+    assert task.cancelled()
+
+
+def come_back_until(stop: threading.Event, url: str) -> None:
+    """Open one WebSocket after the other, as clients do that were cut off."""
+    lines = ["GET /websocket HTTP/1.1", "Host: fake", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]
+    address = urlsplit(url)
+    while not stop.is_set():
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((address.hostname, address.port), timeout=1) as client,
+        ):
+            client.sendall("\r\n".join(lines).encode())
+            while client.recv(100):
+                pass
+
+
+def test_its_end_leaves_no_connection_open_while_clients_come_back() -> None:
+    for _ in range(5):
+        stop = threading.Event()
+        with ThreadPoolExecutor(max_workers=8) as pool, contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(stop.set)
+            fake = at_the_end.enter_context(run_in_thread())
+            for _ in range(8):
+                pool.submit(come_back_until, stop, fake.url)
+            wait_for(lambda fake=fake: fake.call(lambda fake: fake.connections) == 8)
+            fake.call(lambda fake: fake.cut())
+    gc.collect()  # what is left open warns, and a warning fails the test
+
+
+def test_what_keeps_it_from_starting_is_raised_to_the_caller() -> None:
+    with run_in_thread() as fake:
+        port = urlsplit(fake.url).port
+        with pytest.raises(OSError, match="in use"), run_in_thread(port=port):
+            pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
