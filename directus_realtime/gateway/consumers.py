@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from directus_realtime.gateway.limits import REJOIN_AFTER
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
 
 __all__ = ["DirectusConsumer", "DirectusConsumerMixin"]
+
+logger = logging.getLogger("directus_realtime.gateway")
 
 
 class DirectusConsumerMixin:
@@ -30,16 +36,23 @@ class DirectusConsumerMixin:
     directus_groups: Iterable[str] = ()
     directus_connections: Iterable[str] = ("default",)
 
+    _directus_rejoining: asyncio.Task[None] | None = None
+
     async def connect(self: Any) -> None:
-        """Accept, join the groups, and tell the connections' states."""
+        """Join the groups, accept, and tell the connections' states."""
+        # First, so that the browser misses nothing from the moment on that it is connected.
+        await self._directus_join()
         await self.accept()
-        for group in self._directus_groups():
-            await self.channel_layer.group_add(group, self.channel_name)
+        self._directus_rejoining = asyncio.create_task(
+            _rejoin(weakref.ref(self)), name="directus-consumer-rejoining"
+        )
         for alias in self.directus_connections:
             await self.send_json(await _connection_state(alias))
 
     async def disconnect(self: Any, code: int) -> None:
         """Leave the groups."""
+        if self._directus_rejoining is not None:
+            self._directus_rejoining.cancel()
         for group in self._directus_groups():
             await self.channel_layer.group_discard(group, self.channel_name)
 
@@ -51,6 +64,10 @@ class DirectusConsumerMixin:
         """Handle the group message of a connection's state."""
         await self.send_json(message)
 
+    async def _directus_join(self: Any) -> None:
+        for group in self._directus_groups():
+            await self.channel_layer.group_add(group, self.channel_name)
+
     def _directus_groups(self) -> list[str]:
         states = [connection_group_name(alias) for alias in self.directus_connections]
         return [*self.directus_groups, *states]
@@ -58,6 +75,26 @@ class DirectusConsumerMixin:
 
 class DirectusConsumer(DirectusConsumerMixin, AsyncJsonWebsocketConsumer):
     """The mixin on Channels' JSON consumer; set ``directus_groups`` in a subclass."""
+
+
+async def _rejoin(reference: weakref.ref[Any]) -> None:
+    """Join the groups again and again, for as long as the consumer lives."""
+    # By a weak reference: Channels does not call disconnect() on a consumer that failed.
+    while True:
+        await asyncio.sleep(REJOIN_AFTER)
+        consumer = reference()
+        if consumer is None:
+            return
+        try:
+            await consumer._directus_join()
+        except Exception as error:
+            logger.warning(
+                "The groups of a consumer could not be joined anew: %s: %s",
+                type(error).__name__,
+                error,
+                extra={"what": "consumer-not-rejoined"},
+            )
+        del consumer
 
 
 @database_sync_to_async

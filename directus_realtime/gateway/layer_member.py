@@ -11,6 +11,7 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from directus_realtime.gateway.frames import Json
+from directus_realtime.gateway.limits import REJOIN_AFTER
 
 logger = logging.getLogger("directus_realtime.gateway")
 
@@ -18,8 +19,6 @@ logger = logging.getLogger("directus_realtime.gateway")
 _PATIENCE = 2.0
 #: Seconds between two looks at whether every group is joined.
 _INTERVAL = 2.0
-#: Seconds after which groups are joined anew: layers forget members after a day.
-_REJOIN_AFTER = 3600.0
 
 
 class LayerMember:
@@ -54,7 +53,7 @@ class LayerMember:
         """Keep the groups joined, until cancelled."""
         while True:
             await asyncio.sleep(_INTERVAL)
-            if monotonic() - self._joined_at > _REJOIN_AFTER:
+            if monotonic() - self._joined_at > REJOIN_AFTER:
                 self._joined.clear()
             if self._joined != self._wanted:
                 await self._settle_or_note()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 #: Close codes of WebSocket, and of our own where it has none.
 FLOODING, TOO_BIG, SERVER_ERROR, TOO_SLOW = 1008, 1009, 1011, 1013
 NOT_AUTHENTICATED, SILENT = 4401, 4408
+#: Seconds after which groups are joined anew: channel layers forget members after a day.
+REJOIN_AFTER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 from datetime import datetime
+from time import monotonic
 from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
@@ -15,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from directus_realtime.gateway.limits import SERVER_ERROR
+from directus_realtime.gateway.limits import REJOIN_AFTER, SERVER_ERROR
 from directus_realtime.groups import connection_group_name, group_name
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import aliases
@@ -51,6 +52,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._joined: set[str] = set()
+        self._joined_at = monotonic()
         self._waiting: deque[dict[str, Any]] = deque(maxlen=MOST)
         self._left_out = False
         self._arrived = asyncio.Event()
@@ -142,12 +144,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def _join(self) -> None:
         wanted = await _groups()
-        for group in wanted - self._joined:
+        is_due = monotonic() - self._joined_at > REJOIN_AFTER
+        for group in wanted if is_due else wanted - self._joined:
             await self.channel_layer.group_add(group, self.channel_name)
             self._joined.add(group)
         for group in self._joined - wanted:
             await self.channel_layer.group_discard(group, self.channel_name)
             self._joined.discard(group)
+        if is_due:
+            self._joined_at = monotonic()
 
 
 def live_urlpattern(route: str = DEFAULT_PATH) -> URLPattern:

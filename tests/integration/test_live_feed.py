@@ -23,6 +23,7 @@ from directus_realtime.groups import (
     group_name,
 )
 from tests.helpers.admin import subscription
+from tests.helpers.waiting import await_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,6 +104,19 @@ async def test_it_joins_the_groups_of_new_subscriptions(monkeypatch: Any) -> Non
     assert (await socket.receive_json_from(5))["events"][0]["key"] == "7"
     await socket.disconnect()
     assert not any(layer.groups.values())
+
+
+async def test_what_the_layer_forgot_of_an_old_page_is_joined_anew(monkeypatch: Any) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.01)
+    monkeypatch.setattr(live_feed, "REJOIN_AFTER", 0.01)
+    await database_sync_to_async(subscription)()
+    socket = socket_of(await user(*RIGHTS))
+    await socket.connect()
+    get_channel_layer().groups.clear()  # as layers do after a day
+    await await_for(lambda: len(get_channel_layer().groups) == 2)
+    await send(event())
+    assert (await socket.receive_json_from(5))["events"]
+    await socket.disconnect()
 
 
 async def test_it_tells_that_a_connection_has_changed() -> None:
