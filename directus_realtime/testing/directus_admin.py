@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
+from http.client import TOO_MANY_REQUESTS
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ Item = dict[str, Any]
 Key = int | str
 
 REQUEST_TIMEOUT = 60.0  # seconds; changing a schema takes a while on a busy machine
+RATE_LIMITED_FOR, RATE_LIMITED_PAUSE = 10.0, 0.5  # seconds; Directus counts by the second
 PRIMARY_KEYS: dict[str, Item] = {
     "integer": {"type": "integer", "schema": {"has_auto_increment": True}},
     "uuid": {"type": "uuid", "meta": {"special": ["uuid"]}, "schema": {}},
@@ -66,6 +69,8 @@ class DirectusAdmin:
     ) -> Any:
         """Send one request and return what is under ``data`` in the answer, if anything.
 
+        Where Directus's rate limiter refuses it, it is sent again for some seconds.
+
         Args:
             method: The HTTP method.
             path: The path, such as ``/items/articles``.
@@ -74,6 +79,10 @@ class DirectusAdmin:
         """
         try:
             answer = self._http.request(method, path, json=body, params=params)
+            deadline = time.monotonic() + RATE_LIMITED_FOR
+            while answer.status_code == TOO_MANY_REQUESTS and time.monotonic() < deadline:
+                time.sleep(RATE_LIMITED_PAUSE)
+                answer = self._http.request(method, path, json=body, params=params)
         except httpx.TransportError as error:
             raise DirectusAdminError(f"{method} {path} failed: {error!r}") from error
         if answer.is_error:

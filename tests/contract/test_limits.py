@@ -31,6 +31,13 @@ async def test_the_rate_limiter_drops_messages(
     assert not any("uid" in each for each in refused)
 
 
+def test_an_administrator_waits_for_the_rate_limiter(rate_limited_server: Server) -> None:
+    """A test that changes much does not fail for it."""
+    admin = rate_limited_server.admin
+    made = [admin.create_item("articles", {"title": str(number)}) for number in range(25)]
+    assert [item["title"] for item in made] == [str(number) for number in range(25)]
+
+
 async def test_many_subscriptions_under_the_rate_limiter(
     rate_limited_server: Server, make_client: MakeClient, address: dict[str, str]
 ) -> None:
