@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import (
     InterfaceError,
+    InternalError,
     OperationalError,
     connection,
     connections,
@@ -32,6 +34,9 @@ M = TypeVar("M", bound=Model)
 
 #: What a lost database looks like; everything else is a mistake of ours.
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
+#: What PostgreSQL says of a server that takes no writes at present (a fail-over, a full disk), and
+#: of a transaction that was idle, or open, for too long, such as while this process was paused.
+_AWAY_STATES = frozenset({"25006", "25P03", "25P04"})
 #: Seconds; the longest wait between two tries while the database is away.
 _CEILING = 5.0
 
@@ -86,6 +91,11 @@ class DatabaseThread:
             _keep_healthy()
             try:
                 return work(*args, **kwargs)
+            except InternalError as error:
+                if not _tells_absence(error):
+                    raise
+                _close_failed()
+                raise OperationalError(*error.args) from error
             finally:
                 if settings.DEBUG:
                     reset_queries()
@@ -131,6 +141,26 @@ class DatabaseThread:
         self._executor.shutdown(wait=False)
 
 
+class AsyncConnections:
+    """The connections that ``async def`` receivers use.
+
+    They belong to the thread that ``sync_to_async``, and so Django's asynchronous ORM, works in:
+    without requests, nobody looks after them there.
+    """
+
+    def __init__(self) -> None:
+        self._looking: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """Have them looked at before whatever is begun from now on uses them.
+
+        The thread does one thing after another; where it is busy, it is not waited for.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(sync_to_async(_keep_healthy)())
+            await asyncio.sleep(0)  # until that is in the queue of the thread
+
+
 def _keep_healthy() -> None:
     """Close connections that failed or are too old, as Django does around a request.
 
@@ -145,6 +175,19 @@ def _keep_healthy() -> None:
         if not wrapper.settings_dict["CONN_MAX_AGE"]:
             wrapper.close_at = None
         wrapper.close_if_unusable_or_obsolete()
+
+
+def _tells_absence(error: InternalError) -> bool:
+    """Whether an error that looks like a mistake of ours will be gone with another connection."""
+    cause = error.__cause__  # of psycopg, or of psycopg2
+    return getattr(cause, "sqlstate", getattr(cause, "pgcode", None)) in _AWAY_STATES
+
+
+def _close_failed() -> None:
+    """Close what has failed, usable or not: a new connection may lead to another server."""
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.errors_occurred:
+            wrapper.close()
 
 
 def _line(error: Exception) -> str:
