@@ -19,6 +19,9 @@ from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
+#: Rows of one statement.
+_CHUNK = 500
+
 
 class RowsChanged(Exception):
     """Rows are not as they were read: somebody else has delivered or changed them."""
@@ -136,6 +139,10 @@ class BlockedItems:
     def __contains__(self, item: Item) -> bool:
         return item in self._rows
 
+    def is_same_as(self, other: BlockedItems) -> bool:
+        """Whether the same rows hold the same items back."""
+        return self._rows == other._rows
+
     def add(self, row: InboxEvent) -> None:
         """A row failed."""
         self._rows.setdefault(item_of(row), set()).add(row.pk)
@@ -183,6 +190,28 @@ def take_back(aliases: Iterable[str]) -> None:
     """Take rows back from workers, after the setting ``DELIVERY`` was changed."""
     rows = of_connections(inbox().filter(state=InboxState.DELIVERING), aliases)
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
+
+
+def take_stock(aliases: Collection[str], known: BlockedItems | None = None) -> BlockedItems:
+    """See what holds items back, and let go of the held rows that wait for nothing.
+
+    Somebody may have deleted, or put into another state, what they waited for; and where the
+    answer of a commit got lost, nobody knows what it has let go.
+
+    Args:
+        aliases: Of the connections that are delivered.
+        known: What holds items back, as far as is known; ``None`` where nothing is.
+    """
+    blocked = BlockedItems.read(aliases)
+    if known is not None and known.is_same_as(blocked):
+        return blocked
+    held = of_connections(inbox().filter(state=InboxState.HELD), aliases)
+    columns = "connection", "collection", "key_json"
+    free = [row.pk for row in held.only(*columns).iterator() if item_of(row) not in blocked]
+    for start in range(0, len(free), _CHUNK):
+        rows = inbox().filter(pk__in=free[start : start + _CHUNK], state=InboxState.HELD)
+        rows.update(state=InboxState.PENDING)
+    return blocked
 
 
 def due_rows(

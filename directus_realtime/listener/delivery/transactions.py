@@ -11,7 +11,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.database import waits_its_turn
-from directus_realtime.listener.delivery.receivers import FAILURES, Call, Failure, receiver_name
+from directus_realtime.listener.delivery.receivers import Call, Failure, receiver_name
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.receivers")
@@ -158,7 +158,9 @@ def _run_hooks(hooks: Iterable[Hook]) -> None:
     for hook in hooks:
         try:
             hook()
-        except FAILURES:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             logger.exception(
                 "The on_commit hook %s failed.",
                 receiver_name(hook),
