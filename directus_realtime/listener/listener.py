@@ -11,6 +11,7 @@ from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.active import ActiveListener
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.metrics.sampling import Sampler
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
@@ -48,16 +49,29 @@ class Listener:
         Raises:
             ConnectionImpossible: No connection is left that could be had.
             ImproperlyConfigured: The tables are not there.
-            TimeoutError: A receiver or the database hangs and cannot be waited for.
+            StopTimedOut: A receiver or the database hangs and cannot be waited for.
         """
         counts.begin(self._aliases)
+        ended_by: BaseException | None = None
         try:
             await _or_stop(self._candidate.check_tables(), stopping)
             while not stopping.is_set():
                 if fence := await _or_stop(self._candidate.stand_by(), stopping):
                     await self._be_active(fence, stopping)
+        except StopTimedOut as error:
+            ended_by = error.ended_by
+            raise
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
+            await self._leave(ended_by)
+
+    async def _leave(self, ended_by: BaseException | None) -> None:
+        try:
             await self._candidate.leave(LEAVE_TIMEOUT)
+        except TimeoutError:
+            raise StopTimedOut(ended_by) from None
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)

@@ -22,6 +22,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener import active, status
 from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.models import (
@@ -49,6 +50,7 @@ from tests.integration.listening import (
     until,
     until_subscribed,
 )
+from tests.unit.listener.conftest import store_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,6 +203,28 @@ async def test_no_connection_that_can_be_had_ends_the_listener(
     status = await ConnectionStatus.objects.aget()
     assert status.state == "disconnected"
     assert "Check TOKEN" in status.reason
+
+
+async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(active, "STOP_TIMEOUT", 0.1)
+    go_on = threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await sync_to_async(store_event)()
+    try:
+        with pytest.raises(StopTimedOut) as caught:
+            await asyncio.wait_for(
+                Listener([connection(fake.url, token="wrong")]).run(asyncio.Event()), TIMEOUT
+            )
+    finally:
+        go_on.set()
+        directus_event.disconnect(hang)
+    assert isinstance(caught.value.ended_by, ConnectionImpossible)
 
 
 async def test_one_connection_that_cannot_be_had_disturbs_no_other(
