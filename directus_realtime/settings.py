@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,6 +129,8 @@ _NUMBERS = (
     "CATCH_UP_INTERVAL",
     "TASK_TIMEOUT",
 )
+#: Three centuries in seconds: of a longer span, there is no date any more.
+_LARGEST = 10**10
 
 
 def configured() -> dict[str, Any]:
@@ -277,15 +280,19 @@ def _delivery_problems(delivery: object) -> list[Problem]:
 
 
 def _number_problems(values: Mapping[str, Any]) -> list[Problem]:
-    return [
-        Problem(
-            8,
-            f"{key} is {values[key]!r}, which is not a number above 0.",
-            "Give a number; a value from the environment is a text and must be converted.",
-        )
-        for key in _NUMBERS
-        if key in values and not _is_number(values[key])
-    ]
+    given = {key: values[key] for key in _NUMBERS if key in values}
+    return [_number_problem(key, value) for key, value in given.items() if not _is_number(value)]
+
+
+def _number_problem(key: str, value: object) -> Problem:
+    if _is_number(value, most=math.inf):
+        hint = f"Give a number up to {_LARGEST}."
+        return Problem(8, f"{key} is {value!r}, which is too large.", hint)
+    return Problem(
+        8,
+        f"{key} is {value!r}, which is not a number above 0.",
+        "Give a number; a value from the environment is a text and must be converted.",
+    )
 
 
 def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
@@ -301,8 +308,11 @@ def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _is_number(value: object, most: float = _LARGEST) -> bool:
+    """Whether a value is a number above 0, and no larger than dates can have it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= most
 
 
 def _shown(url: object) -> str:

@@ -44,12 +44,7 @@ class Retention:
     @classmethod
     def of_days(cls, alias: str, days: float, dead_days: float = 0) -> Retention:
         """From numbers of days; 0 keeps for ever."""
-        now = timezone.now()
-        return cls(
-            alias,
-            now - timedelta(days=days) if days else None,
-            now - timedelta(days=dead_days) if dead_days else None,
-        )
+        return cls(alias, _before(days), _before(dead_days))
 
     @property
     def last(self) -> datetime | None:
@@ -65,6 +60,14 @@ class Retention:
         if self.dead_before:
             condition |= Q(state=InboxState.DEAD, received_at__lt=self.dead_before)
         return condition
+
+
+def _before(days: float) -> datetime | None:
+    """So many days ago; ``None`` where that is for ever, or before there were dates."""
+    try:
+        return timezone.now() - timedelta(days=days) if days else None
+    except OverflowError:
+        return None
 
 
 def prune_span(

@@ -133,6 +133,32 @@ def test_connections(settings: Any, values: Any, expected: list[CheckMessage]) -
     assert check_connections() == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "problem", "hint"),
+    [
+        *(
+            (
+                value,
+                "which is not a number above 0.",
+                "Give a number; a value from the environment is a text and must be converted.",
+            )
+            for value in ("5", 0, -1, True, None, float("nan"))
+        ),
+        *(
+            (value, "which is too large.", "Give a number up to 10000000000.")
+            for value in (float("inf"), 1e300, 10**400)
+        ),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_e008_a_number(settings: Any, value: Any, problem: str, hint: str) -> None:
+    settings.DIRECTUS_REALTIME = {
+        "default": {"URL": "https://cms.example.com", **TOKEN, "TASK_TIMEOUT": value}
+    }
+    text = f"DIRECTUS_REALTIME['default']: TASK_TIMEOUT is {value!r}, {problem}"
+    assert check_connections() == [error(text, hint, "E008")]
+
+
 SAME = {"URL": "https://cms.example.com", **TOKEN}
 
 
