@@ -285,14 +285,11 @@ def _number_problems(values: Mapping[str, Any]) -> list[Problem]:
 
 
 def _number_problem(key: str, value: object) -> Problem:
+    problem = "which is not a number above 0"
+    hint = "Give a number; a value from the environment is a text and must be converted."
     if _is_number(value, most=math.inf):
-        hint = f"Give a number up to {_LARGEST}."
-        return Problem(8, f"{key} is {value!r}, which is too large.", hint)
-    return Problem(
-        8,
-        f"{key} is {value!r}, which is not a number above 0.",
-        "Give a number; a value from the environment is a text and must be converted.",
-    )
+        problem, hint = "which is too large", f"Give a number up to {_LARGEST}."
+    return Problem(8, f"{key} is {value!r}, {problem}.", hint)
 
 
 def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:

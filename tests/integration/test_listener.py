@@ -209,18 +209,21 @@ async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
     fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(active, "STOP_TIMEOUT", 0.1)
-    go_on = threading.Event()
+    hanging, go_on = threading.Event(), threading.Event()
 
     def hang(**kwargs: Any) -> None:
+        hanging.set()
         go_on.wait(TIMEOUT)
 
     directus_event.connect(hang)
     await sync_to_async(store_event)()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(asyncio.Event()))
     try:
+        await await_for(lambda: hanging.is_set() and received.states == ["connected"])
+        fake.change_token("another")
+        await fake.cut()
         with pytest.raises(StopTimedOut) as caught:
-            await asyncio.wait_for(
-                Listener([connection(fake.url, token="wrong")]).run(asyncio.Event()), TIMEOUT
-            )
+            await asyncio.wait_for(task, TIMEOUT)
     finally:
         go_on.set()
         directus_event.disconnect(hang)
