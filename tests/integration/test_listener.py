@@ -217,11 +217,12 @@ async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
 
     directus_event.connect(hang)
     await sync_to_async(store_event)()
-    task = asyncio.create_task(Listener([connection(fake.url)]).run(asyncio.Event()))
+    await fake.stop_listening()
+    listener = Listener([connection(fake.url, token="wrong")])
+    task = asyncio.create_task(listener.run(asyncio.Event()))
     try:
-        await await_for(lambda: hanging.is_set() and received.states == ["connected"])
-        fake.change_token("another")
-        await fake.cut()
+        await await_for(hanging.is_set)
+        await fake.resume_listening()
         with pytest.raises(StopTimedOut) as caught:
             await asyncio.wait_for(task, TIMEOUT)
     finally:
