@@ -18,9 +18,9 @@ from django.db import (
     InterfaceError,
     InternalError,
     OperationalError,
-    connection,
     connections,
     reset_queries,
+    router,
 )
 from django.db.models import Model, QuerySet
 
@@ -42,6 +42,11 @@ _CEILING = 5.0
 
 
 _sqlite_turn = threading.RLock()
+
+
+def own_alias() -> str:
+    """Alias of the database that the tables of this app are in: the one that is written to."""
+    return router.db_for_write(apps.get_model("directus_realtime", "InboxEvent"))
 
 
 def waits_its_turn(using: str) -> AbstractContextManager[object]:
@@ -202,7 +207,7 @@ def check_tables() -> None:
     """
     models = apps.get_app_config("directus_realtime").get_models()
     tables = {model._meta.db_table for model in models}
-    if not tables <= set(connection.introspection.table_names()):
+    if not tables <= set(connections[own_alias()].introspection.table_names()):
         raise ImproperlyConfigured(
             "The tables of directus_realtime are missing. Run: python manage.py migrate"
         )

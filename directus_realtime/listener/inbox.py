@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from django.db import DataError, IntegrityError, router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
@@ -195,7 +195,7 @@ class Inbox:
     def _fenced(self, function: Callable[[], Any]) -> Any:
         # The turn before the transaction, as everybody takes them: the other way round, two
         # threads would wait for each other until SQLite gives up.
-        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
+        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic(own_alias()):
             result = function()
             self._fence()
         return result

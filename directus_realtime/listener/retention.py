@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
@@ -93,7 +93,7 @@ def prune_span(
     """
     if retention.last is None:
         return 0, None
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         fence()
         rows = InboxEvent.objects.filter(connection=retention.alias, id__gt=position)
         span = list(rows.order_by("id").values_list("id", "received_at")[:CHUNK])
