@@ -70,7 +70,8 @@ class ActiveListener:
         self._delivery = Delivery(delivery_database, policies, self._sender, fence, fresh)
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
-        self._handover = HandOver(handover_database, timeouts, self._sender, fence)
+        ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)
+        self._handover = HandOver(handover_database, timeouts, self._sender, fence, ceiling)
         self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence, fresh=fresh)
         counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)

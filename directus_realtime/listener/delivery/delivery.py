@@ -60,6 +60,7 @@ class Delivery:
         self._database = database
         self._fence = fence
         self._aliases = list(policies)
+        self._ceiling = max((policy.ceiling for policy in policies.values()), default=0.0)
         self._runner = SliceRunner(policies, fence)
         self._sender = sender
         self._sending: asyncio.Task[None] | None = None
@@ -85,6 +86,7 @@ class Delivery:
                 self._aliases,
                 BATCH_SIZE,
                 with_retries=with_retries,
+                ceiling=self._ceiling,
                 fresh=self._fresh,
             )
             if rows:

@@ -15,12 +15,19 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
-from directus_realtime.listener.delivery.outcomes import RowsChanged, inbox, write_alias
+from directus_realtime.listener.delivery.outcomes import (
+    RowsChanged,
+    has_arrived,
+    inbox,
+    is_due_again,
+    write_alias,
+)
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
 from directus_realtime.listener.finding import exactly, of_connections
 from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -56,6 +63,7 @@ class HandOver:
         timeouts: For each connection that is delivered so, the seconds that a task may take.
         sender: Sends to groups.
         fence: Called in each transaction before its commit; what it raises ends the work.
+        ceiling: Seconds that a failed event waits at most.
     """
 
     def __init__(
@@ -64,9 +72,11 @@ class HandOver:
         timeouts: Mapping[str, float],
         sender: GroupSender,
         fence: Callable[[], None] = lambda: None,
+        ceiling: float = ConnectionSettings.retry_ceiling,
     ) -> None:
         self._database = database
         self._timeouts = timeouts
+        self._ceiling = ceiling
         self._sender = sender
         self._fence = fence
         self._work_arrived = asyncio.Event()
@@ -164,14 +174,13 @@ class HandOver:
 
     def _due(self, now: datetime) -> QuerySet[InboxEvent]:
         """The rows to hand over now, oldest first: the first one of each item, if it is due."""
-        is_due = Q(next_attempt_at__lte=now)
-        arrived = Q(state=InboxState.PENDING) & (is_due | Q(next_attempt_at=None))
+        arrived = has_arrived(now)
         others = [InboxState.FAILED, InboxState.DELIVERING]
         left = self._rows().filter(arrived | Q(state__in=others))
         names = "collection", "key_json"
         item = {f"same_{name}": exactly(name, left.db) for name in names}
         first = left.values("connection", **item).annotate(first=Min("id"))
-        due = arrived | Q(is_due, state=InboxState.FAILED)
+        due = arrived | is_due_again(now, self._ceiling)
         return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
 
     def _rows(self) -> QuerySet[InboxEvent]:

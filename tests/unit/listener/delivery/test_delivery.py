@@ -6,12 +6,13 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.dead_letters import retry_now
@@ -400,6 +401,37 @@ async def test_what_hides_an_async_receiver_is_a_failure_and_not_a_success(
     assert failure["error"].startswith("TypeError: The receiver returned a coroutine")
 
 
+# A clock that is put back
+
+
+def hour(ahead: float = 0) -> datetime:
+    """What a clock shows that is an hour ahead."""
+    return timezone.now() + timedelta(hours=1, seconds=ahead)
+
+
+async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    failures = {f"{__package__}.conftest.receiver": {}}
+    soon = timezone.now() + timedelta(seconds=60)
+    await astore(1, "a", state="failed", failures=failures, next_attempt_at=hour(5))
+    await astore(1, "b", state="held")
+    await astore(2, "c", state="failed", failures=failures, next_attempt_at=soon)
+    async with deliver(ceiling=300):
+        await until_states("done", "done", "failed")
+
+
+async def test_what_is_debounced_does_not_wait_for_a_clock_that_was_put_back(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    await astore(1, "a", received_at=hour(), next_attempt_at=hour(5))
+    await astore(2, "b", next_attempt_at=hour())
+    async with deliver():
+        await until_states("done", "pending")
+
+
 # What holds an item back
 
 
@@ -426,9 +458,10 @@ async def test_what_was_held_back_by_nothing_goes_on_at_the_next_start(
 ) -> None:
     receivers.add()
     await astore(1, "a", state="held")
-    await astore(2, "b1", state="failed", failures={"x": {}}, next_attempt_at=FUTURE)
+    later = timezone.now() + timedelta(seconds=600)
+    await astore(2, "b1", state="failed", failures={"x": {}}, next_attempt_at=later)
     await astore(2, "b2", state="held")
-    async with deliver():
+    async with deliver(ceiling=600):
         await until_states("done", "failed", "held")
 
 
@@ -703,7 +736,8 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
     receivers.add(fail=fails("a2"))
     name = f"{__package__}.conftest.receiver"
     await astore(1, "a1", failures={name: {}})  # as the admin's retry leaves it
-    await astore(1, "a2", state="failed", attempts=1, failures={name: {}}, next_attempt_at=FUTURE)
+    later = timezone.now() + timedelta(seconds=600)
+    await astore(1, "a2", state="failed", attempts=1, failures={name: {}}, next_attempt_at=later)
     await astore(1, "a3", state="held")
     async with deliver(ceiling=600):
         await until_states("done", "failed", "held")

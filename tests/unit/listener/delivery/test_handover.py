@@ -168,6 +168,13 @@ async def test_a_queue_that_is_away_is_asked_again(
         await workers.until_queued(row.pk)
 
 
+async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(workers: Workers) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    row = await astore(1, "a", state="failed", next_attempt_at=later)
+    async with workers.handing_over(ceiling=300.0):
+        await workers.until_queued(row.pk)
+
+
 async def test_lost_tasks_are_made_anew_however_many_there_are(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
