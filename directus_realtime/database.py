@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
@@ -88,6 +88,7 @@ class DatabaseThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"directus-{name}")
+        self._closing: Future[None] | None = None
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in the thread."""
@@ -142,8 +143,13 @@ class DatabaseThread:
 
     def close_soon(self) -> None:
         """Like :meth:`aclose`, without waiting: after what the thread is busy with."""
-        self._executor.submit(connections.close_all)
+        self._closing = self._executor.submit(connections.close_all)
         self._executor.shutdown(wait=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether what it was busy with when it was closed is not through."""
+        return self._closing is not None and not self._closing.done()
 
 
 class AsyncConnections:

@@ -81,6 +81,11 @@ class ActiveListener:
         self._is_lost = False
         self._state_sends: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a receiver that was called before the lease was lost has not come back."""
+        return any(database.is_busy for database in self._databases)
+
     async def run(self, stopping: asyncio.Event, holding: Coroutine[Any, Any, NoReturn]) -> None:
         """Listen until ``stopping`` is set, then finish the delivery at hand.
 

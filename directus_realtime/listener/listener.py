@@ -42,6 +42,7 @@ class Listener:
         self._aliases = [settings.alias for settings in self._settings]
         self._candidate = Candidate(self._aliases, standby_only=standby_only)
         self._sampler = sampler
+        self._earlier: list[ActiveListener] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stand by and listen in turn, until ``stopping`` is set.
@@ -72,9 +73,12 @@ class Listener:
             await self._candidate.leave(LEAVE_TIMEOUT)
         except TimeoutError:
             raise StopTimedOut(ended_by) from None
+        if any(each.is_busy for each in self._earlier):
+            raise StopTimedOut(ended_by)
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)
+        self._earlier = [*(each for each in self._earlier if each.is_busy), active]
         counts.active.update(fence.tokens)
         try:
             async with self._sampling():

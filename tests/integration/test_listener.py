@@ -399,6 +399,34 @@ async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_
         directus_event.disconnect(hang)
 
 
+async def test_a_receiver_that_hangs_since_the_lease_was_lost_is_not_waited_for(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    """Python would wait for its thread, and with it whoever sent SIGTERM."""
+    caplog.set_level("INFO", "directus_realtime")
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        hanging.set()
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await sync_to_async(store_event)()
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
+    try:
+        await await_for(hanging.is_set)
+        await change_lease(uuid.uuid4())
+        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+        stopping.set()
+        with pytest.raises(StopTimedOut) as caught:
+            await asyncio.wait_for(task, TIMEOUT)
+    finally:
+        go_on.set()
+        directus_event.disconnect(hang)
+    assert caught.value.ended_by is None
+
+
 async def test_standing_by_ends_at_once(fake: FakeDirectus, received: Received) -> None:
     await sync_to_async(ListenerLease.objects.create)(alias="default", holder=uuid.uuid4(), token=1)
     async with listening(connection(fake.url)):
