@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -191,6 +193,8 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
     problems += _token_problems(values.get("TOKEN"))
     problems += _number_problems(values)
     problems += _proxy_problems(values.get("PROXY"))
+    problems += _headers_problems(values.get("HEADERS", {}))
+    problems += _ca_problems(values.get("CA_FILE"))
     problems += _retention_problems(values)
     problems += _delivery_problems(values.get("DELIVERY", INLINE))
     for key in sorted(set(values) - set(KEYS)):
@@ -204,7 +208,8 @@ def _url_problems(url: object) -> list[Problem]:
             Problem(2, "There is no URL.", "Set URL to Directus, such as https://cms.example.com.")
         ]
     parts = split_url(url)
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    is_http = parts is not None and parts.scheme in {"http", "https"} and parts.hostname
+    if not is_http or any(map(str.isspace, str(url))):
         return [
             Problem(
                 3,
@@ -249,10 +254,37 @@ def _proxy_problems(proxy: object) -> list[Problem]:
     return []
 
 
+def _headers_problems(headers: object) -> list[Problem]:
+    """What is wrong with the extra headers; their values may be secrets."""
+    if not isinstance(headers, Mapping):
+        sentences = [f"HEADERS is a {type(headers).__name__}, not a dict."]
+    else:
+        wrong = [name for name, value in headers.items() if not _is_header(name, value)]
+        sentences = [f"The header {name!r} in HEADERS cannot be sent." for name in wrong]
+    hint = 'Give a dict of texts, such as {"X-Tenant": "shop"}.'
+    return [Problem(26, sentence, hint) for sentence in sentences]
+
+
+def _is_header(name: object, value: object) -> bool:
+    return _matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) and _matches(r"[\t -~]*", value)
+
+
+def _matches(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _ca_problems(path: object) -> list[Problem]:
+    if not path or isinstance(path, str | os.PathLike):
+        return []
+    hint = "Give the path of a file with the certificates of a private CA."
+    return [Problem(27, f"CA_FILE is {path!r}, not a path.", hint)]
+
+
 def split_url(url: object) -> SplitResult | None:
-    """The parts of a URL; ``None`` where it has none."""
+    """The parts of a URL; ``None`` where it has none, or a port that there is not."""
     try:
-        return urlsplit(url) if isinstance(url, str) else None
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return parts if parts is None or parts.port != 0 else None
     except ValueError:
         return None
 
