@@ -154,6 +154,8 @@ class HandOver:
         """
         most = 1 if self._is_refused else MOST_OUT
         lost = list(self._lost(now)[:most])  # they keep their place
+        if len(self._out) >= MOST_OUT:
+            self._forget_deleted()
         room = min(MOST_OUT - len(self._out), most - len(lost))
         return [*lost, *(self._due(now)[:room] if room > 0 else ())]
 
@@ -166,6 +168,11 @@ class HandOver:
             marks = {"state": InboxState.DELIVERING, "next_attempt_at": until}
             if same.filter(pk__in=pks).update(**marks) != len(pks):
                 raise RowsChanged("Rows that were to be handed over have changed.")
+
+    def _forget_deleted(self) -> None:
+        """Free the places of rows that somebody has deleted: no worker will be through with them."""
+        there = inbox().filter(pk__in=list(self._out)).values_list("pk", flat=True)
+        self._out = {pk: self._out[pk] for pk in there}
 
     def _lost(self, now: datetime) -> QuerySet[InboxEvent]:
         """The rows whose task took too long, oldest first."""

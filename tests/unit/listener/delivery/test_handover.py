@@ -188,6 +188,17 @@ async def test_lost_tasks_are_made_anew_however_many_there_are(
         await await_for(lambda: len(workers.queue) == 3)
 
 
+async def test_a_row_that_was_deleted_takes_no_place(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "MOST_OUT", 1)
+    deleted, other = await astore(1, "a"), await astore(2, "b")
+    async with workers.handing_over():
+        await workers.until_queued(deleted.pk)
+        await InboxEvent.objects.filter(pk=deleted.pk).adelete()
+        await workers.until_queued(deleted.pk, other.pk)
+
+
 async def test_no_more_are_with_workers_than_there_is_room_for(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
