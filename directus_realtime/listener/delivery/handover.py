@@ -170,7 +170,7 @@ class HandOver:
                 raise RowsChanged("Rows that were to be handed over have changed.")
 
     def _forget_deleted(self) -> None:
-        """Free the places of rows that somebody has deleted: no worker will be through with them."""
+        """Free the places of rows that somebody has deleted: no worker gets through with them."""
         there = inbox().filter(pk__in=list(self._out)).values_list("pk", flat=True)
         self._out = {pk: self._out[pk] for pk in there}
 
