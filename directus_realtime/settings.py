@@ -208,8 +208,9 @@ def _url_problems(url: object) -> list[Problem]:
             Problem(2, "There is no URL.", "Set URL to Directus, such as https://cms.example.com.")
         ]
     parts = split_url(url)
-    is_http = parts is not None and parts.scheme in {"http", "https"} and parts.hostname
-    if not is_http or any(map(str.isspace, str(url))):
+    has_blanks = any(map(str.isspace, str(url)))
+    is_http = parts is not None and parts.scheme in {"http", "https"}
+    if parts is None or not is_http or not parts.hostname or has_blanks:
         return [
             Problem(
                 3,
