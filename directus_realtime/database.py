@@ -6,19 +6,21 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import (
     InterfaceError,
+    InternalError,
     OperationalError,
-    connection,
     connections,
     reset_queries,
+    router,
 )
 from django.db.models import Model, QuerySet
 
@@ -32,11 +34,19 @@ M = TypeVar("M", bound=Model)
 
 #: What a lost database looks like; everything else is a mistake of ours.
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
+#: What PostgreSQL says of a server that takes no writes at present (a fail-over, a full disk), and
+#: of a transaction that was idle, or open, for too long, such as while this process was paused.
+_AWAY_STATES = frozenset({"25006", "25P03", "25P04"})
 #: Seconds; the longest wait between two tries while the database is away.
 _CEILING = 5.0
 
 
 _sqlite_turn = threading.RLock()
+
+
+def own_alias() -> str:
+    """Alias of the database that the tables of this app are in: the one that is written to."""
+    return router.db_for_write(apps.get_model("directus_realtime", "InboxEvent"))
 
 
 def waits_its_turn(using: str) -> AbstractContextManager[object]:
@@ -78,6 +88,7 @@ class DatabaseThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"directus-{name}")
+        self._closing: Future[None] | None = None
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in the thread."""
@@ -86,6 +97,11 @@ class DatabaseThread:
             _keep_healthy()
             try:
                 return work(*args, **kwargs)
+            except InternalError as error:
+                if not _tells_absence(error):
+                    raise
+                _close_failed()
+                raise OperationalError(*error.args) from error
             finally:
                 if settings.DEBUG:
                     reset_queries()
@@ -127,8 +143,33 @@ class DatabaseThread:
 
     def close_soon(self) -> None:
         """Like :meth:`aclose`, without waiting: after what the thread is busy with."""
-        self._executor.submit(connections.close_all)
+        self._closing = self._executor.submit(connections.close_all)
         self._executor.shutdown(wait=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether what it was busy with when it was closed is not through."""
+        return self._closing is not None and not self._closing.done()
+
+
+class AsyncConnections:
+    """The connections that ``async def`` receivers use.
+
+    They belong to the thread that ``sync_to_async``, and so Django's asynchronous ORM, works in:
+    without requests, nobody looks after them there.
+    """
+
+    def __init__(self) -> None:
+        self._looking: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """Have them looked at before whatever is begun from now on uses them.
+
+        The thread does one thing after another; where it is busy, it is not waited for.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(sync_to_async(_keep_healthy)())
+            await asyncio.sleep(0)  # until that is in the queue of the thread
 
 
 def _keep_healthy() -> None:
@@ -147,6 +188,19 @@ def _keep_healthy() -> None:
         wrapper.close_if_unusable_or_obsolete()
 
 
+def _tells_absence(error: InternalError) -> bool:
+    """Whether an error that looks like a mistake of ours will be gone with another connection."""
+    cause = error.__cause__  # of psycopg, or of psycopg2
+    return getattr(cause, "sqlstate", getattr(cause, "pgcode", None)) in _AWAY_STATES
+
+
+def _close_failed() -> None:
+    """Close what has failed, usable or not: a new connection may lead to another server."""
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.errors_occurred:
+            wrapper.close()
+
+
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -159,7 +213,7 @@ def check_tables() -> None:
     """
     models = apps.get_app_config("directus_realtime").get_models()
     tables = {model._meta.db_table for model in models}
-    if not tables <= set(connection.introspection.table_names()):
+    if not tables <= set(connections[own_alias()].introspection.table_names()):
         raise ImproperlyConfigured(
             "The tables of directus_realtime are missing. Run: python manage.py migrate"
         )

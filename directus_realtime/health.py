@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -24,6 +25,7 @@ from directus_realtime.models import (
     ListenerRole,
     SubscriptionState,
 )
+from directus_realtime.settings import ConnectionSettings, connection_settings
 
 #: States of events that are not through; the others are most of the table.
 OPEN_STATES = (
@@ -64,7 +66,8 @@ class InboxHealth:
 
     Attributes:
         counts: Events by state; states without any are 0.
-        lag: Seconds since the oldest pending event could have been delivered.
+        lag: Seconds since the oldest pending event could have been delivered, or since the
+            oldest one that a worker has was handed over.
     """
 
     counts: dict[str, int]
@@ -156,7 +159,11 @@ def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
         InboxEvent.objects.filter(state__in=OPEN_STATES)
         .order_by()
         .values("connection", "state")
-        .annotate(count=Count("id"), oldest=Min(Coalesce("next_attempt_at", "received_at")))
+        .annotate(
+            count=Count("id"),
+            due_at=Min(Coalesce("next_attempt_at", "received_at")),
+            late_at=Min("next_attempt_at"),
+        )
     )
     counts = {alias: {state.value: 0 for state in OPEN_STATES} for alias in aliases}
     lags = dict.fromkeys(counts, 0.0)
@@ -166,8 +173,19 @@ def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
             continue
         counts[alias][state] = group["count"]
         if state in _DUE_STATES:
-            lags[alias] = max(lags[alias], (now - group["oldest"]).total_seconds())
+            since = group["due_at"]
+            if state == InboxState.DELIVERING and group["late_at"] is not None:
+                since = group["late_at"] - timedelta(seconds=_task_timeout(alias))
+            lags[alias] = max(lags[alias], (now - since).total_seconds())
     return {alias: InboxHealth(counts[alias], lags[alias]) for alias in counts}
+
+
+def _task_timeout(alias: str) -> float:
+    """Seconds from the handing over of an event until its task counts as lost."""
+    try:
+        return connection_settings(alias).task_timeout
+    except ImproperlyConfigured:
+        return ConnectionSettings.task_timeout
 
 
 def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import InMemoryChannelLayer
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.groups import (
@@ -42,6 +44,13 @@ _STATUS_EVERY = 5
 _PAUSE = 5.0
 #: Rows of one look.
 _BATCH = 500
+#: Looks between two at the events whose debounce window has not ended: it may end before its time,
+#: and the clock of another machine may be ahead of ours.
+_WINDOWS_EVERY = 20
+#: Rows of one statement that names them.
+_CHUNK = 1000
+#: States in which nothing may have been sent of a row yet.
+_UNSENT = ("pending", "delivering")
 
 _Outgoing = list[tuple[str, dict[str, Any]]]
 
@@ -142,26 +151,28 @@ class InboxCursor:
 
     def __init__(self, last_ids: dict[str, int]) -> None:
         self._last_ids = last_ids
-        self._debounced: set[int] = set()
+        # What is passed by, by id, and when it is to be looked for; ``None`` for at each look.
+        self._passed: dict[int, datetime | None] = {}
+        self._looks = 0
         self._states: dict[str, tuple[str, str]] = {}
 
     @classmethod
     def at_end(cls, aliases: Iterable[str]) -> InboxCursor:
         """A cursor behind everything that was sent already."""
-        from directus_realtime.models import InboxEvent, InboxState
+        from directus_realtime.models import InboxEvent
 
         rows = InboxEvent.objects.order_by("-id")
         last_ids = {}
-        debounced: set[int] = set()
+        passed: dict[int, datetime | None] = {}
         for alias in aliases:
             sent = rows.filter(connection=alias, sent_at__isnull=False)
             newest = sent.values_list("pk", flat=True).first() or 0
             last_ids[alias] = newest
-            unsent = [InboxState.PENDING, InboxState.DELIVERING]
-            waiting = rows.filter(connection=alias, state__in=unsent, sent_at=None, id__lt=newest)
-            debounced.update(waiting.values_list("pk", flat=True))
+            waiting = rows.filter(connection=alias, state__in=_UNSENT, sent_at=None, id__lt=newest)
+            columns = "pk", "state", "next_attempt_at"
+            passed.update((row.pk, _looked_for_at(row)) for row in waiting.only(*columns))
         cursor = cls(last_ids)
-        cursor._debounced = debounced
+        cursor._passed = passed
         cursor._new_states()
         return cursor
 
@@ -174,13 +185,13 @@ class InboxCursor:
         Returns:
             Pairs of group and message.
         """
-        before = self._last_ids.copy(), self._debounced.copy(), self._states.copy()
+        before = self._last_ids.copy(), self._passed.copy(), self._states.copy()
         try:
             new = [pair for alias in self._last_ids for pair in self._new_events(alias)]
             return [*self._late_events(), *new, *(self._new_states() if with_states else [])]
         except BaseException:
             # Of what this look has found by now, nobody was told: the next one finds it again.
-            self._last_ids, self._debounced, self._states = before
+            self._last_ids, self._passed, self._states = before
             raise
 
     def _new_events(self, alias: str) -> _Outgoing:
@@ -199,22 +210,33 @@ class InboxCursor:
             if _is_unsent(row):
                 if row.next_attempt_at is None:
                     break
-                self._debounced.add(row.pk)
+                self._passed[row.pk] = _looked_for_at(row)
             else:
                 outgoing += _messages(row)
             self._last_ids[alias] = row.pk
         return outgoing
 
     def _late_events(self) -> _Outgoing:
-        """The events whose debounce window has ended since the last look."""
+        """The events whose debounce window has ended since the last look, or whose worker is
+        through."""
         from directus_realtime.models import InboxEvent
 
-        if not self._debounced:
-            return []
-        rows = InboxEvent.objects.filter(pk__in=self._debounced).order_by("id")
-        sent = [row for row in rows if not _is_unsent(row)]
-        self._debounced.difference_update(row.pk for row in sent)
-        return [pair for row in sent for pair in _messages(row)]
+        outgoing: _Outgoing = []
+        asked = self._to_ask_for()
+        for start in range(0, len(asked), _CHUNK):
+            rows = InboxEvent.objects.filter(pk__in=asked[start : start + _CHUNK])
+            # The others stay in the database: there may be thousands, each of them many times.
+            for row in rows.exclude(state__in=_UNSENT, sent_at=None).order_by("id"):
+                del self._passed[row.pk]
+                outgoing += _messages(row)
+        return outgoing
+
+    def _to_ask_for(self) -> list[int]:
+        self._looks += 1
+        if self._looks % _WINDOWS_EVERY == 0:
+            return sorted(self._passed)
+        now = timezone.now()
+        return sorted(pk for pk, at in self._passed.items() if at is None or at <= now)
 
     def _new_states(self) -> _Outgoing:
         from directus_realtime.models import ConnectionStatus
@@ -236,7 +258,12 @@ def _log_failure() -> None:
 
 
 def _is_unsent(row: InboxEvent) -> bool:
-    return row.sent_at is None and row.state in {"pending", "delivering"}
+    return row.sent_at is None and row.state in _UNSENT
+
+
+def _looked_for_at(row: InboxEvent) -> datetime | None:
+    """When an event that waits may have been sent: what a worker has may be through at any time."""
+    return row.next_attempt_at if row.state == "pending" else None
 
 
 def _messages(row: InboxEvent) -> _Outgoing:

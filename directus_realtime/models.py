@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -28,6 +28,19 @@ HEARTBEAT_LIMIT = timedelta(seconds=5)
 LOAD_AGAIN = "again"
 #: Activity id of an event that belongs to no row of the activity log.
 NO_ROW = 0
+
+
+M = TypeVar("M", bound=models.Model)
+
+
+class OnePlace(models.Manager[M]):
+    """Reads where it is written: a replica may lag behind, and the lease, the inbox and what is
+    caught up are compared with what was written a moment ago."""
+
+    def get_queryset(self) -> models.QuerySet[M]:
+        """All rows, in the database that a router has for writing."""
+        rows = super().get_queryset()
+        return rows if self._db else rows.using(router.db_for_write(self.model))
 
 
 class SubscriptionState(models.TextChoices):
@@ -161,6 +174,8 @@ class DirectusSubscription(models.Model):
     # are not all known. With a plus before it, what is known is right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
 
+    objects = OnePlace()
+
     class Meta:
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
@@ -284,6 +299,8 @@ class MatchedItem(models.Model):
     # the two for the same.
     digest = models.CharField(max_length=64)
 
+    objects = OnePlace()
+
     class Meta:
         verbose_name = _("matched item")
         verbose_name_plural = _("matched items")
@@ -344,6 +361,8 @@ class InboxEvent(models.Model):
     delivered = models.JSONField(_("delivered to"), default=list, blank=True)
     sent_at = models.DateTimeField(_("sent to groups"), null=True, blank=True)
     done_at = models.DateTimeField(_("done"), null=True, blank=True)
+
+    objects = OnePlace()
 
     class Meta:
         verbose_name = _("inbox event")
@@ -421,6 +440,8 @@ class EventCount(models.Model):
     minute = models.DateTimeField(_("minute"))
     events = models.PositiveIntegerField(_("events"), default=0)
 
+    objects = OnePlace()
+
     class Meta:
         verbose_name = _("event count")
         verbose_name_plural = _("event counts")
@@ -461,6 +482,8 @@ class ConnectionStatus(models.Model):
             "announced."
         ),
     )
+
+    objects = OnePlace()
 
     class Meta:
         verbose_name = _("connection")
@@ -513,6 +536,8 @@ class ActivityCursor(models.Model):
     gap_until = models.DateTimeField(_("last gap until"), null=True, blank=True)
     gap_recovered = models.BooleanField(_("last gap recovered"), null=True, blank=True)
 
+    objects = OnePlace()
+
     class Meta:
         verbose_name = _("catch-up")
         verbose_name_plural = _("catch-ups")
@@ -530,6 +555,8 @@ class ListenerLease(models.Model):
     # Grows with each renewal: whoever sees it stand still for long enough may take over,
     # whatever the clocks of the machines say.
     beat = models.PositiveBigIntegerField(default=0)
+
+    objects = OnePlace()
 
     class Meta:
         verbose_name = _("lease")
@@ -556,6 +583,8 @@ class ListenerProcess(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=ListenerRole.choices)
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))
+
+    objects = OnePlace()
 
     class Meta:
         verbose_name = _("listener")

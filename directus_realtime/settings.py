@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,6 +131,8 @@ _NUMBERS = (
     "CATCH_UP_INTERVAL",
     "TASK_TIMEOUT",
 )
+#: Three centuries in seconds: of a longer span, there is no date any more.
+_LARGEST = 10**10
 
 
 def configured() -> dict[str, Any]:
@@ -188,6 +193,8 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
     problems += _token_problems(values.get("TOKEN"))
     problems += _number_problems(values)
     problems += _proxy_problems(values.get("PROXY"))
+    problems += _headers_problems(values.get("HEADERS", {}))
+    problems += _ca_problems(values.get("CA_FILE"))
     problems += _retention_problems(values)
     problems += _delivery_problems(values.get("DELIVERY", INLINE))
     for key in sorted(set(values) - set(KEYS)):
@@ -201,7 +208,9 @@ def _url_problems(url: object) -> list[Problem]:
             Problem(2, "There is no URL.", "Set URL to Directus, such as https://cms.example.com.")
         ]
     parts = split_url(url)
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    has_blanks = any(map(str.isspace, str(url)))
+    is_http = parts is not None and parts.scheme in {"http", "https"}
+    if parts is None or not is_http or not parts.hostname or has_blanks:
         return [
             Problem(
                 3,
@@ -246,10 +255,37 @@ def _proxy_problems(proxy: object) -> list[Problem]:
     return []
 
 
+def _headers_problems(headers: object) -> list[Problem]:
+    """What is wrong with the extra headers; their values may be secrets."""
+    if not isinstance(headers, Mapping):
+        sentences = [f"HEADERS is a {type(headers).__name__}, not a dict."]
+    else:
+        wrong = [name for name, value in headers.items() if not _is_header(name, value)]
+        sentences = [f"The header {name!r} in HEADERS cannot be sent." for name in wrong]
+    hint = 'Give a dict of texts, such as {"X-Tenant": "shop"}.'
+    return [Problem(26, sentence, hint) for sentence in sentences]
+
+
+def _is_header(name: object, value: object) -> bool:
+    return _matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) and _matches(r"[\t -~]*", value)
+
+
+def _matches(pattern: str, value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _ca_problems(path: object) -> list[Problem]:
+    if not path or isinstance(path, str | os.PathLike):
+        return []
+    hint = "Give the path of a file with the certificates of a private CA."
+    return [Problem(27, f"CA_FILE is {path!r}, not a path.", hint)]
+
+
 def split_url(url: object) -> SplitResult | None:
-    """The parts of a URL; ``None`` where it has none."""
+    """The parts of a URL; ``None`` where it has none, or a port that there is not."""
     try:
-        return urlsplit(url) if isinstance(url, str) else None
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return parts if parts is None or parts.port != 0 else None
     except ValueError:
         return None
 
@@ -277,15 +313,16 @@ def _delivery_problems(delivery: object) -> list[Problem]:
 
 
 def _number_problems(values: Mapping[str, Any]) -> list[Problem]:
-    return [
-        Problem(
-            8,
-            f"{key} is {values[key]!r}, which is not a number above 0.",
-            "Give a number; a value from the environment is a text and must be converted.",
-        )
-        for key in _NUMBERS
-        if key in values and not _is_number(values[key])
-    ]
+    given = {key: values[key] for key in _NUMBERS if key in values}
+    return [_number_problem(key, value) for key, value in given.items() if not _is_number(value)]
+
+
+def _number_problem(key: str, value: object) -> Problem:
+    problem = "which is not a number above 0"
+    hint = "Give a number; a value from the environment is a text and must be converted."
+    if _is_number(value, most=math.inf):
+        problem, hint = "which is too large", f"Give a number up to {_LARGEST}."
+    return Problem(8, f"{key} is {value!r}, {problem}.", hint)
 
 
 def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
@@ -301,8 +338,11 @@ def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _is_number(value: object, most: float = _LARGEST) -> bool:
+    """Whether a value is a number above 0, and no larger than dates can have it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value <= most
 
 
 def _shown(url: object) -> str:

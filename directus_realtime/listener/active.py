@@ -21,6 +21,7 @@ from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.status import StatusWriter, complete_until
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
@@ -69,7 +70,8 @@ class ActiveListener:
         self._delivery = Delivery(delivery_database, policies, self._sender, fence, fresh)
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
-        self._handover = HandOver(handover_database, timeouts, self._sender, fence)
+        ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)
+        self._handover = HandOver(handover_database, timeouts, self._sender, fence, ceiling)
         self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence, fresh=fresh)
         counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)
@@ -78,6 +80,11 @@ class ActiveListener:
         self._given_up: set[str] = set()
         self._is_lost = False
         self._state_sends: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a receiver that was called before the lease was lost has not come back."""
+        return any(database.is_busy for database in self._databases)
 
     async def run(self, stopping: asyncio.Event, holding: Coroutine[Any, Any, NoReturn]) -> None:
         """Listen until ``stopping`` is set, then finish the delivery at hand.
@@ -89,7 +96,7 @@ class ActiveListener:
         Raises:
             ConnectionImpossible: No connection is left that could be had.
             LeaseLost: Another listener is active now; nothing is finished then.
-            TimeoutError: A receiver hangs and cannot be waited for.
+            StopTimedOut: A receiver hangs and cannot be waited for.
         """
         hold = asyncio.create_task(holding, name="lease")
         try:
@@ -118,13 +125,17 @@ class ActiveListener:
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
         delivery = asyncio.create_task(self._deliver(delivering), name="delivery")
+        ended_by: BaseException | None = None
         try:
             await self._listen([*services, delivery, hold], stopping)
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
             if not self._is_lost:
                 delivering.set()
                 self._wake_delivery()
-                await self._finish(delivery, services)
+                await self._finish(delivery, services, ended_by)
 
     async def _deliver(self, stopping: asyncio.Event) -> None:
         ways = [
@@ -193,7 +204,10 @@ class ActiveListener:
             self._given_up.discard(alias)
 
     async def _finish(
-        self, delivery: asyncio.Task[None], services: list[asyncio.Task[None]]
+        self,
+        delivery: asyncio.Task[None],
+        services: list[asyncio.Task[None]],
+        ended_by: BaseException | None,
     ) -> None:
         """Store what is in memory, finish the delivery at hand, say that we are gone."""
         try:
@@ -210,7 +224,7 @@ class ActiveListener:
                 STOP_TIMEOUT,
                 extra={"what": "stop-timeout", "seconds": STOP_TIMEOUT},
             )
-            raise
+            raise StopTimedOut(ended_by) from None
         finally:
             await _end([delivery, *services])
         for database in self._databases:

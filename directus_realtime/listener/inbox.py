@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from django.db import DataError, IntegrityError, router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
@@ -33,8 +33,9 @@ T = TypeVar("T")
 #: Events of one write.
 BATCH_SIZE = 500
 #: Events that are received and not stored, from which on the inbox is full, and down to which
-#: it stays so: some 100 MB of events of 1 kB each.
+#: it stays so: some 100 MB of events of 1 kB each. The same in characters of their data.
 FULL, HAS_ROOM = 50_000, 5_000
+FULL_TEXT, HAS_ROOM_TEXT = 100_000_000, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Inbox:
         self._database = database
         self._on_stored = on_stored
         self._waiting: deque[Incoming | _Work] = deque()
+        self._text = 0
         self._arrived = asyncio.Event()
         self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
@@ -89,7 +91,8 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """Whether so much is received and not stored that more would be a danger."""
-        self._is_full = len(self._waiting) > (HAS_ROOM if self._is_full else FULL)
+        most, text = (HAS_ROOM, HAS_ROOM_TEXT) if self._is_full else (FULL, FULL_TEXT)
+        self._is_full = len(self._waiting) > most or self._text > text
         return self._is_full
 
     def put(
@@ -120,6 +123,7 @@ class Inbox:
             # A live one that is not gathered is of a subscription that has no windows.
             entry = Incoming(row, debounce, memory, overtakes=event.origin != "live")
         self._waiting.append(entry)
+        self._text += len(row.data_json)
         self._arrived.set()
 
     async def run_in_order(self, function: Callable[[], T]) -> T:
@@ -173,8 +177,9 @@ class Inbox:
         batch = list(cast("Iterator[Incoming]", itertools.islice(entries, BATCH_SIZE)))
         stored = await self._database.run_surely(store, batch, self._fence, self._fresh)
         # Only now: a cancelled write must find them here again.
-        for _ in batch:
+        for entry in batch:
             self._waiting.popleft()
+            self._text -= len(entry.row.data_json)
         for entry in stored:
             self._count(entry.row)
 
@@ -195,7 +200,7 @@ class Inbox:
     def _fenced(self, function: Callable[[], Any]) -> Any:
         # The turn before the transaction, as everybody takes them: the other way round, two
         # threads would wait for each other until SQLite gives up.
-        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic():
+        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic(own_alias()):
             result = function()
             self._fence()
         return result

@@ -11,6 +11,7 @@ from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.active import ActiveListener
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.metrics.sampling import Sampler
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
@@ -41,6 +42,7 @@ class Listener:
         self._aliases = [settings.alias for settings in self._settings]
         self._candidate = Candidate(self._aliases, standby_only=standby_only)
         self._sampler = sampler
+        self._earlier: list[ActiveListener] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stand by and listen in turn, until ``stopping`` is set.
@@ -48,19 +50,35 @@ class Listener:
         Raises:
             ConnectionImpossible: No connection is left that could be had.
             ImproperlyConfigured: The tables are not there.
-            TimeoutError: A receiver or the database hangs and cannot be waited for.
+            StopTimedOut: A receiver or the database hangs and cannot be waited for.
         """
         counts.begin(self._aliases)
+        ended_by: BaseException | None = None
         try:
             await _or_stop(self._candidate.check_tables(), stopping)
             while not stopping.is_set():
                 if fence := await _or_stop(self._candidate.stand_by(), stopping):
                     await self._be_active(fence, stopping)
+        except StopTimedOut as error:
+            ended_by = error.ended_by
+            raise
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
+            await self._leave(ended_by)
+
+    async def _leave(self, ended_by: BaseException | None) -> None:
+        try:
             await self._candidate.leave(LEAVE_TIMEOUT)
+        except TimeoutError:
+            raise StopTimedOut(ended_by) from None
+        if any(each.is_busy for each in self._earlier):
+            raise StopTimedOut(ended_by)
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)
+        self._earlier = [*(each for each in self._earlier if each.is_busy), active]
         counts.active.update(fence.tokens)
         try:
             async with self._sampling():

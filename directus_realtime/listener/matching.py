@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models import QuerySet
 
+from directus_realtime.database import own_alias
 from directus_realtime.events import Key
 from directus_realtime.listener.incoming import Incoming, Memory
 from directus_realtime.models import DirectusSubscription, MatchedItem
@@ -107,7 +108,7 @@ def _forget(items: Iterable[_Remembered]) -> None:
 
 def begin(memory: Memory) -> None:
     """Forget what was remembered of another filter."""
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         if _rows(memory).filter(matched_of=memory.incomplete).exists():
             return
         MatchedItem.objects.filter(subscription_id=memory.subscription_id).delete()
@@ -116,7 +117,7 @@ def begin(memory: Memory) -> None:
 
 def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
     """Remember some items that match."""
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         if _rows(memory).exists():
             _remember((memory.subscription_id, digest(key)) for key in keys)
 

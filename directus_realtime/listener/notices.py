@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import AsyncConnections, DatabaseThread
 from directus_realtime.listener.delivery.receivers import calls_of
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.signals import DirectusSignal
@@ -23,6 +23,7 @@ class Notices:
 
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database
+        self._async_connections = AsyncConnections()
         self._queue: asyncio.Queue[tuple[DirectusSignal, str, dict[str, Any]]] = asyncio.Queue()
 
     def put(self, signal: DirectusSignal, sender: str, **kwargs: Any) -> None:
@@ -43,6 +44,7 @@ class Notices:
         await self._queue.join()
 
     async def _send(self, signal: DirectusSignal, sender: str, kwargs: dict[str, Any]) -> None:
+        await self._async_connections.look()
         for call in calls_of([signal], sender, kwargs):
             failure = await (call.arun() if call.is_async else self._database.run(call.run))
             if failure is not None:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
@@ -44,12 +44,7 @@ class Retention:
     @classmethod
     def of_days(cls, alias: str, days: float, dead_days: float = 0) -> Retention:
         """From numbers of days; 0 keeps for ever."""
-        now = timezone.now()
-        return cls(
-            alias,
-            now - timedelta(days=days) if days else None,
-            now - timedelta(days=dead_days) if dead_days else None,
-        )
+        return cls(alias, _before(days), _before(dead_days))
 
     @property
     def last(self) -> datetime | None:
@@ -65,6 +60,14 @@ class Retention:
         if self.dead_before:
             condition |= Q(state=InboxState.DEAD, received_at__lt=self.dead_before)
         return condition
+
+
+def _before(days: float) -> datetime | None:
+    """So many days ago; ``None`` where that is for ever, or before there were dates."""
+    try:
+        return timezone.now() - timedelta(days=days) if days else None
+    except OverflowError:
+        return None
 
 
 def prune_span(
@@ -90,7 +93,7 @@ def prune_span(
     """
     if retention.last is None:
         return 0, None
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         fence()
         rows = InboxEvent.objects.filter(connection=retention.alias, id__gt=position)
         span = list(rows.order_by("id").values_list("id", "received_at")[:CHUNK])

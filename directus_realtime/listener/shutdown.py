@@ -18,6 +18,18 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAME_SIGNAL = 0.5
 
 
+class StopTimedOut(Exception):
+    """Something hangs in a thread, which Python would wait for at its exit.
+
+    Attributes:
+        ended_by: What the listener ended by; ``None`` where it was asked to stop.
+    """
+
+    def __init__(self, ended_by: BaseException | None) -> None:
+        super().__init__("A receiver or the database hangs.")
+        self.ended_by = ended_by
+
+
 @contextlib.contextmanager
 def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
     """Set an event on the first signal; end the process on the second.

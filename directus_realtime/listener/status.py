@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import router, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
 from directus_realtime.listener.connection import ListenedConnection
 from directus_realtime.listener.counting import count_by_minute
 from directus_realtime.listener.inbox import Inbox
@@ -128,7 +128,7 @@ def _write(
     fence: Callable[[], None],
 ) -> None:
     now = timezone.now()
-    with waits_its_turn(router.db_for_write(ConnectionStatus)), transaction.atomic():
+    with waits_its_turn(router.db_for_write(ConnectionStatus)), transaction.atomic(own_alias()):
         fence()
         for snapshot, states in zip(snapshots, news, strict=True):
             ConnectionStatus.objects.update_or_create(

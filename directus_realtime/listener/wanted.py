@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
+from directus_realtime.database import own_alias
 from directus_realtime.listener.incoming import Debounce, Memory, Tally
 from directus_realtime.models import LOAD_AGAIN, DirectusSubscription, SubscriptionState
 from directus_realtime.protocol.queries import Query
@@ -128,14 +129,14 @@ def _is_valid(row: DirectusSubscription) -> bool:
 def write_states(states: Mapping[str, tuple[str, str]], alias: str) -> None:
     """Write down the state and the error of subscriptions, by name."""
     rows = DirectusSubscription.objects.filter(connection=alias)
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         for name, (state, error) in states.items():
             rows.filter(name=name).update(state=state, last_error=storable(error))
 
 
 def write_tallies(tallies: Mapping[str, Tally]) -> None:
     """Add to the counts of subscriptions, by name."""
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         for name, tally in tallies.items():
             values: dict[str, Any] = {
                 "event_count": F("event_count") + tally.events,

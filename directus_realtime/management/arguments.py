@@ -11,6 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from directus_realtime.settings import ConnectionSettings, aliases, connection_settings
 
+#: Three centuries: with a longer span, there is no date any more.
+MOST_SECONDS = 10**10
+
 
 def add_connection_argument(parser: CommandParser, verb: str) -> None:
     """``--connection``, which may be given more than once.
@@ -52,3 +55,14 @@ def valid_address(text: str) -> tuple[str, int]:
     if not host or port is None or parts.netloc != text or "@" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9123.")
     return host, port
+
+
+def valid_seconds(text: str) -> float:
+    """A number of seconds from the command line; one that is too large, as large as may be."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds.")
+    return min(seconds, MOST_SECONDS)

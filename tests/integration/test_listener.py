@@ -22,6 +22,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener import active, status
 from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.models import (
@@ -49,6 +50,7 @@ from tests.integration.listening import (
     until,
     until_subscribed,
 )
+from tests.unit.listener.conftest import store_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,6 +203,32 @@ async def test_no_connection_that_can_be_had_ends_the_listener(
     status = await ConnectionStatus.objects.aget()
     assert status.state == "disconnected"
     assert "Check TOKEN" in status.reason
+
+
+async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(active, "STOP_TIMEOUT", 0.1)
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        hanging.set()
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await sync_to_async(store_event)()
+    await fake.stop_listening()
+    listener = Listener([connection(fake.url, token="wrong")])
+    task = asyncio.create_task(listener.run(asyncio.Event()))
+    try:
+        await await_for(hanging.is_set)
+        await fake.resume_listening()
+        with pytest.raises(StopTimedOut) as caught:
+            await asyncio.wait_for(task, TIMEOUT)
+    finally:
+        go_on.set()
+        directus_event.disconnect(hang)
+    assert isinstance(caught.value.ended_by, ConnectionImpossible)
 
 
 async def test_one_connection_that_cannot_be_had_disturbs_no_other(
@@ -369,6 +397,34 @@ async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_
             go_on.set()
     finally:
         directus_event.disconnect(hang)
+
+
+async def test_a_receiver_that_hangs_since_the_lease_was_lost_is_not_waited_for(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    """Python would wait for its thread, and with it whoever sent SIGTERM."""
+    caplog.set_level("INFO", "directus_realtime")
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        hanging.set()
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await sync_to_async(store_event)()
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
+    try:
+        await await_for(hanging.is_set)
+        await change_lease(uuid.uuid4())
+        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+        stopping.set()
+        with pytest.raises(StopTimedOut) as caught:
+            await asyncio.wait_for(task, TIMEOUT)
+    finally:
+        go_on.set()
+        directus_event.disconnect(hang)
+    assert caught.value.ended_by is None
 
 
 async def test_standing_by_ends_at_once(fake: FakeDirectus, received: Received) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,81 @@ def test_connections(settings: Any, values: Any, expected: list[CheckMessage]) -
     assert check_connections() == expected
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://cms.example.com\n",
+        " https://cms.example.com",
+        "https://cms.example.com ",
+        "https://cms.example.com:99999",
+        "https://cms.example.com:0",
+        "https://cms.example.com:x",
+    ],
+)
+def test_e003_a_url_that_leads_nowhere(settings: Any, url: str) -> None:
+    settings.DIRECTUS_REALTIME = {"default": {"URL": url, **TOKEN}}
+    assert [found.id for found in check_connections()] == ["directus_realtime.E003"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ("X-Tenant: shop", "HEADERS is a str, not a dict."),
+        (None, "HEADERS is a NoneType, not a dict."),
+        ({"X-Shard": 1}, "The header 'X-Shard' in HEADERS cannot be sent."),
+        ({"X-Tenant": "s3cret\n"}, "The header 'X-Tenant' in HEADERS cannot be sent."),
+        ({"X-Tenant": "dépôt"}, "The header 'X-Tenant' in HEADERS cannot be sent."),
+        ({"X Tenant": "shop"}, "The header 'X Tenant' in HEADERS cannot be sent."),
+    ],
+)
+def test_e026_headers(settings: Any, headers: Any, problem: str) -> None:
+    values = {"URL": "https://cms.example.com", **TOKEN, "HEADERS": headers}
+    settings.DIRECTUS_REALTIME = {"default": values}
+    hint = 'Give a dict of texts, such as {"X-Tenant": "shop"}.'
+    found = error(f"DIRECTUS_REALTIME['default']: {problem}", hint, "E026")
+    assert check_connections() == [found]
+
+
+def test_e027_a_file_of_certificates(settings: Any) -> None:
+    values = {"URL": "https://cms.example.com", **TOKEN, "CA_FILE": Path("ca.pem")}
+    settings.DIRECTUS_REALTIME = {"default": values}
+    assert check_connections() == []
+    values["CA_FILE"] = 3
+    assert check_connections() == [
+        error(
+            "DIRECTUS_REALTIME['default']: CA_FILE is 3, not a path.",
+            "Give the path of a file with the certificates of a private CA.",
+            "E027",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "hint"),
+    [
+        *(
+            (
+                value,
+                "which is not a number above 0.",
+                "Give a number; a value from the environment is a text and must be converted.",
+            )
+            for value in ("5", 0, -1, True, None, float("nan"))
+        ),
+        *(
+            (value, "which is too large.", "Give a number up to 10000000000.")
+            for value in (float("inf"), 1e300, 10**400)
+        ),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_e008_a_number(settings: Any, value: Any, problem: str, hint: str) -> None:
+    settings.DIRECTUS_REALTIME = {
+        "default": {"URL": "https://cms.example.com", **TOKEN, "TASK_TIMEOUT": value}
+    }
+    text = f"DIRECTUS_REALTIME['default']: TASK_TIMEOUT is {value!r}, {problem}"
+    assert check_connections() == [error(text, hint, "E008")]
+
+
 SAME = {"URL": "https://cms.example.com", **TOKEN}
 
 
@@ -168,7 +244,8 @@ def test_w005_the_same_user_on_the_same_server_twice(
         "purpose, give each a user of its own in Directus.",
         "W005",
     )
-    assert check_connections() == ([found] if is_same else [])
+    about_both = [each for each in check_connections() if each.id == found.id]
+    assert about_both == ([found] if is_same else [])
 
 
 @pytest.mark.parametrize("alias", ["my blog", "my-blog", "ä", "x" * 41, "", "a\n", 5])

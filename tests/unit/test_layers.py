@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from directus_realtime import layers as layers_module
@@ -231,6 +232,57 @@ async def test_a_row_that_waits_for_its_window_holds_back_no_other_item(browser:
     await InboxEvent.objects.filter(pk=waiting.pk).aupdate(next_attempt_at=later)
     await astore("a", key=2)
     assert await browser.titles(1) == ["a"]
+
+
+def store_debounced(count: int, **values: Any) -> list[InboxEvent]:
+    """Rows whose window ends in an hour."""
+    later = timezone.now() + timedelta(hours=1)
+    rows = [store(str(n), sent=False, key=n) for n in range(count)]
+    InboxEvent.objects.update(next_attempt_at=later, **values)
+    return rows
+
+
+def sent_by(cursor: InboxCursor, looks: int = 1) -> list[str]:
+    """Titles of what a cursor finds for the group of the collection."""
+    found = [pair for _ in range(looks) for pair in cursor.read(with_states=False)]
+    return [message["data"]["title"] for group, message in found if group == GROUP]
+
+
+def test_rows_that_wait_for_their_window_are_not_read_again_and_again() -> None:
+    """Thousands of them, ten times a second, would cost a web process more than a core."""
+    store_debounced(10)
+    cursor = InboxCursor({"default": 0})
+    assert sent_by(cursor) == []
+    with CaptureQueriesContext(connection) as queries:
+        assert sent_by(cursor, looks=40) == []
+    assert len(queries) <= 40 + 2  # what is new; and twice, whether a window ended early
+
+
+def test_rows_are_found_when_their_window_ends_or_has_ended_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers_module, "_CHUNK", 2)
+    rows = store_debounced(5)
+    cursor = InboxCursor({"default": 0})
+    assert sent_by(cursor) == []
+    for row in rows:
+        mark_sent(row)
+    assert sent_by(cursor, looks=20) == ["0", "1", "2", "3", "4"]
+    (row,) = store_debounced(1)
+    assert sent_by(cursor) == []
+    mark_sent(row)
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+        assert sent_by(cursor) == ["0"]
+
+
+def test_what_a_worker_has_is_looked_for_each_time() -> None:
+    (row,) = store_debounced(1, state="delivering")
+    cursor = InboxCursor({"default": 0})
+    for _ in range(3):
+        assert sent_by(cursor) == []
+    mark_sent(row)
+    assert sent_by(cursor) == ["0"]
 
 
 async def test_a_row_that_waits_for_the_catch_up_holds_back_none_and_is_sent_when_it_is_let_go(

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
+from directus_realtime.database import own_alias
 from directus_realtime.listener.wanted import forget_disabled, write_caught_up
 from directus_realtime.models import (
     NO_ROW,
@@ -132,7 +133,7 @@ def write(
     by_position: dict[int, list[int]] = {}
     for subscription_id, position in positions.items():
         by_position.setdefault(position, []).append(subscription_id)
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         for position, subscription_ids in by_position.items():
             write_caught_up(subscription_ids, position)
         forget_disabled(alias)
@@ -150,7 +151,7 @@ def begin_anew(alias: str, positions: Mapping[int, int], since: datetime) -> Non
         since: From when on the other log is read.
     """
     lately = InboxEvent.objects.filter(connection=alias, received_at__gte=since)
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         # Those that wait came in on the new connection.
         lately.exclude(state=InboxState.WAITING).update(activity_id=NO_ROW)
         for subscription_id, position in positions.items():

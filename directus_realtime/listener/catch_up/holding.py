@@ -15,6 +15,7 @@ from time import monotonic
 from django.db import transaction
 from django.utils import timezone
 
+from directus_realtime.database import own_alias
 from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.inbox import store
 from directus_realtime.listener.incoming import Debounce, Incoming, Memory
@@ -115,7 +116,7 @@ def replace_held(
         delivered: How they are stored.
     """
     going = list(going)
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         InboxEvent.objects.filter(pk__in=[row.pk for row in [*stale, *going]]).delete()
         store([_again(row, delivered) for row in going])
 
@@ -192,7 +193,7 @@ def _let_go(
         else:
             staying.add(change)  # and with it all later ones of the item
             stayed += 1
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         InboxEvent.objects.filter(pk__in=duplicates).update(
             state=InboxState.MERGED, done_at=timezone.now(), activity_id=NO_ROW
         )

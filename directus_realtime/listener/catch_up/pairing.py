@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from directus_realtime.client.activity import ActivityRow
+from directus_realtime.database import own_alias
 from directus_realtime.events import Origin
 from directus_realtime.models import InboxEvent
 from directus_realtime.protocol.queries import Query
@@ -80,7 +81,7 @@ def pair(
     if not owed:
         return []
     earliest = min(entry.row.timestamp for entry in owed) - clock_ahead - _SLACK
-    with transaction.atomic():
+    with transaction.atomic(own_alias()):
         covered = _covered(alias, owed, earliest)
         owed = [entry for entry in owed if (entry.subscription, entry.row.id) not in covered]
         live = _unpaired(alias, owed, earliest)

@@ -8,14 +8,15 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import TypeVar
 
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import AsyncConnections, DatabaseThread
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
-from directus_realtime.listener.delivery.outcomes import BlockedItems, RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.slices import SliceRunner
 from directus_realtime.listener.fresh import FreshRows
@@ -29,6 +30,8 @@ T = TypeVar("T")
 BATCH_SIZE = 500
 #: Seconds between two looks for work that nobody announced (retries, the admin).
 LOOK_INTERVAL = 1.0
+#: Seconds between two looks at what holds items back: a person may have taken it away.
+STOCK_INTERVAL = 60.0
 #: Seconds without an outcome after which the log says so.
 PATIENCE = 30.0
 
@@ -57,9 +60,13 @@ class Delivery:
         self._database = database
         self._fence = fence
         self._aliases = list(policies)
+        self._ceiling = max((policy.ceiling for policy in policies.values()), default=0.0)
         self._runner = SliceRunner(policies, fence)
         self._sender = sender
         self._sending: asyncio.Task[None] | None = None
+        self._stock_due = 0.0
+        self._knows_stock = False
+        self._async_connections = AsyncConnections()
         self._work_arrived = asyncio.Event()
 
     def wake(self) -> None:
@@ -69,16 +76,17 @@ class Delivery:
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
         await self._database.run_surely(outcomes.take_back, self._aliases)
-        self._runner.blocked = await self._database.run_surely(BlockedItems.read, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():
             self._work_arrived.clear()
+            await self._take_stock()
             with_retries = bool(self._runner.blocked) or due is not None
             rows = await self._database.run_surely(
                 outcomes.due_rows,
                 self._aliases,
                 BATCH_SIZE,
                 with_retries=with_retries,
+                ceiling=self._ceiling,
                 fresh=self._fresh,
             )
             if rows:
@@ -86,6 +94,16 @@ class Delivery:
             else:
                 due = await self._database.run_surely(outcomes.next_due, self._aliases)
                 await self._wait_for_work(due)
+
+    async def _take_stock(self) -> None:
+        """Look now and then at what holds items back, and let go what waits for nothing."""
+        if self._knows_stock and monotonic() < self._stock_due:
+            return
+        known = self._runner.blocked if self._knows_stock else None
+        self._runner.blocked = await self._database.run_surely(
+            outcomes.take_stock, self._aliases, known
+        )
+        self._knows_stock, self._stock_due = True, monotonic() + STOCK_INTERVAL
 
     async def _wait_for_work(self, due: datetime | None) -> None:
         """Wait until somebody says so, something comes due, or it is time to look again."""
@@ -109,6 +127,8 @@ class Delivery:
                 error,
                 extra={"what": "rows-changed", "error": str(error)},
             )
+            # What was committed, by whomever, may be more than we know of.
+            self._knows_stock = False
             await self._wait_for_work(None)
         await self._sent()
 
@@ -178,22 +198,28 @@ class Delivery:
 
     async def _call_outside(self, jobs: Sequence[Job]) -> None:
         """Make the calls that are next and have no part in a transaction."""
-        await asyncio.gather(*(job.run_async() for job in jobs if job.is_awaited))
+        if awaited := [job for job in jobs if job.is_awaited]:
+            await self._async_connections.look()
+            await asyncio.gather(*(job.run_async() for job in awaited))
+            await self._async_connections.look()
         if jobs and jobs[0].is_outside:
             await self._database.run(jobs[0].run_next)
 
     async def _patiently(self, work: Awaitable[T]) -> T:
         """Wait for receivers, and say so when it takes long; they cannot be interrupted."""
         task = asyncio.ensure_future(work)
-        for waited in itertools.count(1):
-            done, _ = await asyncio.wait({task}, timeout=PATIENCE)
-            if done:
-                break
-            logger.warning(
-                "Delivery waits for a receiver since %d s.",
-                waited * PATIENCE,
-                extra={"what": "delivery-waits", "seconds": waited * PATIENCE},
-            )
+        try:
+            for waited in itertools.count(1):
+                done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+                if done:
+                    break
+                logger.warning(
+                    "Delivery waits for a receiver since %d s.",
+                    waited * PATIENCE,
+                    extra={"what": "delivery-waits", "seconds": waited * PATIENCE},
+                )
+        finally:
+            task.cancel()
         return task.result()
 
 

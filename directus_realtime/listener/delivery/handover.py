@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,11 +15,19 @@ from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
-from directus_realtime.listener.delivery.outcomes import RowsChanged, inbox, write_alias
+from directus_realtime.listener.delivery.outcomes import (
+    RowsChanged,
+    has_arrived,
+    inbox,
+    is_due_again,
+    write_alias,
+)
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
 from directus_realtime.listener.finding import exactly, of_connections
+from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -35,10 +44,12 @@ class Look:
     Attributes:
         finished: Events whose group messages are to be sent, with the own group of each.
         handed: How many events were handed over.
+        is_refused: Whether the queue would not have one more.
     """
 
     finished: list[tuple[Event, str]] = field(default_factory=list)
     handed: int = 0
+    is_refused: bool = False
 
 
 class HandOver:
@@ -52,6 +63,7 @@ class HandOver:
         timeouts: For each connection that is delivered so, the seconds that a task may take.
         sender: Sends to groups.
         fence: Called in each transaction before its commit; what it raises ends the work.
+        ceiling: Seconds that a failed event waits at most.
     """
 
     def __init__(
@@ -60,14 +72,18 @@ class HandOver:
         timeouts: Mapping[str, float],
         sender: GroupSender,
         fence: Callable[[], None] = lambda: None,
+        ceiling: float = ConnectionSettings.retry_ceiling,
     ) -> None:
         self._database = database
         self._timeouts = timeouts
+        self._ceiling = ceiling
         self._sender = sender
         self._fence = fence
         self._work_arrived = asyncio.Event()
         # With workers: whether the groups were told already, by id of the row.
         self._out: dict[int, bool] = {}
+        self._is_refused = False
+        self._repetitions = Repetitions()
 
     def wake(self) -> None:
         """Say that there is something to deliver."""
@@ -82,7 +98,9 @@ class HandOver:
             self._work_arrived.clear()
             look = await self._database.run_surely(self._look)
             await self._sender.send_events(look.finished)
-            if not look.handed:
+            if look.is_refused:
+                await asyncio.sleep(LOOK_INTERVAL)
+            elif not look.handed:
                 await self._wait()
 
     async def _wait(self) -> None:
@@ -102,10 +120,11 @@ class HandOver:
     def _look(self) -> Look:
         look = Look(finished=self._take_finished())
         try:
-            rows = self._take_next(MOST_OUT - len(self._out))
+            rows = self._take_next()
         except RowsChanged:
             return look  # by the admin, or by a worker that was late; the next look sees it
-        look.handed = sum(_enqueue(row) for row in rows)
+        look.handed = self._enqueue(rows)
+        look.is_refused = self._is_refused = look.handed < len(rows)
         return look
 
     def _take_finished(self) -> list[tuple[Event, str]]:
@@ -115,30 +134,30 @@ class HandOver:
             (row.to_event(), row.group) for row in rows.order_by("id") if not self._out.pop(row.pk)
         ]
 
-    def _take_next(self, limit: int) -> list[InboxEvent]:
+    def _take_next(self) -> list[InboxEvent]:
         """Mark rows as being with workers."""
         now = timezone.now()
         alias = write_alias()
         with waits_its_turn(alias), transaction.atomic(alias):
-            rows = list(self._due(now)[: max(limit, 0)])
+            rows = self._next(now)
             for state in {row.state for row in rows}:
                 self._take([row for row in rows if row.state == state], now)
             self._fence()
         for row in rows:
             self._out.setdefault(row.pk, row.sent_at is not None)
-            if row.state == InboxState.DELIVERING:
-                logger.warning(
-                    "A task took too long or is lost; %s is handed over again.",
-                    row,
-                    extra={
-                        "what": "task-lost",
-                        "connection": row.connection,
-                        "subscription": row.subscription,
-                        "collection": row.collection,
-                        "event_id": str(row.event_id),
-                    },
-                )
         return rows
+
+    def _next(self, now: datetime) -> list[InboxEvent]:
+        """The rows to hand over now: those whose task is lost, and others as far as there is room.
+
+        Of a queue that would not have the last one, one row is enough to ask it again.
+        """
+        most = 1 if self._is_refused else MOST_OUT
+        lost = list(self._lost(now)[:most])  # they keep their place
+        if len(self._out) >= MOST_OUT:
+            self._forget_deleted()
+        room = min(MOST_OUT - len(self._out), most - len(lost))
+        return [*lost, *(self._due(now)[:room] if room > 0 else ())]
 
     def _take(self, rows: list[InboxEvent], now: datetime) -> None:
         """Mark rows of one state."""
@@ -150,31 +169,66 @@ class HandOver:
             if same.filter(pk__in=pks).update(**marks) != len(pks):
                 raise RowsChanged("Rows that were to be handed over have changed.")
 
+    def _forget_deleted(self) -> None:
+        """Free the places of rows that somebody has deleted: no worker gets through with them."""
+        there = inbox().filter(pk__in=list(self._out)).values_list("pk", flat=True)
+        self._out = {pk: self._out[pk] for pk in there}
+
+    def _lost(self, now: datetime) -> QuerySet[InboxEvent]:
+        """The rows whose task took too long, oldest first."""
+        late = self._rows().filter(state=InboxState.DELIVERING, next_attempt_at__lte=now)
+        return late.order_by("id")
+
     def _due(self, now: datetime) -> QuerySet[InboxEvent]:
         """The rows to hand over now, oldest first: the first one of each item, if it is due."""
-        is_due = Q(next_attempt_at__lte=now)
-        arrived = Q(state=InboxState.PENDING) & (is_due | Q(next_attempt_at=None))
+        arrived = has_arrived(now)
         others = [InboxState.FAILED, InboxState.DELIVERING]
         left = self._rows().filter(arrived | Q(state__in=others))
         names = "collection", "key_json"
         item = {f"same_{name}": exactly(name, left.db) for name in names}
         first = left.values("connection", **item).annotate(first=Min("id"))
-        due = arrived | Q(is_due, state__in=others)
+        due = arrived | is_due_again(now, self._ceiling)
         return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
 
     def _rows(self) -> QuerySet[InboxEvent]:
         return of_connections(inbox(), self._timeouts)
 
+    def _enqueue(self, rows: Sequence[InboxEvent]) -> int:
+        """Enqueue rows, in order; from the first one on that the queue refuses, put them back.
 
-def _enqueue(row: InboxEvent) -> bool:
-    """Enqueue a row; where that fails, it is tried again after a second."""
-    try:
-        enqueue(row.pk)
-    except Exception as error:
-        logger.error(
-            "%s cannot be handed over: %s: %s",
+        Returns:
+            How many were enqueued.
+        """
+        for number, row in enumerate(rows):
+            try:
+                enqueue(row.pk)
+            except Exception as error:
+                self._put_back(rows[number:])
+                self._tell_refusal(row, f"{type(error).__name__}: {error}")
+                return number
+            if row.state == InboxState.DELIVERING:
+                _tell_loss(row)
+        return len(rows)
+
+    def _put_back(self, rows: Sequence[InboxEvent]) -> None:
+        """Leave rows as they were: what waits is to be seen as waiting."""
+        as_read: defaultdict[tuple[str, datetime | None], list[int]] = defaultdict(list)
+        for row in rows:
+            as_read[row.state, row.next_attempt_at].append(row.pk)
+            if row.state != InboxState.DELIVERING:
+                del self._out[row.pk]
+        alias = write_alias()
+        with waits_its_turn(alias), transaction.atomic(alias):
+            for (state, next_attempt_at), pks in as_read.items():
+                same = inbox().filter(pk__in=pks, state=InboxState.DELIVERING)
+                same.update(state=state, next_attempt_at=next_attempt_at)
+
+    def _tell_refusal(self, row: InboxEvent, error: str) -> None:
+        is_news = self._repetitions.is_news(error)
+        logger.log(
+            logging.ERROR if is_news else logging.DEBUG,
+            "%s cannot be handed over: %s",
             row,
-            type(error).__name__,
             error,
             extra={
                 "what": "enqueue-failed",
@@ -182,11 +236,20 @@ def _enqueue(row: InboxEvent) -> bool:
                 "subscription": row.subscription,
                 "collection": row.collection,
                 "event_id": str(row.event_id),
-                "error": f"{type(error).__name__}: {error}",
+                "error": error,
             },
         )
-        soon = timezone.now() + timedelta(seconds=LOOK_INTERVAL)
-        with waits_its_turn(write_alias()):
-            inbox().filter(pk=row.pk, state=InboxState.DELIVERING).update(next_attempt_at=soon)
-        return False
-    return True
+
+
+def _tell_loss(row: InboxEvent) -> None:
+    logger.warning(
+        "A task took too long or is lost; %s is handed over again.",
+        row,
+        extra={
+            "what": "task-lost",
+            "connection": row.connection,
+            "subscription": row.subscription,
+            "collection": row.collection,
+            "event_id": str(row.event_id),
+        },
+    )

@@ -8,6 +8,7 @@ from typing import Self
 
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for
+from directus_realtime.listener.delivery.transactions import call_outside
 from directus_realtime.models import InboxEvent
 
 #: Connection, collection and key (as JSON): what order is kept for.
@@ -91,7 +92,7 @@ class Job:
     def run_next(self) -> None:
         """Make the next call, in the thread of the caller."""
         call = self.left[0]
-        self.take(call, call.run())
+        self.take(call, call_outside(call))
 
     async def run_async(self) -> None:
         """Call the ``async def`` receivers."""

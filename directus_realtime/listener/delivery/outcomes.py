@@ -19,6 +19,11 @@ from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
+#: By how much the clocks of two machines may differ.
+_CLOCKS = timedelta(seconds=60)
+#: Rows of one statement.
+_CHUNK = 500
+
 
 class RowsChanged(Exception):
     """Rows are not as they were read: somebody else has delivered or changed them."""
@@ -136,6 +141,10 @@ class BlockedItems:
     def __contains__(self, item: Item) -> bool:
         return item in self._rows
 
+    def is_same_as(self, other: BlockedItems) -> bool:
+        """Whether the same rows hold the same items back."""
+        return self._rows == other._rows
+
     def add(self, row: InboxEvent) -> None:
         """A row failed."""
         self._rows.setdefault(item_of(row), set()).add(row.pk)
@@ -185,8 +194,35 @@ def take_back(aliases: Iterable[str]) -> None:
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
 
 
+def take_stock(aliases: Collection[str], known: BlockedItems | None = None) -> BlockedItems:
+    """See what holds items back, and let go of the held rows that wait for nothing.
+
+    Somebody may have deleted, or put into another state, what they waited for; and where the
+    answer of a commit got lost, nobody knows what it has let go.
+
+    Args:
+        aliases: Of the connections that are delivered.
+        known: What holds items back, as far as is known; ``None`` where nothing is.
+    """
+    blocked = BlockedItems.read(aliases)
+    if known is not None and known.is_same_as(blocked):
+        return blocked
+    held = of_connections(inbox().filter(state=InboxState.HELD), aliases)
+    columns = "connection", "collection", "key_json"
+    free = [row.pk for row in held.only(*columns).iterator() if item_of(row) not in blocked]
+    for start in range(0, len(free), _CHUNK):
+        rows = inbox().filter(pk__in=free[start : start + _CHUNK], state=InboxState.HELD)
+        rows.update(state=InboxState.PENDING)
+    return blocked
+
+
 def due_rows(
-    aliases: Iterable[str], limit: int, *, with_retries: bool, fresh: FreshRows | None = None
+    aliases: Iterable[str],
+    limit: int,
+    *,
+    with_retries: bool,
+    ceiling: float = ConnectionSettings.retry_ceiling,
+    fresh: FreshRows | None = None,
 ) -> list[InboxEvent]:
     """The rows to deliver now, oldest first.
 
@@ -194,19 +230,41 @@ def due_rows(
         aliases: Of the connections that are delivered.
         limit: Of pending rows, and of failed rows.
         with_retries: Also look for failed rows whose time has come.
+        ceiling: Seconds that a failed row waits at most.
         fresh: Rows that need not be read again.
     """
     now = timezone.now()
     rows = of_connections(inbox().order_by("id"), aliases)
-    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-    pending = rows.filter(is_due, state=InboxState.PENDING)
+    pending = rows.filter(has_arrived(now))
     found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
     if fresh is not None:
         fresh.remove(found)  # stored behind the look for fresh ones, and read all the same
     if not with_retries:
         return found
-    retries = rows.filter(state=InboxState.FAILED, next_attempt_at__lte=now)[:limit]
+    retries = rows.filter(is_due_again(now, ceiling))[:limit]
     return sorted([*found, *retries], key=lambda row: row.pk)
+
+
+def has_arrived(now: datetime) -> Q:
+    """Pending, and no window keeps it.
+
+    A clock that was put back is no reason to wait: what came in ahead of it has no window.
+    """
+    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    return Q(state=InboxState.PENDING) & (is_due | Q(received_at__gt=now + _CLOCKS))
+
+
+def is_due_again(now: datetime, ceiling: float) -> Q:
+    """Failed, and to be tried again now.
+
+    Args:
+        now: The present time.
+        ceiling: Seconds. What is to wait for longer was to wait for less by another clock: it
+            was put back.
+    """
+    longest = now + timedelta(seconds=ceiling) + _CLOCKS
+    is_due = Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=longest)
+    return Q(state=InboxState.FAILED) & is_due
 
 
 def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> list[InboxEvent]:

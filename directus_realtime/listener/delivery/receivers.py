@@ -51,11 +51,19 @@ class Call:
     is_atomic: bool = False
 
     def run(self) -> Failure | None:
-        """Call a ``def`` receiver, in the thread of the caller."""
+        """Call a ``def`` receiver, in the thread of the caller.
+
+        Whatever it raises is its failure: ``exit()`` is for commands, and time-outs of gevent
+        or a panic of an extension in Rust are no ``Exception``.
+        """
         started = monotonic()
         try:
-            self._call()
-        except FAILURES as error:
+            if inspect.iscoroutine(result := self._call()):
+                result.close()
+                raise TypeError(NOT_AWAITED)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return Failure.of(self, error)
         finally:
             self._note_time(started)
@@ -71,7 +79,9 @@ class Call:
                 raise
             # The receiver's own: something it waited for was cancelled.
             return Failure.of(self, error)
-        except FAILURES as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return Failure.of(self, error)
         finally:
             self._note_time(started)
@@ -99,9 +109,11 @@ class Call:
             )
 
 
-#: What a receiver may raise without ending the listener: exit() is for commands,
-#: and a cancelled future that it waited for is its own affair.
-FAILURES = (Exception, SystemExit, asyncio.CancelledError)
+#: What happens to a coroutine function that a decorator, or a lambda, hides.
+NOT_AWAITED = (
+    "The receiver returned a coroutine, which nobody awaits. Connect the async def function "
+    "itself, or one that is async def, too."
+)
 
 
 @dataclass(frozen=True, slots=True)

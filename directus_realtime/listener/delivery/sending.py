@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -24,6 +25,8 @@ logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds that the layer may take for one batch of messages.
 TIMEOUT = 5.0
+#: Seconds for which a layer that took longer is not asked again: delivery goes on meanwhile.
+PAUSE = 30.0
 
 
 class GroupSender:
@@ -38,6 +41,7 @@ class GroupSender:
         # Whoever uses that layer reads the inbox by itself.
         self._layer = None if isinstance(layer, InboxChannelLayer) else layer
         self._is_away = False
+        self._asked_again_at = 0.0
         self.dropped = 0
 
     async def send_events(self, events: Iterable[tuple[Event, str]]) -> None:
@@ -67,16 +71,24 @@ class GroupSender:
     async def _send(self, messages: Sequence[tuple[Sequence[str], dict[str, Any]]]) -> None:
         if self._layer is None or not messages:
             return
+        count = sum(len(groups) for groups, _ in messages)
+        if monotonic() < self._asked_again_at:
+            self._drop(count)
+            return
         try:
             async with asyncio.timeout(TIMEOUT):
                 errors = await send_all(self._layer, messages)
         except TimeoutError as error:
-            errors = [error] * sum(len(groups) for groups, _ in messages)
+            errors = [error] * count
+            self._asked_again_at = monotonic() + PAUSE
         self._note(errors)
 
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        counts.dropped_messages.add((), count)
+
     def _note(self, errors: list[BaseException]) -> None:
-        self.dropped += len(errors)
-        counts.dropped_messages.add((), len(errors))
+        self._drop(len(errors))
         if errors and not self._is_away:
             logger.warning(
                 "Group messages cannot be sent and are dropped: %s: %s",

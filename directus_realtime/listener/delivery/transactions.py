@@ -11,7 +11,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.database import waits_its_turn
-from directus_realtime.listener.delivery.receivers import FAILURES, Call, Failure, receiver_name
+from directus_realtime.listener.delivery.receivers import Call, Failure, receiver_name
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.receivers")
@@ -20,7 +20,34 @@ Hook = Callable[[], object]
 
 
 class TransactionBroken(Error):
-    """A receiver has destroyed the transaction that it shares with others."""
+    """A receiver has destroyed the transaction that it shares with others, or has left one open."""
+
+
+_LEFT_OPEN = (
+    "The receiver began a transaction and did not end it. Use atomic() in a with statement."
+)
+
+
+def call_outside(call: Call) -> Failure | None:
+    """Call a receiver outside of a transaction, and end the one that it leaves open.
+
+    All that is written later would be part of it, and would be committed never.
+    """
+    before = _in_blocks()
+    failure = call.run()
+    for connection in _in_blocks():
+        if connection not in before:
+            connection.savepoint_ids, connection.atomic_blocks = [], []
+            connection.in_atomic_block = connection.needs_rollback = False
+            connection.close()
+            failure = failure or Failure.of(call, TransactionBroken(_LEFT_OPEN))
+    return failure
+
+
+def _in_blocks() -> list[BaseDatabaseWrapper]:
+    """The connections of this thread on which a transaction is open."""
+    every = connections.all(initialized_only=True)
+    return [connection for connection in every if connection.in_atomic_block]
 
 
 @contextmanager
@@ -78,6 +105,7 @@ class SharedTransaction:
             django.db.Error: The transaction is broken, and with it the work of others.
         """
         hooks = len(self._connection.run_on_commit)
+        depth = len(self._connection.savepoint_ids), len(self._connection.atomic_blocks)
         self._savepoint = None
         self._is_calling = True
         try:
@@ -89,6 +117,10 @@ class SharedTransaction:
                 "The receiver closed the database connection in the middle of its "
                 "transaction. Decorate it with directus_realtime.signals.non_atomic."
             )
+        if len(self._connection.savepoint_ids) > depth[0]:
+            del self._connection.savepoint_ids[depth[0] :]
+            del self._connection.atomic_blocks[depth[1] :]
+            raise TransactionBroken(_LEFT_OPEN)
         failure = failure or self._keep(call)
         if failure is not None:
             self._undo(hooks)
@@ -158,7 +190,9 @@ def _run_hooks(hooks: Iterable[Hook]) -> None:
     for hook in hooks:
         try:
             hook()
-        except FAILURES:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             logger.exception(
                 "The on_commit hook %s failed.",
                 receiver_name(hook),

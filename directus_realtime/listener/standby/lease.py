@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q
 
+from directus_realtime.database import own_alias
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.models import ListenerLease
 
@@ -66,7 +67,7 @@ def take(leases: Iterable[Lease], holder: UUID) -> Fence | None:
     """
     tokens = {}
     try:
-        with transaction.atomic():
+        with transaction.atomic(own_alias()):
             for lease in leases:
                 _take(lease, holder)
                 tokens[lease.alias] = lease.token + 1

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import Any
+import traceback
+from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,7 +17,7 @@ from directus_realtime.listener.collecting import spare_collector
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.metrics.sampling import Sampler
 from directus_realtime.listener.metrics.serving import serving_metrics
-from directus_realtime.listener.shutdown import stop_on_signals
+from directus_realtime.listener.shutdown import StopTimedOut, stop_on_signals
 from directus_realtime.management.arguments import (
     add_connection_argument,
     chosen_connections,
@@ -65,12 +66,19 @@ class Command(BaseCommand):
                     asyncio.run(_listen(listener))
             except (ConnectionImpossible, ImproperlyConfigured) as error:
                 raise CommandError(str(error)) from None
-            except TimeoutError:
-                # A receiver hangs in a thread, which Python would wait for at exit.
-                self.stdout.flush()
-                sys.stderr.flush()
-                os._exit(0)
+            except StopTimedOut as error:
+                self._end_at_once(error.ended_by)
             self.stdout.write("Stopped.")
+
+    def _end_at_once(self, ended_by: BaseException | None) -> NoReturn:
+        """End with what hangs; the exit status is the one that it would be without that."""
+        if isinstance(ended_by, ConnectionImpossible | ImproperlyConfigured):
+            self.stderr.write(f"CommandError: {ended_by}")
+        elif ended_by is not None:
+            traceback.print_exception(ended_by)
+        self.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0 if ended_by is None else 1)
 
     @staticmethod
     def _metrics(

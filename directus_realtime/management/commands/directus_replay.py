@@ -141,6 +141,7 @@ def valid_time(text: str) -> datetime:
             moment = datetime(day.year, day.month, day.day)
     except ValueError:
         moment = None
-    if moment is None:
+    # The first and the last year are others in another time zone, or none.
+    if moment is None or not 1 < moment.year < 9999:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-20T08:00.")
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -23,7 +23,11 @@ from directus_realtime.health import (
     gather,
     listeners_of_this_host,
 )
-from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+from directus_realtime.management.arguments import (
+    add_connection_argument,
+    chosen_connections,
+    valid_seconds,
+)
 
 #: Exit status where nothing can be told.
 CANNOT_TELL = 2
@@ -51,7 +55,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--max-lag",
-            type=float,
+            type=valid_seconds,
             default=Limits.lag,
             metavar="SECONDS",
             help="How long the oldest pending event may wait (default: %(default)g).",
@@ -65,7 +69,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--max-heartbeat-age",
-            type=float,
+            type=valid_seconds,
             default=Limits.heartbeat_age,
             metavar="SECONDS",
             help="How long a listener may say nothing (default: %(default)g).",
@@ -73,7 +77,7 @@ class Command(BaseCommand):
 
         parser.add_argument(
             "--max-catch-up-age",
-            type=float,
+            type=valid_seconds,
             default=Limits.catch_up_age,
             metavar="SECONDS",
             help="How long ago the activity log may have been worked through, or the connection "

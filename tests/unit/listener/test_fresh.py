@@ -112,3 +112,17 @@ def test_no_more_rows_are_kept_than_fit(monkeypatch: pytest.MonkeyPatch) -> None
     found = due(fresh)
     assert found == [*rows[:2], InboxEvent.objects.get(key_json="3")]
     assert [a is b for a, b in zip(found, rows, strict=True)] == [True, True, False]
+
+
+def test_no_more_text_is_kept_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five thousand events of a megabyte each would be as many gigabytes."""
+    monkeypatch.setattr(fresh_module, "MOST_TEXT", 40)
+    fresh = FreshRows(["default"])
+    for _ in range(3):  # what is given away, or forgotten, makes room
+        rows = put(1, 2, 3, fresh=fresh)
+        assert len(rows[0].data_json) < 40 < 2 * len(rows[0].data_json)
+        found = due(fresh)
+        assert [a is b for a, b in zip(found, rows, strict=True)] == [True, True, False]
+        InboxEvent.objects.all().delete()
+        fresh.remove(put(4, fresh=fresh))
+        InboxEvent.objects.all().delete()

@@ -110,6 +110,24 @@ async def test_a_write_has_a_bound(
     assert await titles() == [str(number) for number in range(50)]
 
 
+async def test_is_full_by_the_number_of_events_or_by_their_size(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "BATCH_SIZE", 1)
+    monkeypatch.setattr(inbox_module, "FULL", 2)
+    monkeypatch.setattr(inbox_module, "HAS_ROOM", 1)
+    monkeypatch.setattr(inbox_module, "FULL_TEXT", 2000)
+    monkeypatch.setattr(inbox_module, "HAS_ROOM_TEXT", 1000)
+    found = []
+    for titles in (["a", "b"], ["a", "b", "c"], ["x" * 1900], ["x" * 2100]):
+        for title in titles:
+            inbox.put(make_event(1, title))
+        found.append(inbox.is_full)
+        await inbox.flush()
+        assert not inbox.is_full
+    assert found == [False, True, False, True]
+
+
 async def test_runs_until_cancelled(inbox: Inbox) -> None:
     task = asyncio.create_task(inbox.run())
     inbox.put(make_event(1, "a"))

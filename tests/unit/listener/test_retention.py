@@ -133,6 +133,13 @@ def test_days_must_be_a_number(days: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("days", [999_999, 10**10])
+def test_more_days_than_there_were_keep_every_event(days: float) -> None:
+    row(20_000)
+    assert prune_span(Retention.of_days("default", days), dry_run=True) == (0, None)
+
+
+@pytest.mark.django_db
 def test_what_is_kept_is_not_walked_through() -> None:
     for _ in range(4):
         row(20)

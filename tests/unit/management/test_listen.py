@@ -8,9 +8,14 @@ import sys
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
+from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener.listener import Listener
+from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.management.arguments import valid_address
+from directus_realtime.management.commands import directus_listen
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,38 @@ def test_metrics_at_an_address_that_is_taken() -> None:
     assert str(caught.value) == (
         f"Metrics cannot be served at 127.0.0.1:{port}: Address already in use."
     )
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "status", "said"),
+    [
+        (None, 0, ""),
+        (ConnectionImpossible("Check TOKEN."), 1, "CommandError: Check TOKEN.\n"),
+        (ImproperlyConfigured("Migrate."), 1, "CommandError: Migrate.\n"),
+        (RuntimeError("a bug"), 1, "RuntimeError: a bug\n"),
+    ],
+    ids=["asked", "refused", "not migrated", "bug"],
+)
+def test_where_a_receiver_hangs_the_exit_status_still_tells_why_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ended_by: Exception | None,
+    status: int,
+    said: str,
+) -> None:
+    class Exit(BaseException):
+        pass
+
+    async def run(self: Listener, stopping: Any) -> None:
+        raise StopTimedOut(ended_by)
+
+    def leave(status: int) -> None:
+        raise Exit(status)
+
+    monkeypatch.setattr(Listener, "run", run)
+    monkeypatch.setattr(directus_listen, "spare_collector", lambda: None)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(Exit) as caught:
+        call_command("directus_listen", no_color=True)
+    assert caught.value.args == (status,)
+    assert capsys.readouterr().err == said

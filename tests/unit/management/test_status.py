@@ -162,6 +162,26 @@ def test_a_debounced_event_lags_from_the_end_of_its_window() -> None:
     assert "lag 30." in run()[1]
 
 
+def test_what_a_worker_has_lags_from_when_it_was_handed_over(settings: Any) -> None:
+    """Where no worker runs, it is handed over again and again, and stays on its way."""
+    settings.DIRECTUS_REALTIME["default"]["TASK_TIMEOUT"] = 300
+    connected()
+    store_event(1, state="delivering", received_at=ago(900), next_attempt_at=ago(-210))
+    store_event(2, state="delivering", received_at=ago(900), next_attempt_at=ago(-290))
+    status, output = run()
+    assert status == 1
+    assert "lag 90." in rows(output)["inbox"]
+
+
+@pytest.mark.parametrize("option", ["--max-lag", "--max-heartbeat-age", "--max-catch-up-age"])
+def test_odd_numbers_of_seconds(option: str) -> None:
+    connected()
+    assert run(option, "inf")[0] == run(option, "1e300")[0] == 0
+    for text in ("nan", "-1", "x"):
+        status, output = run(f"{option}={text}")
+        assert (status, f"'{text}' is not a number of seconds." in output) == (1, True)
+
+
 def test_many_dead_letters_are_not_healthy() -> None:
     connected()
     store_event(1, state="dead")

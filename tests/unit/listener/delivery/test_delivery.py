@@ -4,18 +4,21 @@ import asyncio
 import functools
 import re
 import threading
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
+from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.dead_letters import retry_now
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery import delivery as delivery_module
-from directus_realtime.listener.delivery import slices
+from directus_realtime.listener.delivery import slices, transactions
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.outcomes import RetryPolicy
 from directus_realtime.listener.delivery.sending import GroupSender
@@ -277,9 +280,21 @@ async def test_a_receiver_that_is_gone_is_not_missed(
         await until_states("done")
 
 
+class PanicException(BaseException):
+    """What an extension in Rust raises; gevent's time-outs are like it."""
+
+
 @pytest.mark.parametrize(
     "error",
-    [SystemExit(1), asyncio.CancelledError(), RecursionError(), StopIteration(), KeyError("x")],
+    [
+        SystemExit(1),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        PanicException("of an extension in Rust"),
+        RecursionError(),
+        StopIteration(),
+        KeyError("x"),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -370,6 +385,107 @@ async def test_a_failure_is_logged_without_secrets(
     )
     assert "s3cret" not in caplog.text
     assert "s3cret" not in str((await row("a")).failures)
+
+
+async def test_what_hides_an_async_receiver_is_a_failure_and_not_a_success(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    async def receiver(**kwargs: Any) -> None:
+        raise AssertionError("nobody awaits it")
+
+    receivers.connect(lambda **kwargs: receiver(**kwargs))
+    await astore(1, "a")
+    async with deliver(attempts=1):
+        await until_states("dead")
+    (failure,) = (await row("a")).failures.values()
+    assert failure["error"].startswith("TypeError: The receiver returned a coroutine")
+
+
+# A clock that is put back
+
+
+def hour(ahead: float = 0) -> datetime:
+    """What a clock shows that is an hour ahead."""
+    return timezone.now() + timedelta(hours=1, seconds=ahead)
+
+
+async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    failures = {f"{__package__}.conftest.receiver": {}}
+    soon = timezone.now() + timedelta(seconds=60)
+    await astore(1, "a", state="failed", failures=failures, next_attempt_at=hour(5))
+    await astore(1, "b", state="held")
+    await astore(2, "c", state="failed", failures=failures, next_attempt_at=soon)
+    async with deliver(ceiling=300):
+        await until_states("done", "done", "failed")
+
+
+async def test_what_is_debounced_does_not_wait_for_a_clock_that_was_put_back(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    await astore(1, "a", received_at=hour(), next_attempt_at=hour(5))
+    await astore(2, "b", next_attempt_at=hour())
+    async with deliver():
+        await until_states("done", "pending")
+
+
+# What holds an item back
+
+
+@pytest.mark.parametrize("how", ["deleted", "done"])
+async def test_an_item_goes_on_when_a_person_takes_away_what_held_it_back(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(delivery_module, "STOCK_INTERVAL", 0.02)
+    receivers.add(fail=fails("a1"))
+    await astore(1, "a1")
+    await astore(1, "a2")
+    async with deliver(ceiling=600):
+        await until_states("failed", "held")
+        failed = InboxEvent.objects.filter(state="failed")
+        await (failed.adelete() if how == "deleted" else failed.aupdate(state="done"))
+        await await_for(lambda: "a2" in receivers.titles())
+        await astore(1, "a3")
+        await await_for(lambda: "a3" in receivers.titles())
+    assert receivers.titles() == ["a1", "a2", "a3"]
+
+
+async def test_what_was_held_back_by_nothing_goes_on_at_the_next_start(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add()
+    await astore(1, "a", state="held")
+    later = timezone.now() + timedelta(seconds=600)
+    await astore(2, "b1", state="failed", failures={"x": {}}, next_attempt_at=later)
+    await astore(2, "b2", state="held")
+    async with deliver(ceiling=600):
+        await until_states("done", "failed", "held")
+
+
+async def test_an_item_goes_on_where_the_answer_of_the_commit_that_held_it_back_got_lost(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+
+    @contextmanager
+    def losing_the_answer(using: str) -> Iterator[Any]:
+        with transactions.shared_transaction(using) as shared:
+            yield shared
+        if receivers.titles() == ["a1"] and not lost:
+            lost.append("answer")
+            raise OperationalError("server closed the connection unexpectedly")
+
+    receivers.add(fail=fails_once("a1"))
+    await astore(1, "a1")
+    await astore(1, "a2")
+    monkeypatch.setattr(slices, "shared_transaction", losing_the_answer)
+    async with deliver(ceiling=0.2):
+        await until_states("done", "done")
+    assert lost == ["answer"]
+    assert receivers.titles()[-2:] == ["a1", "a2"]
 
 
 # Inside and outside of the transaction
@@ -545,6 +661,32 @@ async def test_a_receiver_that_hangs_is_reported(
         await until_states("done")
 
 
+async def test_an_async_receiver_is_cancelled_with_delivery(receivers: Receivers) -> None:
+    """As when the lease is lost: somebody else delivers the event now."""
+    log: list[str] = []
+
+    async def receiver(event: Event, **kwargs: Any) -> None:
+        log.append("called")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.append("ended")
+
+    receivers.connect(receiver)
+    await astore(1, "a")
+    database = DatabaseThread("test-cancel")
+    delivery = Delivery(database, {"default": RetryPolicy(8, 0)}, GroupSender())
+    task = asyncio.create_task(delivery.run(asyncio.Event()))
+    try:
+        await await_for(lambda: log == ["called"])
+        task.cancel()
+        await await_for(lambda: log == ["called", "ended"], 5)
+    finally:
+        await asyncio.gather(task, return_exceptions=True)
+        await database.aclose()
+    assert list((await astates()).values()) == ["pending"]
+
+
 # The admin's retry
 
 
@@ -594,7 +736,8 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
     receivers.add(fail=fails("a2"))
     name = f"{__package__}.conftest.receiver"
     await astore(1, "a1", failures={name: {}})  # as the admin's retry leaves it
-    await astore(1, "a2", state="failed", attempts=1, failures={name: {}}, next_attempt_at=FUTURE)
+    later = timezone.now() + timedelta(seconds=600)
+    await astore(1, "a2", state="failed", attempts=1, failures={name: {}}, next_attempt_at=later)
     await astore(1, "a3", state="held")
     async with deliver(ceiling=600):
         await until_states("done", "failed", "held")

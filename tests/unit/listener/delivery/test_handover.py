@@ -168,6 +168,72 @@ async def test_a_queue_that_is_away_is_asked_again(
         await workers.until_queued(row.pk)
 
 
+async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(workers: Workers) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    row = await astore(1, "a", state="failed", next_attempt_at=later)
+    async with workers.handing_over(ceiling=300.0):
+        await workers.until_queued(row.pk)
+
+
+async def test_lost_tasks_are_made_anew_however_many_there_are(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that lost all it had: no place is free until some of it is through."""
+    monkeypatch.setattr(handover, "MOST_OUT", 2)
+    rows = [await astore(key, "a", state="delivering", next_attempt_at=PAST) for key in (1, 2)]
+    await astore(3, "b")
+    async with workers.handing_over():
+        await workers.until_queued(*(row.pk for row in rows))
+        await adeliver(rows[0].pk)
+        await await_for(lambda: len(workers.queue) == 3)
+
+
+async def test_a_row_that_was_deleted_takes_no_place(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "MOST_OUT", 1)
+    deleted, other = await astore(1, "a"), await astore(2, "b")
+    async with workers.handing_over():
+        await workers.until_queued(deleted.pk)
+        await InboxEvent.objects.filter(pk=deleted.pk).adelete()
+        await workers.until_queued(deleted.pk, other.pk)
+
+
+async def test_no_more_are_with_workers_than_there_is_room_for(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "MOST_OUT", 3)
+    late = await astore(1, "a", state="delivering", next_attempt_at=PAST)
+    await astore(2, "b", state="delivering", next_attempt_at=FUTURE)
+    new = [await astore(key, "c") for key in (3, 4)]
+    async with workers.handing_over():
+        await workers.until_queued(late.pk, new[0].pk)
+        await until_states("delivering", "delivering", "delivering", "pending")
+        await adeliver(late.pk)
+        await workers.until_queued(late.pk, new[0].pk, new[1].pk)
+
+
+async def test_what_the_queue_refuses_is_seen_to_wait_and_keeps_its_order(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "directus_realtime")
+    rows = [
+        await astore(1, "a"),
+        await astore(2, "b", state="failed", attempts=1, next_attempt_at=PAST),
+        await astore(3, "c", state="delivering", next_attempt_at=PAST),
+    ]
+    workers.error = ConnectionError("refused")
+    async with workers.handing_over():
+        await await_for(lambda: caplog.text.count("cannot be handed over") >= 4)
+        await until_states("pending", "failed", "delivering")
+        workers.error = None
+        await await_for(lambda: len(workers.queue) == 3)
+    assert set(workers.queue) == {row.pk for row in rows}
+    said = [record for record in caplog.records if "cannot be handed over" in record.message]
+    assert [record.levelname for record in said if record.levelno > 10] == ["ERROR"]
+    assert caplog.text.count("is handed over again") == 1
+
+
 async def test_groups_are_told_in_order_when_a_worker_is_through(
     workers: Workers, receivers: Receivers
 ) -> None:

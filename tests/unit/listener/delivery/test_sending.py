@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -137,6 +138,23 @@ async def test_a_layer_that_hangs_delays_for_a_bounded_time(
     await asyncio.wait_for(sender.send_events([(make_event(), "")]), DEADLINE)
     assert sender.dropped == 2
     assert "TimeoutError" in log.text
+
+
+async def test_a_layer_that_hangs_is_left_alone_for_a_while(
+    layer: Layer, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch would wait for the time-out: some ten events a minute, and no more."""
+    monkeypatch.setattr(sending, "TIMEOUT", 0.2)
+    layer.is_stuck = True
+    sender = GroupSender()
+    async with asyncio.timeout(2):
+        for _ in range(100):
+            await sender.send_events([(make_event(), "")])
+    assert sender.dropped == 200
+    layer.is_stuck = False
+    monkeypatch.setattr(sending, "monotonic", lambda: monotonic() + sending.PAUSE)
+    await sender.send_events([(make_event(), "")])
+    assert "Group messages are sent again; 200 were dropped." in log.text
 
 
 async def test_without_a_layer_nothing_is_sent(settings: Any) -> None:

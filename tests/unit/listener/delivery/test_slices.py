@@ -242,10 +242,16 @@ def close_behind_the_back(event: Event) -> None:
     connections[Effect.objects.db].connection.close()
 
 
+def leave_open(event: Event) -> None:
+    transaction.atomic(Effect.objects.db).__enter__()
+    effect(event)
+
+
 @pytest.mark.parametrize(
     ("work", "error"),
     [
         (break_at_commit, "IntegrityError"),
+        (leave_open, "TransactionBroken"),
         (close_the_connection, "TransactionBroken"),
         (close_behind_the_back, ""),
     ],
@@ -265,6 +271,20 @@ def test_of_a_transaction_that_breaks_the_guilty_one_is_found_and_the_others_com
     (failure,) = outcomes.inbox().get(state="failed").failures.values()
     assert failure["receiver"] == f"{__name__}.bad"
     assert error in failure["error"]
+
+
+def test_what_is_left_open_outside_of_the_transaction_is_ended_and_a_failure(
+    alias: str, runner: SliceRunner, receivers: Receivers
+) -> None:
+    """Or all that is delivered later would be part of it, and undone at the end."""
+    receivers.connect(non_atomic(lambda event, **kwargs: leave_open(event)))
+    store_event(1)
+    (job,) = [Job.of(row) for row in outcomes.inbox()]
+    job.run_next()
+    deliver(runner, [job])
+    connections[alias].close()
+    assert effects() == []
+    assert rows() == [("failed", ["TransactionBroken"])]
 
 
 def test_after_a_failure_only_receivers_that_are_not_through_are_called(
