@@ -15,6 +15,7 @@ Key = int | str
 REQUEST_TIMEOUT = 60.0  # seconds; changing a schema takes a while on a busy machine
 PRIMARY_KEYS: dict[str, Item] = {
     "integer": {"type": "integer", "schema": {"has_auto_increment": True}},
+    "bigInteger": {"type": "bigInteger", "schema": {"has_auto_increment": True}},
     "uuid": {"type": "uuid", "meta": {"special": ["uuid"]}, "schema": {}},
     "string": {"type": "string", "schema": {}},
 }
@@ -95,7 +96,7 @@ class DirectusAdmin:
             name: The name of the collection and its table.
             fields: The other fields: name to Directus type (``"string"``, ``"timestamp"``, …),
                 or to a whole field description.
-            primary_key_type: ``"integer"``, ``"uuid"`` or ``"string"``.
+            primary_key_type: ``"integer"``, ``"bigInteger"``, ``"uuid"`` or ``"string"``.
             meta: More of its settings, such as ``note``.
         """
         primary = PRIMARY_KEYS[primary_key_type]
