@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
@@ -41,6 +41,9 @@ class ClientSubscription:
             the filter is handed over.
         on_error: Called with each error.
         on_state: Called after each change of state.
+
+    Attributes:
+        is_ended: Whether it was unsubscribed; nothing is handed over any more.
     """
 
     def __init__(
@@ -68,14 +71,21 @@ class ClientSubscription:
         )
         self._on_error = on_error
         self._on_state = on_state
+        self.is_ended = False
         self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
         return f"<ClientSubscription {self.name!r} of {self.query.collection}: {self.state}>"
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while (event := await self._queue.get()) is not None:
-            yield event
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._queue.get()
+        if event is None:
+            self._queue.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return event
 
     @property
     def query(self) -> Query:
@@ -161,11 +171,25 @@ class ClientSubscription:
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
-        if self._on_state is not None:
+        if self._on_state is None:
+            return
+        try:
             self._on_state()
+        except Exception:
+            logger.exception(
+                "on_state of the subscription %s failed.",
+                self.name,
+                extra={
+                    "what": "callback-failed",
+                    "connection": self._connection,
+                    "subscription": self.name,
+                    "callback": "on_state",
+                },
+            )
 
     def close(self) -> None:
-        """End the iteration."""
+        """End the iteration; what was not handed over by now never is."""
+        self.is_ended = True
         if self._debouncer is not None:
             self._debouncer.close()
         self._queue.put_nowait(None)
@@ -179,6 +203,8 @@ class ClientSubscription:
         *,
         left_filter: bool = False,
     ) -> None:
+        if self.is_ended:
+            return
         event = Event(
             connection=self._connection,
             subscription=self.name,
@@ -195,6 +221,8 @@ class ClientSubscription:
             self._hand_over(event)
 
     def _hand_over(self, event: Event) -> None:
+        if self.is_ended:  # by what on_event did with the event before
+            return
         try:
             self._on_event(event)
         except Exception:
