@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
+from urllib.parse import urlsplit
 
 from directus_realtime.client.activity import ActivityLog
 from directus_realtime.client.clock import ServerClock
@@ -42,7 +43,12 @@ from directus_realtime.client.subscription import (
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
-from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    ConnectionImpossible,
+    DirectusRealtimeError,
+    SubscriptionRefused,
+)
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, refuse_harmful
@@ -69,7 +75,7 @@ class DirectusClient(SystemCollections):
         on_error: Called with errors that belong to no subscription.
 
     Raises:
-        ConnectionImpossible: No credentials were given.
+        ConnectionImpossible: No credentials were given, or they are in the URL.
     """
 
     def __init__(
@@ -83,6 +89,11 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
+        if urlsplit(url).username is not None:
+            raise ConnectionImpossible(
+                "The URL contains a user name or a password, and a URL ends up in logs. "
+                "Give a token, or an email and a password."
+            )
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()
@@ -173,6 +184,7 @@ class DirectusClient(SystemCollections):
             :class:`ConnectionImpossible`.
         """
         if self._running is None or self._running.done():
+            self._ready = asyncio.Event()  # the event loop may be another one by now
             self._running = asyncio.create_task(self._connection.run(), name="directus-client")
         return self._running
 
@@ -181,11 +193,14 @@ class DirectusClient(SystemCollections):
 
         Raises:
             ConnectionImpossible: It cannot succeed, and the sentence says what to do.
+            ConnectionFailed: :meth:`disconnect` was called meanwhile.
         """
         running = self.start()
         ready = asyncio.create_task(self._ready.wait())
         try:
             await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if running.cancelled():
+                raise ConnectionFailed("The connection was ended before it was made.")
             if running.done() and not self._ready.is_set():
                 running.result()
         finally:

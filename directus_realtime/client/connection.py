@@ -16,11 +16,12 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from directus_realtime.client.backoff import endless
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
 from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
-from directus_realtime.client.options import ClientOptions
+from directus_realtime.client.options import ClientOptions, headers_problem
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange, StateStream
@@ -34,8 +35,18 @@ from directus_realtime.protocol.session import Session, SessionAction
 
 logger = logging.getLogger("directus_realtime.client")
 
-# At DEBUG the library prints every frame, and with it the token.
-_wire_logger = logging.getLogger("directus_realtime.wire")
+
+class _WireLogger(logging.LoggerAdapter[logging.Logger]):
+    """Of the library, which at DEBUG prints every frame, and with it the token.
+
+    The level of its logger does not do for that: logging.config sets it back.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        return level >= logging.WARNING and super().isEnabledFor(level)
+
+
+_wire_logger = _WireLogger(logging.getLogger("directus_realtime.wire"), {})
 _wire_logger.setLevel(logging.WARNING)
 
 #: Directus's session cookie, which it also takes with a static token in it.
@@ -103,6 +114,8 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
+            if problem := headers_problem(self._options.headers):
+                raise ConnectionImpossible(f"The extra headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
             kind = GatewayRest if self.is_gateway else RestClient
             self._rest = kind(self.url, self._credentials, self._options, self._proxy)
@@ -138,11 +151,11 @@ class Connection:
         Raises:
             ConnectionImpossible: It has never worked and will not by itself.
         """
-        delays = self._options.delays()
+        delays = endless(self._options.delays())
         while True:
             failure = await self._one_connection()
             if self._was_stable():
-                delays = self._options.delays()
+                delays = endless(self._options.delays())
             self._set_state(ConnectionState.RECONNECTING, str(failure))
             await asyncio.sleep(next(delays))
 
@@ -159,14 +172,29 @@ class Connection:
             await self._connect_and_run()
         except (ConnectionFailed, RequestRefused, WebSocketException) as error:
             failure = self.explain(error)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             failure = self.explain(error)
+        except Exception as error:
+            failure = self._unexpected(error)
         finally:
             await self._stop_chores()
         if isinstance(failure, ConnectionImpossible) and not self._connected_once:
             self._set_state(ConnectionState.DISCONNECTED, str(failure))
             raise failure
         return failure
+
+    def _unexpected(self, error: Exception) -> ConnectionFailed:
+        """An error that nobody thought of, as the end of one connection.
+
+        Raises:
+            Exception: The same, where the connection has never worked.
+        """
+        kind = type(error).__name__
+        if not self._connected_once:
+            self._set_state(ConnectionState.DISCONNECTED, f"An unexpected error ({kind}).")
+            raise error
+        self._log_unexpected(error)
+        return ConnectionFailed(f"An unexpected error ended the connection ({kind}).")
 
     async def _connect_and_run(self) -> None:
         if not urlsplit(self.url).hostname:
@@ -263,7 +291,7 @@ class Connection:
             token = await self._fresh_token(driver)
 
     async def _fresh_token(self, driver: SocketDriver) -> AccessToken:
-        delays = self._options.delays()
+        delays = endless(self._options.delays())
         while True:
             try:
                 token = await self.rest.access_token()
@@ -318,11 +346,14 @@ class Connection:
     def _chore_done(self, task: asyncio.Task[None]) -> None:
         self._chores.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.error(
-                "An unexpected error in the client.",
-                exc_info=error,
-                extra={"what": "unexpected", "url": self.url},
-            )
+            self._log_unexpected(error)
+
+    def _log_unexpected(self, error: BaseException) -> None:
+        logger.error(
+            "An unexpected error in the client.",
+            exc_info=error,
+            extra={"what": "unexpected", "url": self.url},
+        )
 
     async def _stop_chores(self) -> None:
         chores = list(self._chores)

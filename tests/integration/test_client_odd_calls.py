@@ -1,0 +1,173 @@
+"""Calls to the client at odd moments, and with odd values."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.config
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    ConnectionImpossible,
+)
+from directus_realtime.testing import FakeDirectus, run_in_thread
+from tests.helpers.waiting import await_for
+from tests.integration.conftest import PASSWORD, MakeClient, Stub
+from tests.integration.listening import TOKEN
+from tests.integration.test_client import within
+
+RECONNECTING = ConnectionState.RECONNECTING
+
+
+async def test_who_waits_for_a_connection_is_told_that_it_was_ended(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    await fake.stop_listening()
+    client = make_client()
+    connecting = asyncio.create_task(client.connect())
+    await await_for(lambda: client.state is RECONNECTING)
+    await client.disconnect()
+    with pytest.raises(ConnectionFailed, match="was ended"):
+        await within(connecting)
+
+
+def test_a_client_may_be_used_in_one_event_loop_after_the_other() -> None:
+    with run_in_thread(token=TOKEN) as fake:
+        client = DirectusClient(fake.url, token=lambda: TOKEN)
+
+        async def use() -> None:
+            async with client:
+                assert client.is_connected
+                await asyncio.gather(
+                    *(client.subscribe("articles", search=str(n)) for n in range(9))
+                )
+
+        for _ in range(3):
+            asyncio.run(asyncio.wait_for(use(), 20))
+
+
+# The connection
+
+
+async def test_an_answer_that_cannot_be_used_ends_no_connection_for_good(
+    make_client: MakeClient, stub: Stub
+) -> None:
+    stub.on_socket = stub.answer
+    client = make_client(stub.url)
+    running = client.start()
+    await within(client.connect())
+    rest = {"authentication": "handshake", "path": "/\ud800"}
+    info = {"project": {}, "version": "11", "websocket": {"rest": rest}}
+    stub.statuses["/server/info"] = lambda: web.json_response({"data": info})
+    await within(client._connection.driver._socket.close())  # type: ignore[union-attr]
+    await await_for(lambda: client.state is RECONNECTING)
+    seen = len(stub.requests)
+    await await_for(lambda: len(stub.requests) > seen + 3)
+    del stub.statuses["/server/info"]
+    await await_for(lambda: client.is_connected)
+    assert not running.done()
+
+
+async def test_an_error_that_nobody_thought_of_ends_no_connection_for_good(
+    client: DirectusClient,
+    fake: FakeDirectus,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> Any:
+        monkeypatch.undo()
+        raise LookupError("nobody thought of it")
+
+    monkeypatch.setattr(client._connection.rest, "server_info", fail)
+    await fake.cut()
+    await await_for(lambda: client.state is RECONNECTING and "LookupError" in client.reason)
+    await await_for(lambda: client.is_connected)
+    assert "nobody thought of it" in caplog.text
+
+
+async def test_delays_that_end_go_on_with_the_last(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    def delays() -> Iterator[float]:
+        return iter([0.01, 0.02])
+
+    client = make_client(delays=delays, stable_after=1000)
+    await within(client.connect())
+    for _ in range(4):
+        await fake.cut()
+        await await_for(lambda: client.state is RECONNECTING)
+        await await_for(lambda: client.is_connected)
+
+
+async def test_those_who_ask_together_renew_a_log_in_once(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    requests: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        requests.append(request.url.path)
+
+    client = make_client(email="editor@example.com", password=PASSWORD)
+    await within(client.connect())
+    client._connection.rest._http.event_hooks = {"request": [note]}
+    client._connection.rest.forget_token()
+    await within(asyncio.gather(*(client.read_items("articles") for _ in range(5))))
+    assert [path for path in requests if path.startswith("/auth")] == ["/auth/refresh"]
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@127.0.0.1:1", "ws://s3cret@127.0.0.1/"])
+def test_a_url_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConnectionImpossible, match="ends up in logs") as caught:
+        DirectusClient(url, token=TOKEN)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_header_that_cannot_be_sent_is_not_shown(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(headers={"X-Gate": "s3cret\n"})
+    with pytest.raises(ConnectionImpossible, match="HEADERS") as caught:
+        await within(client.connect())
+    assert "s3cret" not in str(caught.value) + client.reason + caplog.text
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    """Put back what logging.config changes."""
+    root, package = logging.getLogger(), logging.getLogger("directus_realtime")
+    before = [(each, each.level, list(each.handlers), each.propagate) for each in (root, package)]
+    yield
+    for each, level, handlers, propagate in before:
+        each.setLevel(level)
+        each.handlers[:] = handlers
+        each.propagate = propagate
+
+
+@pytest.mark.usefixtures("_logging")
+async def test_a_configuration_of_logging_brings_no_token_into_it(
+    make_client: MakeClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = list(logging.getLogger().handlers)
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "loggers": {"directus_realtime": {"level": "DEBUG"}},
+        }
+    )
+    logging.getLogger().handlers[:] = handlers
+    caplog.set_level("DEBUG")
+    client = make_client()
+    await within(client.connect())
+    await client.disconnect()
+    assert TOKEN not in caplog.text
