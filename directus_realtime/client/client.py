@@ -269,7 +269,8 @@ class DirectusClient(SystemCollections):
             RequestRefused: The first load was answered with an error.
             ConnectionFailed: Directus could not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
-                an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
+                an unknown operator or something that cannot be sent, or ``limit``, ``offset``
+                or ``page`` was given.
         """
         refuse_harmful(harmful)
         events = tuple(events)
@@ -356,7 +357,7 @@ class DirectusClient(SystemCollections):
                 an update with ``left_filter``.
 
         Raises:
-            ValueError: The uid is taken.
+            ValueError: The uid is taken, or something in the query cannot be sent.
         """
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
@@ -398,6 +399,8 @@ class DirectusClient(SystemCollections):
         subscription.load_begins()
         with self._explained(), feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
+                if subscription.is_ended:
+                    raise SubscriptionRefused("UNSUBSCRIBED", "The subscription was ended.")
                 for key, row in page.rows:
                     if key not in changed:
                         subscription.receive("update", key, row, "snapshot")
@@ -451,8 +454,9 @@ class DirectusClient(SystemCollections):
 
     def unsubscribe(self, subscription: ClientSubscription) -> None:
         """End a subscription; nothing of it is handed over from now on."""
-        if self._subscriptions.pop(subscription.uid, None) is None:
-            return
+        if self._subscriptions.get(subscription.uid) is not subscription:
+            return  # ended already; the uid may be another's by now
+        del self._subscriptions[subscription.uid]
         subscription.feed.subscriptions.remove(subscription)
         self._feeds.release(subscription.feed)
         subscription.close()

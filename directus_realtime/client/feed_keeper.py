@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 
@@ -22,6 +23,7 @@ from directus_realtime.exceptions import (
     RequestRefused,
     SubscriptionRefused,
 )
+from directus_realtime.filters import to_plain
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.session import SessionAction
@@ -55,10 +57,16 @@ class FeedKeeper:
         """The feed of a query; a new one, named after its first subscription, where none is.
 
         A feed can outlive that subscription, so its uid may be taken; a uid is never used
-        for two queries at a time.
+        for two queries at a time. The query is kept as it is now, whatever its caller does
+        with the dicts in it.
+
+        Raises:
+            ValueError: Something in the query cannot be sent.
         """
+        query = _copied(query)
         fingerprint = query.fingerprint()
         if feed := self._by_query.get(fingerprint):
+            self.retry(feed)
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
         feed = Feed(free, query, is_final=self._connection.is_gateway)
@@ -87,6 +95,7 @@ class FeedKeeper:
 
     def activate(self) -> None:
         """Ask for every feed that waits; the connection is up."""
+        self._checks = asyncio.Semaphore(_CHECKS)  # the event loop may be another one by now
         for feed in list(self._by_uid.values()):
             if feed.state is SubscriptionState.WAITING:
                 self._activate(feed)
@@ -142,7 +151,7 @@ class FeedKeeper:
     async def _check_and_subscribe(self, feed: Feed) -> None:
         """Ask over REST what the socket would not tell, then subscribe."""
         delays = full_jitter()
-        while True:
+        while self._is_kept(feed):
             try:
                 async with self._checks:
                     feed.primary_key = await self._check(feed.query)
@@ -199,14 +208,27 @@ class FeedKeeper:
     def _subscribe(self, feed: Feed) -> None:
         driver, server = self._connection.driver, self._connection.server
         feed.reads_updates = server is not None and server.query_limit > 0
-        if driver is not None and self._by_uid.get(feed.uid) is feed:
+        if driver is not None and self._is_kept(feed):
             for wire in feed.wire_subscriptions():
                 driver.subscribe(wire)
+
+    def _is_kept(self, feed: Feed) -> bool:
+        """Whether anybody still wants it."""
+        return self._by_uid.get(feed.uid) is feed
 
     def _unsubscribe(self, feed: Feed) -> None:
         if self._connection.driver is not None:
             for uid in feed.wire_uids():
                 self._connection.driver.unsubscribe(uid)
+
+
+def _copied(query: Query) -> Query:
+    return replace(
+        query,
+        filter=to_plain(query.filter),
+        deep=to_plain(query.deep),
+        alias=to_plain(query.alias),
+    )
 
 
 def _names(uid: str) -> Iterator[str]:

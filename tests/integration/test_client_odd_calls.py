@@ -6,6 +6,7 @@ import asyncio
 import logging
 import logging.config
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -13,17 +14,144 @@ import pytest
 from aiohttp import web
 
 from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.events import Event
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
+    SubscriptionRefused,
 )
+from directus_realtime.protocol.queries import Query
 from directus_realtime.testing import FakeDirectus, run_in_thread
 from tests.helpers.waiting import await_for
 from tests.integration.conftest import PASSWORD, MakeClient, Stub
 from tests.integration.listening import TOKEN
-from tests.integration.test_client import within
+from tests.integration.test_client import create, titles, until_reconnected, within
 
 RECONNECTING = ConnectionState.RECONNECTING
+
+
+# What is asked for
+
+
+async def test_a_filter_that_its_caller_changes_stays_what_was_asked_for(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    filter_ = {"status": {"_eq": "a"}}
+    first = await within(client.subscribe("articles", filter=filter_))
+    filter_["status"]["_eq"] = "b"
+    second = await within(client.subscribe("articles", filter=filter_))
+    await fake.cut()
+    await fake.wait_for(lambda fake: not fake.subscriptions)
+    await until_reconnected(client, fake, 8)
+    await create(fake, "of a", status="a")
+    await create(fake, "of b", status="b")
+    assert await titles(first, 1) == ["of a"]
+    assert await titles(second, 1) == ["of b"]
+    client.unsubscribe(first)
+    client.unsubscribe(second)
+    await fake.wait_for(lambda fake: not fake.subscriptions)
+
+
+async def test_a_time_in_a_filter_is_sent_as_a_text(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    noon = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    await within(client.subscribe("articles", filter={"title": {"_neq": noon}}))
+    (asked, *_) = [m for m in fake.received if m["type"] == "subscribe"]
+    assert asked["query"]["filter"] == {"title": {"_neq": noon.isoformat()}}
+
+
+@pytest.mark.parametrize("option", ["filter", "deep", "alias"])
+async def test_what_cannot_be_sent_is_refused_at_once(client: DirectusClient, option: str) -> None:
+    value: Any = {"title": {"_eq": object()}}
+    with pytest.raises(ValueError, match="cannot be part of"):
+        await within(client.subscribe("articles", **{option: value}))
+    assert client.subscriptions == []
+
+
+async def test_what_was_refused_is_asked_for_again_by_the_next_who_wants_it(
+    make_client: MakeClient, stub: Stub
+) -> None:
+    stub.on_socket = stub.answer
+    client = make_client(stub.url)
+    await within(client.connect())
+    no = {"errors": [{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]}
+    stub.statuses["/items/articles"] = lambda: web.json_response(no, status=403)
+    first = client.add(Query("articles"), name="first")
+    await await_for(lambda: first.error)
+    del stub.statuses["/items/articles"]
+    second = await within(client.subscribe("articles"))
+    assert first.state == second.state == "subscribed"
+
+
+# The end
+
+
+async def test_one_that_has_ended_does_not_end_the_next_with_its_uid(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    old = await within(client.subscribe("articles", uid="mine"))
+    client.unsubscribe(old)
+    new = await within(client.subscribe("articles", uid="mine"))
+    client.unsubscribe(old)
+    assert client.subscriptions == [new]
+    await create(fake, "a")
+    assert await titles(new, 1) == ["a"]
+
+
+async def test_a_subscribe_that_is_ended_leaves_the_next_with_its_uid_alone(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    fake.drop_next_subscribe_reply()
+    waiting = asyncio.create_task(client.subscribe("articles", uid="mine"))
+    await fake.wait_for(lambda fake: fake.subscriptions)
+    client.unsubscribe_all()
+    new = client.add(Query("notes"), uid="mine", name="new")
+    with pytest.raises(SubscriptionRefused, match="was ended"):
+        await within(waiting)
+    assert client.subscriptions == [new]
+
+
+async def test_a_load_ends_with_its_subscription(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    await fake.create("articles", [{"title": "x"} for _ in range(250)])
+    keys: list[Any] = []
+
+    def take(event: Event) -> None:
+        keys.append(event.key)
+        client.unsubscribe_all()
+
+    with pytest.raises(SubscriptionRefused, match="was ended"):
+        await within(client.subscribe("articles", snapshot=True, on_event=take))
+    assert len(keys) == 1
+
+
+async def test_an_on_state_that_fails_ends_nothing(
+    client: DirectusClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("in on_state")
+
+    subscription = client.add(Query("articles"), name="mine", on_state=fail)
+    await fake.wait_for(lambda fake: len(fake.subscriptions) == 3)
+    await create(fake, "a")
+    assert await titles(subscription, 1) == ["a"]
+    assert "in on_state" in caplog.text
+
+
+async def test_who_gave_up_a_subscribe_leaves_nothing_that_asks_on(
+    make_client: MakeClient, stub: Stub
+) -> None:
+    stub.on_socket = stub.answer
+    stub.statuses["/fields/articles"] = lambda: web.json_response({"data": "odd"})
+    client = make_client(stub.url)
+    await within(client.connect())
+    before = asyncio.all_tasks()
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.subscribe("articles"), 0.05)
+    await await_for(lambda: asyncio.all_tasks() <= before)
 
 
 async def test_who_waits_for_a_connection_is_told_that_it_was_ended(
