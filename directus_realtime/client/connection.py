@@ -172,7 +172,7 @@ class Connection:
             await self._connect_and_run()
         except (ConnectionFailed, RequestRefused, WebSocketException) as error:
             failure = self.explain(error)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             failure = self.explain(error)
         except Exception as error:
             failure = self._unexpected(error)

@@ -60,7 +60,7 @@ def explain(error: Exception, url: str, proxy: str = "") -> ConnectionFailed:
             return _refused_upgrade(error.response.status_code, url)
         case ConnectionClosed():
             return _closed(error, url)
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | InvalidURI() | UnicodeError():
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | InvalidURI():
             return ConnectionImpossible(f"{url!r} is not a URL such as https://cms.example.com.")
         case httpx.TimeoutException():
             return ConnectionFailed(f"{url} did not answer in time.")

@@ -419,11 +419,18 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
     limit = int((limits if isinstance(limits, dict) else {}).get("max") or -1)
     return ServerInfo(
         version=str(info.get("version", "")),
-        websocket_path=rest.get("path", "/websocket") if isinstance(rest, dict) else None,
+        websocket_path=_path(rest.get("path", "/websocket")) if isinstance(rest, dict) else None,
         auth_mode=rest.get("authentication", "handshake") if isinstance(rest, dict) else "",
         heartbeat=(websocket.get("heartbeat") or 0) if is_on else 0,
         query_limit=limit if limit > 0 else -1,
     )
+
+
+def _path(path: Any) -> str | None:
+    """The path of a URL, which not every text of JSON can be."""
+    if path is not None:
+        path.encode()
+    return path
 
 
 def _creation_field(fields: list[dict[str, Any]]) -> str:
