@@ -30,6 +30,7 @@ from directus_realtime.client.reading import (
     read_newest,
     read_pages,
 )
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.rights import Rights
 from directus_realtime.client.sampling import Sample, read_sample
@@ -106,6 +107,7 @@ class DirectusClient(SystemCollections):
         )
         self._feeds = FeedKeeper(self._connection, on_error or self._log_error)
         self._subscriptions: dict[str, ClientSubscription] = {}
+        self._repetitions = Repetitions()
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -650,7 +652,8 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning(
+        logger.log(
+            logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
             "%s  %s",
             self.name,
             error,

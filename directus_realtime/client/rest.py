@@ -426,7 +426,7 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
     )
 
 
-def _path(path: Any) -> str | None:
+def _path(path: Any) -> Any:
     """The path of a URL, which not every text of JSON can be."""
     if path is not None:
         path.encode()

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.seen import SeenItems
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
@@ -72,6 +73,7 @@ class ClientSubscription:
         self._on_error = on_error
         self._on_state = on_state
         self.is_ended = False
+        self._repetitions = Repetitions()
         self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
@@ -143,7 +145,8 @@ class ClientSubscription:
     def report(self, error: DirectusRealtimeError) -> None:
         """Hand an error to ``on_error``; a log line where there is none."""
         if self._on_error is None:
-            logger.warning(
+            logger.log(
+                logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
                 "Subscription %s: %s",
                 self.name,
                 error,
@@ -157,17 +160,8 @@ class ClientSubscription:
             return
         try:
             self._on_error(error)
-        except Exception:
-            logger.exception(
-                "on_error of the subscription %s failed.",
-                self.name,
-                extra={
-                    "what": "callback-failed",
-                    "connection": self._connection,
-                    "subscription": self.name,
-                    "callback": "on_error",
-                },
-            )
+        except Exception as failure:
+            self._callback_failed("on_error", failure)
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
@@ -175,17 +169,8 @@ class ClientSubscription:
             return
         try:
             self._on_state()
-        except Exception:
-            logger.exception(
-                "on_state of the subscription %s failed.",
-                self.name,
-                extra={
-                    "what": "callback-failed",
-                    "connection": self._connection,
-                    "subscription": self.name,
-                    "callback": "on_state",
-                },
-            )
+        except Exception as failure:
+            self._callback_failed("on_state", failure)
 
     def close(self) -> None:
         """End the iteration; what was not handed over by now never is."""
@@ -225,15 +210,20 @@ class ClientSubscription:
             return
         try:
             self._on_event(event)
-        except Exception:
-            logger.exception(
-                "on_event of the subscription %s failed.",
-                self.name,
-                extra={
-                    "what": "callback-failed",
-                    "connection": self._connection,
-                    "subscription": self.name,
-                    "event_id": event.id,
-                    "callback": "on_event",
-                },
-            )
+        except Exception as failure:
+            self._callback_failed("on_event", failure, event.id)
+
+    def _callback_failed(self, callback: str, failure: Exception, event_id: str = "") -> None:
+        logger.error(
+            "%s of the subscription %s failed.",
+            callback,
+            self.name,
+            exc_info=failure,
+            extra={
+                "what": "callback-failed",
+                "connection": self._connection,
+                "subscription": self.name,
+                "event_id": event_id,
+                "callback": callback,
+            },
+        )

@@ -219,6 +219,17 @@ async def test_an_error_that_nobody_thought_of_ends_no_connection_for_good(
     assert "nobody thought of it" in caplog.text
 
 
+async def test_garbage_that_repeats_is_said_once_above_debug(
+    client: DirectusClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "directus_realtime.client")
+    for _ in range(3):
+        await fake.send_raw("garbage")
+    await await_for(lambda: caplog.text.count("garbage") == 3)
+    levels = [record.levelname for record in caplog.records if "garbage" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG", "DEBUG"]
+
+
 async def test_delays_that_end_go_on_with_the_last(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:

@@ -9,7 +9,7 @@ from directus_realtime.client.feed import Feed
 from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
-from directus_realtime.exceptions import BadFrame, SubscriptionRefused
+from directus_realtime.exceptions import BadFrame, EventFailed, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
 
 
@@ -269,3 +269,14 @@ async def test_the_rest_of_a_window_is_left_out_after_the_end() -> None:
         await done.wait()
     await asyncio.sleep(0)
     assert [event.key for event in events] == [1]
+
+
+def test_an_error_that_repeats_is_said_once_above_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    feed = watch().feed
+    feed.subscriptions = [ClientSubscription("u", feed, name="mine", connection="blog")]
+    for _ in range(3):
+        feed.report(EventFailed("FORBIDDEN", "No."))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]
