@@ -176,13 +176,18 @@ class PasswordLogin:
         self._token: AccessToken | None = None
         self._refresh_token = ""
         self._renewing = asyncio.Lock()
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
         """The current token, or a new one where the current one nears its end."""
+        asked_at = time.monotonic()
         async with self._renewing:  # a refresh token is good for one who asks
+            if self._failure is not None and self._failed_at >= asked_at:
+                raise self._failure  # and who waited meanwhile need not fail anew
             token = self._token
             if token is None or (token.renew_at or 0) <= time.monotonic():
-                token = self._token = await self._renew(http)
+                token = self._token = await self._renew_or_note(http)
             return token
 
     def begin(self) -> None:
@@ -193,6 +198,15 @@ class PasswordLogin:
         """Log in, or refresh, at the next call."""
         self._token = None
         return True
+
+    async def _renew_or_note(self, http: httpx.AsyncClient) -> AccessToken:
+        try:
+            token = await self._renew(http)
+        except Exception as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+        self._failure = None
+        return token
 
     async def _renew(self, http: httpx.AsyncClient) -> AccessToken:
         if self._refresh_token:

@@ -18,6 +18,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
+    CredentialsRefused,
     SubscriptionRefused,
 )
 from directus_realtime.protocol.queries import Query
@@ -258,6 +259,26 @@ async def test_those_who_ask_together_renew_a_log_in_once(
     client._connection.rest.forget_token()
     await within(asyncio.gather(*(client.read_items("articles") for _ in range(5))))
     assert [path for path in requests if path.startswith("/auth")] == ["/auth/refresh"]
+
+
+async def test_those_who_ask_together_are_refused_together(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    """Directus suspends a user after some log-ins that failed."""
+    requests: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        requests.append(request.url.path)
+
+    client = make_client(email="editor@example.com", password="another")
+    client._connection.rest._http.event_hooks = {"request": [note]}
+    reads = [client.read_items("articles") for _ in range(5)]
+    found = await within(asyncio.gather(*reads, return_exceptions=True))
+    assert {type(each) for each in found} == {CredentialsRefused}
+    assert requests == ["/auth/login"]
+    with pytest.raises(CredentialsRefused):
+        await within(client.read_items("articles"))
+    assert len(requests) == 2
 
 
 # Secrets
