@@ -155,30 +155,32 @@ class FeedKeeper:
             try:
                 async with self._checks:
                     feed.primary_key = await self._check(feed.query)
-            except SubscriptionRefused as error:
-                feed.refuse(error)
-                return
-            except httpx.InvalidURL as error:
-                feed.refuse(SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?"))
-                return
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                reason = self._connection.explain(error)
-                logger.warning(
-                    "%s is asked for again: %s",
-                    feed.query.collection,
-                    reason,
-                    extra={
-                        "what": "subscribe-again",
-                        "url": self._connection.url,
-                        "collection": feed.query.collection,
-                        "reason": str(reason),
-                    },
-                )
+                self._log_again(feed, error)
                 await asyncio.sleep(next(delays))
+            except Exception as error:
+                feed.refuse(_refusal(error))
+                if isinstance(error, SubscriptionRefused | httpx.InvalidURL | UnicodeError):
+                    return
+                raise  # a bug of ours; but nobody waits for ever
             else:
                 self._warn_of_gaps(feed.query.collection)
                 self._subscribe(feed)
                 return
+
+    def _log_again(self, feed: Feed, error: Exception) -> None:
+        reason = self._connection.explain(error)
+        logger.warning(
+            "%s is asked for again: %s",
+            feed.query.collection,
+            reason,
+            extra={
+                "what": "subscribe-again",
+                "url": self._connection.url,
+                "collection": feed.query.collection,
+                "reason": str(reason),
+            },
+        )
 
     async def _check(self, query: Query) -> PrimaryKey:
         """Check a query, and give the primary key of its collection."""
@@ -220,6 +222,18 @@ class FeedKeeper:
         if self._connection.driver is not None:
             for uid in feed.wire_uids():
                 self._connection.driver.unsubscribe(uid)
+
+
+def _refusal(error: Exception) -> SubscriptionRefused:
+    match error:
+        case SubscriptionRefused():
+            return error
+        case httpx.InvalidURL():
+            return SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?")
+        case UnicodeError():
+            sentence = "The query has a character that cannot be sent."
+            return SubscriptionRefused("INVALID_QUERY", sentence)
+    return SubscriptionRefused("UNEXPECTED", f"An unexpected error ({type(error).__name__}).")
 
 
 def _copied(query: Query) -> Query:

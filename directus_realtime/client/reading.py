@@ -225,7 +225,7 @@ def _chunks(keys: Sequence[Key], size: int) -> Iterator[list[Key]]:
     chunk: list[Key] = []
     length = 0
     for key in keys:
-        cost = len(quote(str(key))) + 12  # quotes and a comma, encoded
+        cost = len(quote(str(key), errors="replace")) + 12  # quotes and a comma, encoded
         if chunk and (len(chunk) == size or length + cost > _URL_BUDGET):
             yield chunk
             chunk, length = [], 0

@@ -70,6 +70,23 @@ async def test_what_cannot_be_sent_is_refused_at_once(client: DirectusClient, op
     assert client.subscriptions == []
 
 
+async def test_a_text_that_cannot_be_sent_leaves_nobody_waiting(client: DirectusClient) -> None:
+    with pytest.raises(SubscriptionRefused, match="cannot be sent"):
+        await within(client.subscribe("articles", search="\ud800"))
+
+
+async def test_an_error_that_nobody_thought_of_leaves_nobody_waiting(
+    client: DirectusClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*args: Any) -> None:
+        raise LookupError("nobody thought of it")
+
+    monkeypatch.setattr(client._connection.rest, "check_query", fail)
+    with pytest.raises(SubscriptionRefused, match="LookupError"):
+        await within(client.subscribe("articles"))
+    await await_for(lambda: "nobody thought of it" in caplog.text)
+
+
 async def test_what_was_refused_is_asked_for_again_by_the_next_who_wants_it(
     make_client: MakeClient, stub: Stub
 ) -> None:

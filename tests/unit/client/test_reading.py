@@ -90,3 +90,8 @@ async def test_keys_that_come_as_text_get_the_type_of_their_column() -> None:
     pages = [page async for page in read_pages(rest, Query("a"), KEY)]
     assert [key for page in pages for key, _ in page.rows] == [1, 0]
     assert [keys async for keys in read_keys(rest, Query("a"), KEY)] == [[1, 0]]
+
+
+async def test_a_key_that_is_no_text_of_unicode_holds_nobody_up() -> None:
+    found = await read_by_keys(Rows(3).rest, Query("a"), PrimaryKey("id"), ["\ud800", 1])
+    assert found == {1: {"id": 1}}
