@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
-from urllib.parse import urlsplit
 
 from directus_realtime.client.activity import ActivityLog
 from directus_realtime.client.clock import ServerClock
@@ -46,7 +45,6 @@ from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import (
     ConnectionFailed,
-    ConnectionImpossible,
     DirectusRealtimeError,
     SubscriptionRefused,
 )
@@ -76,7 +74,7 @@ class DirectusClient(SystemCollections):
         on_error: Called with errors that belong to no subscription.
 
     Raises:
-        ConnectionImpossible: No credentials were given, or they are in the URL.
+        ConnectionImpossible: No credentials were given.
     """
 
     def __init__(
@@ -90,11 +88,6 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
-        if urlsplit(url).username is not None:
-            raise ConnectionImpossible(
-                "The URL contains a user name or a password, and a URL ends up in logs. "
-                "Give a token, or an email and a password."
-            )
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()

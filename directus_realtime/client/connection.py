@@ -21,7 +21,7 @@ from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
 from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
-from directus_realtime.client.options import ClientOptions, headers_problem
+from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.states import ConnectionState, StateChange, StateStream
@@ -114,8 +114,6 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
-            if problem := headers_problem(self._options.headers):
-                raise ConnectionImpossible(f"The extra headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
             kind = GatewayRest if self.is_gateway else RestClient
             self._rest = kind(self.url, self._credentials, self._options, self._proxy)

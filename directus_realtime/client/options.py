@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +11,6 @@ from directus_realtime.protocol.session import PING_INTERVAL, PONG_TIMEOUT, REPL
 
 #: Default for :attr:`ClientOptions.max_message_size`, in bytes.
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
-
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,3 @@ class ClientOptions:
     ssl: ssl.SSLContext | None = None
     proxy: str | None = field(default=None, repr=False)
     delays: Callable[[], Iterator[float]] = full_jitter
-
-
-def headers_problem(headers: Mapping[str, str]) -> str:
-    """What is wrong with extra headers, as a sentence without their values; ``""`` for nothing."""
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            return f"{name!r} is not the name of a header."
-        if not (value.isascii() and value.isprintable()) or value != value.strip():
-            return f"{name} contains what no header can, such as a line break at its end."
-    return ""
