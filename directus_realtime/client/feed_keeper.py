@@ -15,6 +15,7 @@ from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import Feed, SubscriptionState
 from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.subscription import CALLBACK_FAILURES
 from directus_realtime.client.system import known_gap
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -136,7 +137,7 @@ class FeedKeeper:
             return
         try:
             self._on_error(error)
-        except Exception:
+        except CALLBACK_FAILURES:
             logger.exception(
                 "on_error of the client failed.",
                 extra={"what": "callback-failed", "callback": "on_error"},

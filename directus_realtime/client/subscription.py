@@ -21,6 +21,9 @@ EventCallback = Callable[[Event], None]
 ErrorCallback = Callable[[DirectusRealtimeError], None]
 StateCallback = Callable[[], None]
 
+#: A callback that asks for the result of a cancelled task has failed; nobody has cancelled us.
+CALLBACK_FAILURES = (Exception, asyncio.CancelledError)
+
 
 class ClientSubscription:
     """A subscription; iterate it for its events, or give ``on_event`` for a callback.
@@ -160,7 +163,7 @@ class ClientSubscription:
             return
         try:
             self._on_error(error)
-        except Exception as failure:
+        except CALLBACK_FAILURES as failure:
             self._callback_failed("on_error", failure)
 
     def state_changed(self) -> None:
@@ -169,7 +172,7 @@ class ClientSubscription:
             return
         try:
             self._on_state()
-        except Exception as failure:
+        except CALLBACK_FAILURES as failure:
             self._callback_failed("on_state", failure)
 
     def close(self) -> None:
@@ -210,10 +213,10 @@ class ClientSubscription:
             return
         try:
             self._on_event(event)
-        except Exception as failure:
+        except CALLBACK_FAILURES as failure:
             self._callback_failed("on_event", failure, event.id)
 
-    def _callback_failed(self, callback: str, failure: Exception, event_id: str = "") -> None:
+    def _callback_failed(self, callback: str, failure: BaseException, event_id: str = "") -> None:
         logger.error(
             "%s of the subscription %s failed.",
             callback,

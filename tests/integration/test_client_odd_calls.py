@@ -157,6 +157,25 @@ async def test_an_on_state_that_fails_ends_nothing(
     assert "in on_state" in caplog.text
 
 
+async def test_callbacks_that_meet_a_cancelled_task_end_nothing(
+    make_client: MakeClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*what: Any) -> None:
+        raise asyncio.CancelledError
+
+    client = make_client(on_error=fail)
+    await within(client.connect())
+    client.add(Query("articles"), name="bad", on_event=fail, on_error=fail, on_state=fail)
+    good = await within(client.subscribe("articles"))
+    await fake.send_raw("garbage")
+    await create(fake, "a")
+    await create(fake, "b")
+    assert await titles(good, 2) == ["a", "b"]
+    assert fake.connections == 1
+    for callback in ("on_error of the client", "on_event of", "on_state of"):
+        assert callback in caplog.text
+
+
 async def test_who_gave_up_a_subscribe_leaves_nothing_that_asks_on(
     make_client: MakeClient, stub: Stub
 ) -> None:
