@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: Ceiling of the first delay, in seconds.
 BASE = 0.5
@@ -28,3 +29,15 @@ def full_jitter(
     while True:
         yield random.uniform(0, limit)
         limit = min(ceiling, limit * factor)
+
+
+def endless(delays: Iterable[float]) -> Iterator[float]:
+    """Somebody's delays; where they come to an end, the last one again and again.
+
+    Yields:
+        Seconds to wait.
+    """
+    delay = CEILING
+    for delay in delays:
+        yield delay
+    yield from itertools.repeat(delay)

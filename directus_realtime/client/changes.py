@@ -27,8 +27,11 @@ logger = logging.getLogger("directus_realtime.client")
 WINDOW = 0.2
 #: Items read at a time, so that few rows are in memory.
 _AT_A_TIME = 1000
-#: How often an item that goes on changing is read anew before the row counts all the same.
+#: How often an item that goes on changing is read anew before a row is handed over in between.
 _READS = 3
+
+#: Answers that mean: ask again later.
+_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 T = TypeVar("T")
 Follow = Callable[[Feed], Coroutine[Any, Any, None]]
@@ -54,14 +57,15 @@ class ChangeReader:
         if wire_uid == f"{feed.uid}.{CHANGED}":
             feed.receive_changed(data)
         elif action == "update" and feed.reads_updates:
-            keys = [key for key, _ in feed.keyed(action, data)]
-            self._connection.do(self._read_updated(feed, keys))
+            feed.updated.extend(_slices([key for key, _ in feed.keyed(action, data)]))
         else:
             feed.receive(action, data)
         self.go_on(feed)
 
     def go_on(self, feed: Feed) -> None:
         """Read what has to be read, also what a lost connection has interrupted."""
+        if feed.updated:
+            self._follow(self._read_updated, feed)
         if feed.late:
             self._follow(self._check_late, feed)
         if not feed.leaving.is_idle:
@@ -92,9 +96,13 @@ class ChangeReader:
             reads.update(keys)
             for key in keys:
                 row = rows.get(key) if rows else None
-                # Of an item that goes on changing, news comes after this row.
-                if key not in changed or rows is None or (row and reads[key] >= _READS):
+                if key not in changed or rows is None:
                     _settle_late(feed, key, row)
+                elif row is not None and reads[key] >= _READS and (action := feed.late.get(key)):
+                    # It goes on changing. This row may be older than the last message, which
+                    # is not handed over itself, so it is read once more.
+                    feed.receive_current(action, key, row)
+                    feed.late[key] = "update"
 
     # Items that leave the filter
 
@@ -122,11 +130,11 @@ class ChangeReader:
 
     # Updates that come without the query
 
-    async def _read_updated(self, feed: Feed, keys: list[Key]) -> None:
-        """Hand over the items of an update as the query sees them."""
-        async with feed.reading:
-            for start in range(0, len(keys), _AT_A_TIME):
-                await self._hand_over_updated(feed, keys[start : start + _AT_A_TIME])
+    async def _read_updated(self, feed: Feed) -> None:
+        """Hand over the items of updates as the query sees them, in the order they came."""
+        while feed.subscriptions and feed.updated:
+            await self._hand_over_updated(feed, feed.updated[0])
+            feed.updated.popleft()  # not before: a lost connection ends this anywhere
 
     async def _hand_over_updated(self, feed: Feed, keys: list[Key]) -> None:
         # What was handed over while it was read has told its newer state already.
@@ -156,11 +164,15 @@ class ChangeReader:
                 )
             except RequestRefused as error:
                 feed.report(EventFailed(error.code, error.message))
-                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LATER:
                     return None
             except (httpx.HTTPError, ConnectionFailed) as error:
                 feed.report(EventFailed("UNREACHABLE", str(error)))
             await asyncio.sleep(next(delays))
+
+
+def _slices(keys: list[Key]) -> list[list[Key]]:
+    return [keys[start : start + _AT_A_TIME] for start in range(0, len(keys), _AT_A_TIME)]
 
 
 def _settle_late(feed: Feed, key: Key, row: dict[str, Any] | None) -> None:

@@ -29,6 +29,7 @@ from directus_realtime.client.reading import (
     read_newest,
     read_pages,
 )
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
 from directus_realtime.client.rights import Rights
 from directus_realtime.client.sampling import Sample, read_sample
@@ -42,7 +43,11 @@ from directus_realtime.client.subscription import (
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
-from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    DirectusRealtimeError,
+    SubscriptionRefused,
+)
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, refuse_harmful
@@ -95,6 +100,7 @@ class DirectusClient(SystemCollections):
         )
         self._feeds = FeedKeeper(self._connection, on_error or self._log_error)
         self._subscriptions: dict[str, ClientSubscription] = {}
+        self._repetitions = Repetitions()
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -173,6 +179,7 @@ class DirectusClient(SystemCollections):
             :class:`ConnectionImpossible`.
         """
         if self._running is None or self._running.done():
+            self._ready = asyncio.Event()  # the event loop may be another one by now
             self._running = asyncio.create_task(self._connection.run(), name="directus-client")
         return self._running
 
@@ -181,11 +188,14 @@ class DirectusClient(SystemCollections):
 
         Raises:
             ConnectionImpossible: It cannot succeed, and the sentence says what to do.
+            ConnectionFailed: :meth:`disconnect` was called meanwhile.
         """
         running = self.start()
         ready = asyncio.create_task(self._ready.wait())
         try:
             await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if running.cancelled():
+                raise ConnectionFailed("The connection was ended before it was made.")
             if running.done() and not self._ready.is_set():
                 running.result()
         finally:
@@ -254,7 +264,8 @@ class DirectusClient(SystemCollections):
             RequestRefused: The first load was answered with an error.
             ConnectionFailed: Directus could not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
-                an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
+                an unknown operator or something that cannot be sent, or ``limit``, ``offset``
+                or ``page`` was given.
         """
         refuse_harmful(harmful)
         events = tuple(events)
@@ -341,7 +352,7 @@ class DirectusClient(SystemCollections):
                 an update with ``left_filter``.
 
         Raises:
-            ValueError: The uid is taken.
+            ValueError: The uid is taken, or something in the query cannot be sent.
         """
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
@@ -383,6 +394,8 @@ class DirectusClient(SystemCollections):
         subscription.load_begins()
         with self._explained(), feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
+                if subscription.is_ended:
+                    raise SubscriptionRefused("UNSUBSCRIBED", "The subscription was ended.")
                 for key, row in page.rows:
                     if key not in changed:
                         subscription.receive("update", key, row, "snapshot")
@@ -436,8 +449,9 @@ class DirectusClient(SystemCollections):
 
     def unsubscribe(self, subscription: ClientSubscription) -> None:
         """End a subscription; nothing of it is handed over from now on."""
-        if self._subscriptions.pop(subscription.uid, None) is None:
-            return
+        if self._subscriptions.get(subscription.uid) is not subscription:
+            return  # ended already; the uid may be another's by now
+        del self._subscriptions[subscription.uid]
         subscription.feed.subscriptions.remove(subscription)
         self._feeds.release(subscription.feed)
         subscription.close()
@@ -631,7 +645,8 @@ class DirectusClient(SystemCollections):
             self._feeds.wait_again()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.warning(
+        logger.log(
+            logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
             "%s  %s",
             self.name,
             error,

@@ -7,6 +7,8 @@ from email.utils import parsedate_to_datetime
 
 #: ``Date`` names whole seconds.
 _RESOLUTION = timedelta(seconds=1)
+#: A clock that is this far off tells nothing, and sums with its time may not be possible.
+_BEYOND_REASON = timedelta(days=365 * 100)
 
 
 class ServerClock:
@@ -40,9 +42,9 @@ class ServerClock:
         """
         try:
             told = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        if told.tzinfo is None:
+            if told.tzinfo is None or abs(told - received_at) > _BEYOND_REASON:
+                return
+        except (ValueError, OverflowError):
             return
         least, most = told - received_at, told + _RESOLUTION - sent_at
         if self._least is None or least > self._most or most < self._least:

@@ -16,6 +16,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from directus_realtime.client.backoff import endless
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
@@ -34,8 +35,18 @@ from directus_realtime.protocol.session import Session, SessionAction
 
 logger = logging.getLogger("directus_realtime.client")
 
-# At DEBUG the library prints every frame, and with it the token.
-_wire_logger = logging.getLogger("directus_realtime.wire")
+
+class _WireLogger(logging.LoggerAdapter[logging.Logger]):
+    """Of the library, which at DEBUG prints every frame, and with it the token.
+
+    The level of its logger does not do for that: logging.config sets it back.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        return level >= logging.WARNING and super().isEnabledFor(level)
+
+
+_wire_logger = _WireLogger(logging.getLogger("directus_realtime.wire"), {})
 _wire_logger.setLevel(logging.WARNING)
 
 #: Directus's session cookie, which it also takes with a static token in it.
@@ -138,11 +149,11 @@ class Connection:
         Raises:
             ConnectionImpossible: It has never worked and will not by itself.
         """
-        delays = self._options.delays()
+        delays = endless(self._options.delays())
         while True:
             failure = await self._one_connection()
             if self._was_stable():
-                delays = self._options.delays()
+                delays = endless(self._options.delays())
             self._set_state(ConnectionState.RECONNECTING, str(failure))
             await asyncio.sleep(next(delays))
 
@@ -161,12 +172,27 @@ class Connection:
             failure = self.explain(error)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             failure = self.explain(error)
+        except Exception as error:
+            failure = self._unexpected(error)
         finally:
             await self._stop_chores()
         if isinstance(failure, ConnectionImpossible) and not self._connected_once:
             self._set_state(ConnectionState.DISCONNECTED, str(failure))
             raise failure
         return failure
+
+    def _unexpected(self, error: Exception) -> ConnectionFailed:
+        """An error that nobody thought of, as the end of one connection.
+
+        Raises:
+            Exception: The same, where the connection has never worked.
+        """
+        kind = type(error).__name__
+        if not self._connected_once:
+            self._set_state(ConnectionState.DISCONNECTED, f"An unexpected error ({kind}).")
+            raise error
+        self._log_unexpected(error)
+        return ConnectionFailed(f"An unexpected error ended the connection ({kind}).")
 
     async def _connect_and_run(self) -> None:
         if not urlsplit(self.url).hostname:
@@ -263,7 +289,7 @@ class Connection:
             token = await self._fresh_token(driver)
 
     async def _fresh_token(self, driver: SocketDriver) -> AccessToken:
-        delays = self._options.delays()
+        delays = endless(self._options.delays())
         while True:
             try:
                 token = await self.rest.access_token()
@@ -318,11 +344,14 @@ class Connection:
     def _chore_done(self, task: asyncio.Task[None]) -> None:
         self._chores.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            logger.error(
-                "An unexpected error in the client.",
-                exc_info=error,
-                extra={"what": "unexpected", "url": self.url},
-            )
+            self._log_unexpected(error)
+
+    def _log_unexpected(self, error: BaseException) -> None:
+        logger.error(
+            "An unexpected error in the client.",
+            exc_info=error,
+            extra={"what": "unexpected", "url": self.url},
+        )
 
     async def _stop_chores(self) -> None:
         chores = list(self._chores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -117,6 +118,7 @@ class CalledToken:
     def begin(self) -> None:
         """Ask again at the next call."""
         self._token = None
+        self._reading = asyncio.Lock()  # the event loop may be another one by now
 
     def forget(self) -> bool:
         """Ask again at the next call."""
@@ -173,21 +175,38 @@ class PasswordLogin:
         self._password = password
         self._token: AccessToken | None = None
         self._refresh_token = ""
+        self._renewing = asyncio.Lock()
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
         """The current token, or a new one where the current one nears its end."""
-        token = self._token
-        if token is None or (token.renew_at or 0) <= time.monotonic():
-            token = self._token = await self._renew(http)
-        return token
+        asked_at = time.monotonic()
+        async with self._renewing:  # a refresh token is good for one who asks
+            if self._failure is not None and self._failed_at >= asked_at:
+                raise self._failure  # and who waited meanwhile need not fail anew
+            token = self._token
+            if token is None or (token.renew_at or 0) <= time.monotonic():
+                token = self._token = await self._renew_or_note(http)
+            return token
 
     def begin(self) -> None:
         """A log-in is good until its end."""
+        self._renewing = asyncio.Lock()  # the event loop may be another one by now
 
     def forget(self) -> bool:
         """Log in, or refresh, at the next call."""
         self._token = None
         return True
+
+    async def _renew_or_note(self, http: httpx.AsyncClient) -> AccessToken:
+        try:
+            token = await self._renew(http)
+        except Exception as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+        self._failure = None
+        return token
 
     async def _renew(self, http: httpx.AsyncClient) -> AccessToken:
         if self._refresh_token:
@@ -216,9 +235,11 @@ class PasswordLogin:
         asked_at = time.monotonic()
         data: Any = data_of(await http.post(path, json=body))
         with taken_apart(path):
+            token, lifetime = data["access_token"], data["expires"] / 1000
+            if token_problem(token) or not 0 <= lifetime < math.inf:
+                raise ValueError("Neither to be sent nor to be renewed.")
             self._refresh_token = data["refresh_token"]
-            lifetime = data["expires"] / 1000
-            return AccessToken(data["access_token"], asked_at + lifetime * RENEW_AFTER)
+            return AccessToken(token, asked_at + lifetime * RENEW_AFTER)
 
 
 def token_problem(token: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -54,8 +55,7 @@ class Feed:
         reads_updates: Whether updates come without the query, and their items are read by
             key: a server with a query limit cuts a batch of updates, except where there is
             no query.
-        reading: Held while the items of one message are read, so that messages keep their
-            order.
+        updated: Keys of the updates whose items are still to be read, message by message.
         news: Notes every item of which the server says anything.
         told: Notes every item of which something was handed over.
         leaving: Which items may have left the filter.
@@ -73,7 +73,7 @@ class Feed:
         self.primary_key: PrimaryKey | None = None
         self.subscriptions: list[ClientSubscription] = []
         self.reads_updates = False
-        self.reading = asyncio.Lock()
+        self.updated: deque[list[Key]] = deque()
         self.news = ChangeNotes()
         self.told = ChangeNotes()
         self.leaving = Leaving()

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 
@@ -14,6 +15,7 @@ from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import Feed, SubscriptionState
 from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.subscription import CALLBACK_FAILURES
 from directus_realtime.client.system import known_gap
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -22,6 +24,7 @@ from directus_realtime.exceptions import (
     RequestRefused,
     SubscriptionRefused,
 )
+from directus_realtime.filters import to_plain
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.session import SessionAction
@@ -55,10 +58,16 @@ class FeedKeeper:
         """The feed of a query; a new one, named after its first subscription, where none is.
 
         A feed can outlive that subscription, so its uid may be taken; a uid is never used
-        for two queries at a time.
+        for two queries at a time. The query is kept as it is now, whatever its caller does
+        with the dicts in it.
+
+        Raises:
+            ValueError: Something in the query cannot be sent.
         """
+        query = _copied(query)
         fingerprint = query.fingerprint()
         if feed := self._by_query.get(fingerprint):
+            self.retry(feed)
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
         feed = Feed(free, query, is_final=self._connection.is_gateway)
@@ -87,6 +96,7 @@ class FeedKeeper:
 
     def activate(self) -> None:
         """Ask for every feed that waits; the connection is up."""
+        self._checks = asyncio.Semaphore(_CHECKS)  # the event loop may be another one by now
         for feed in list(self._by_uid.values()):
             if feed.state is SubscriptionState.WAITING:
                 self._activate(feed)
@@ -127,7 +137,7 @@ class FeedKeeper:
             return
         try:
             self._on_error(error)
-        except Exception:
+        except CALLBACK_FAILURES:
             logger.exception(
                 "on_error of the client failed.",
                 extra={"what": "callback-failed", "callback": "on_error"},
@@ -142,34 +152,36 @@ class FeedKeeper:
     async def _check_and_subscribe(self, feed: Feed) -> None:
         """Ask over REST what the socket would not tell, then subscribe."""
         delays = full_jitter()
-        while True:
+        while self._is_kept(feed):
             try:
                 async with self._checks:
                     feed.primary_key = await self._check(feed.query)
-            except SubscriptionRefused as error:
-                feed.refuse(error)
-                return
-            except httpx.InvalidURL as error:
-                feed.refuse(SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?"))
-                return
             except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
-                reason = self._connection.explain(error)
-                logger.warning(
-                    "%s is asked for again: %s",
-                    feed.query.collection,
-                    reason,
-                    extra={
-                        "what": "subscribe-again",
-                        "url": self._connection.url,
-                        "collection": feed.query.collection,
-                        "reason": str(reason),
-                    },
-                )
+                self._log_again(feed, error)
                 await asyncio.sleep(next(delays))
+            except Exception as error:
+                feed.refuse(_refusal(error))
+                if isinstance(error, SubscriptionRefused | httpx.InvalidURL | UnicodeError):
+                    return
+                raise  # a bug of ours; but nobody waits for ever
             else:
                 self._warn_of_gaps(feed.query.collection)
                 self._subscribe(feed)
                 return
+
+    def _log_again(self, feed: Feed, error: Exception) -> None:
+        reason = self._connection.explain(error)
+        logger.warning(
+            "%s is asked for again: %s",
+            feed.query.collection,
+            reason,
+            extra={
+                "what": "subscribe-again",
+                "url": self._connection.url,
+                "collection": feed.query.collection,
+                "reason": str(reason),
+            },
+        )
 
     async def _check(self, query: Query) -> PrimaryKey:
         """Check a query, and give the primary key of its collection."""
@@ -199,14 +211,39 @@ class FeedKeeper:
     def _subscribe(self, feed: Feed) -> None:
         driver, server = self._connection.driver, self._connection.server
         feed.reads_updates = server is not None and server.query_limit > 0
-        if driver is not None and self._by_uid.get(feed.uid) is feed:
+        if driver is not None and self._is_kept(feed):
             for wire in feed.wire_subscriptions():
                 driver.subscribe(wire)
+
+    def _is_kept(self, feed: Feed) -> bool:
+        """Whether anybody still wants it."""
+        return self._by_uid.get(feed.uid) is feed
 
     def _unsubscribe(self, feed: Feed) -> None:
         if self._connection.driver is not None:
             for uid in feed.wire_uids():
                 self._connection.driver.unsubscribe(uid)
+
+
+def _refusal(error: Exception) -> SubscriptionRefused:
+    match error:
+        case SubscriptionRefused():
+            return error
+        case httpx.InvalidURL():
+            return SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?")
+        case UnicodeError():
+            sentence = "The query has a character that cannot be sent."
+            return SubscriptionRefused("INVALID_QUERY", sentence)
+    return SubscriptionRefused("UNEXPECTED", f"An unexpected error ({type(error).__name__}).")
+
+
+def _copied(query: Query) -> Query:
+    return replace(
+        query,
+        filter=to_plain(query.filter),
+        deep=to_plain(query.deep),
+        alias=to_plain(query.alias),
+    )
 
 
 def _names(uid: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ class ClientOptions:
             wants some; without one, ``HTTPS_PROXY`` (``HTTP_PROXY`` for an http URL), else
             ``ALL_PROXY``, and ``NO_PROXY`` of the environment.
         delays: Makes the delays between attempts, in seconds; called after each stable
-            connection.
+            connection. Where they end, the last one is used again and again.
     """
 
     connect_timeout: float = 10.0

@@ -180,7 +180,11 @@ def _keyed(
     with taken_apart(items_path(query.collection)):
         if isinstance(answer, dict):  # a singleton; one that was never saved has no key
             answer = [answer] if answer.get(name, "") is not None else []
-        return [(_key(row[name]), row) for row in answer if not may_lack_keys or name in row]
+        return [
+            (primary_key.cast(_key(row[name])), row)
+            for row in answer
+            if not may_lack_keys or name in row
+        ]
 
 
 def _key(value: Any) -> Key:
@@ -221,7 +225,7 @@ def _chunks(keys: Sequence[Key], size: int) -> Iterator[list[Key]]:
     chunk: list[Key] = []
     length = 0
     for key in keys:
-        cost = len(quote(str(key))) + 12  # quotes and a comma, encoded
+        cost = len(quote(str(key), errors="replace")) + 12  # quotes and a comma, encoded
         if chunk and (len(chunk) == size or length + cost > _URL_BUDGET):
             yield chunk
             chunk, length = [], 0

@@ -404,12 +404,11 @@ def _raise_unless_refusal(error: RequestRefused) -> None:
 
 def _retry_after(response: httpx.Response) -> float:
     """Seconds the rate limiter wants us to wait, and a little more."""
-    named = response.headers.get("Retry-After", "")
-    if not named.isdigit():
-        found = re.search(r"retry after (\d+)\s*s", response.text, re.IGNORECASE)
-        named = found[1] if found else "1"
+    found = re.fullmatch(r"([0-9]{1,9})", response.headers.get("Retry-After", "")) or re.search(
+        r"retry after ([0-9]{1,9})\s*s", response.text, re.IGNORECASE
+    )
     # Those who were refused together do not come back together.
-    return min(int(named), 60) + random.uniform(0.05, 0.5)
+    return min(int(found[1]) if found else 1, 60) + random.uniform(0.05, 0.5)
 
 
 def _server_info(info: dict[str, Any]) -> ServerInfo:
@@ -417,14 +416,21 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
     is_on = isinstance(websocket, dict)
     rest = websocket.get("rest", {}) if is_on else None
     limits = info.get("queryLimit")
-    limits = limits if isinstance(limits, dict) else {}
+    limit = int((limits if isinstance(limits, dict) else {}).get("max") or -1)
     return ServerInfo(
         version=str(info.get("version", "")),
-        websocket_path=rest.get("path", "/websocket") if isinstance(rest, dict) else None,
+        websocket_path=_path(rest.get("path", "/websocket")) if isinstance(rest, dict) else None,
         auth_mode=rest.get("authentication", "handshake") if isinstance(rest, dict) else "",
         heartbeat=(websocket.get("heartbeat") or 0) if is_on else 0,
-        query_limit=int(limits.get("max") or -1),
+        query_limit=limit if limit > 0 else -1,
     )
+
+
+def _path(path: Any) -> Any:
+    """The path of a URL, which not every text of JSON can be."""
+    if path is not None:
+        path.encode()
+    return path
 
 
 def _creation_field(fields: list[dict[str, Any]]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from directus_realtime.client.debounce import DebounceBy, Debouncer
 from directus_realtime.client.feed import Feed, SubscriptionState
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.seen import SeenItems
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
@@ -19,6 +20,9 @@ logger = logging.getLogger("directus_realtime.client")
 EventCallback = Callable[[Event], None]
 ErrorCallback = Callable[[DirectusRealtimeError], None]
 StateCallback = Callable[[], None]
+
+#: A callback that asks for the result of a cancelled task has failed; nobody has cancelled us.
+CALLBACK_FAILURES = (Exception, asyncio.CancelledError)
 
 
 class ClientSubscription:
@@ -41,6 +45,9 @@ class ClientSubscription:
             the filter is handed over.
         on_error: Called with each error.
         on_state: Called after each change of state.
+
+    Attributes:
+        is_ended: Whether it was unsubscribed; nothing is handed over any more.
     """
 
     def __init__(
@@ -68,14 +75,22 @@ class ClientSubscription:
         )
         self._on_error = on_error
         self._on_state = on_state
+        self.is_ended = False
+        self._repetitions = Repetitions()
         self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
         return f"<ClientSubscription {self.name!r} of {self.query.collection}: {self.state}>"
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while (event := await self._queue.get()) is not None:
-            yield event
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._queue.get()
+        if event is None:
+            self._queue.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return event
 
     @property
     def query(self) -> Query:
@@ -133,7 +148,8 @@ class ClientSubscription:
     def report(self, error: DirectusRealtimeError) -> None:
         """Hand an error to ``on_error``; a log line where there is none."""
         if self._on_error is None:
-            logger.warning(
+            logger.log(
+                logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
                 "Subscription %s: %s",
                 self.name,
                 error,
@@ -147,25 +163,21 @@ class ClientSubscription:
             return
         try:
             self._on_error(error)
-        except Exception:
-            logger.exception(
-                "on_error of the subscription %s failed.",
-                self.name,
-                extra={
-                    "what": "callback-failed",
-                    "connection": self._connection,
-                    "subscription": self.name,
-                    "callback": "on_error",
-                },
-            )
+        except CALLBACK_FAILURES as failure:
+            self._callback_failed("on_error", failure)
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
-        if self._on_state is not None:
+        if self._on_state is None:
+            return
+        try:
             self._on_state()
+        except CALLBACK_FAILURES as failure:
+            self._callback_failed("on_state", failure)
 
     def close(self) -> None:
-        """End the iteration."""
+        """End the iteration; what was not handed over by now never is."""
+        self.is_ended = True
         if self._debouncer is not None:
             self._debouncer.close()
         self._queue.put_nowait(None)
@@ -179,6 +191,8 @@ class ClientSubscription:
         *,
         left_filter: bool = False,
     ) -> None:
+        if self.is_ended:
+            return
         event = Event(
             connection=self._connection,
             subscription=self.name,
@@ -195,17 +209,24 @@ class ClientSubscription:
             self._hand_over(event)
 
     def _hand_over(self, event: Event) -> None:
+        if self.is_ended:  # by what on_event did with the event before
+            return
         try:
             self._on_event(event)
-        except Exception:
-            logger.exception(
-                "on_event of the subscription %s failed.",
-                self.name,
-                extra={
-                    "what": "callback-failed",
-                    "connection": self._connection,
-                    "subscription": self.name,
-                    "event_id": event.id,
-                    "callback": "on_event",
-                },
-            )
+        except CALLBACK_FAILURES as failure:
+            self._callback_failed("on_event", failure, event.id)
+
+    def _callback_failed(self, callback: str, failure: BaseException, event_id: str = "") -> None:
+        logger.error(
+            "%s of the subscription %s failed.",
+            callback,
+            self.name,
+            exc_info=failure,
+            extra={
+                "what": "callback-failed",
+                "connection": self._connection,
+                "subscription": self.name,
+                "event_id": event_id,
+                "callback": callback,
+            },
+        )

@@ -14,6 +14,7 @@ from django.utils import timezone
 from directus_realtime.client import ConnectionState
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.states import StateChange
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.database import DatabaseThread
@@ -31,7 +32,6 @@ from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.loading import Loader
 from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, counts
 from directus_realtime.listener.notices import Notices
-from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.listener.story import Story
 from directus_realtime.listener.wanted import Wanted, forget_disabled, wanted_subscriptions
 from directus_realtime.settings import ConnectionSettings

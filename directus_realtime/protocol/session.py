@@ -291,6 +291,7 @@ class Session:
         self._auth_deadline = self._auth_again_at = None
         self.authenticated = False
         if error.code == messages.TOKEN_EXPIRED:
+            self._ask_again()
             self._actions.append(CredentialsExpired())
         else:
             self._actions.append(AuthenticationFailed(error.code, error.message))
@@ -354,6 +355,16 @@ class Session:
                 self._queue.appendleft(current)
             elif self._queue:
                 self._queue[0].not_before = current.not_before
+
+    def _ask_again(self) -> None:
+        """Say what waits for an answer again once authenticated.
+
+        The answer may be that of a socket without rights: a refusal that is none.
+        """
+        current, self._current = self._current, None
+        if current is not None and not current.is_ended:
+            current.deadline = None
+            self._queue.appendleft(current)
 
     def _give_up(self, current: _Request) -> None:
         self._current = None

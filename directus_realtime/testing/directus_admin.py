@@ -18,6 +18,7 @@ REQUEST_TIMEOUT = 60.0  # seconds; changing a schema takes a while on a busy mac
 RATE_LIMITED_FOR, RATE_LIMITED_PAUSE = 10.0, 0.5  # seconds; Directus counts by the second
 PRIMARY_KEYS: dict[str, Item] = {
     "integer": {"type": "integer", "schema": {"has_auto_increment": True}},
+    "bigInteger": {"type": "bigInteger", "schema": {"has_auto_increment": True}},
     "uuid": {"type": "uuid", "meta": {"special": ["uuid"]}, "schema": {}},
     "string": {"type": "string", "schema": {}},
 }
@@ -104,7 +105,7 @@ class DirectusAdmin:
             name: The name of the collection and its table.
             fields: The other fields: name to Directus type (``"string"``, ``"timestamp"``, …),
                 or to a whole field description.
-            primary_key_type: ``"integer"``, ``"uuid"`` or ``"string"``.
+            primary_key_type: ``"integer"``, ``"bigInteger"``, ``"uuid"`` or ``"string"``.
             meta: More of its settings, such as ``note``.
         """
         primary = PRIMARY_KEYS[primary_key_type]

@@ -11,7 +11,7 @@ import pytest
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.testing import DirectusAdmin, DirectusServer
-from tests.conftest import ARTICLE_FIELDS
+from tests.conftest import ARTICLE_FIELDS, own_postgres
 from tests.helpers.site import Site
 from tests.helpers.waiting import await_for, wait_for
 
@@ -108,3 +108,23 @@ def test_the_listener_loads_once_and_again_after_the_filter_changed(
     wait_for(lambda: site.subscriptions.get().snapshot_total == 1)
     assert len(site.received()) == 121
     assert site.inbox.filter(origin="snapshot").count() == 121
+
+
+async def test_big_keys_of_postgresql_are_numbers_in_a_load_as_in_an_event() -> None:
+    """Directus sends them as texts, and deletes as whoever deletes has written them."""
+    with own_postgres() as url, DirectusServer(database=url) as server, server.admin() as admin:
+        admin.create_collection("orders", {"title": "string"}, "bigInteger")
+        made = admin.create_items("orders", [{"title": "a"}, {"title": "b"}])
+        first, second = (int(item["id"]) for item in made)
+        found: list[Any] = []
+        async with DirectusClient(server.url, token=server.admin_token) as client:
+            await client.subscribe("orders", snapshot=True, on_event=found.append)
+            admin.request("PATCH", f"/items/orders/{second}", {"title": "c"})
+            admin.request("DELETE", f"/items/orders/{first}")
+            await await_for(lambda: {event.action for event in found} == {"update", "delete"})
+    assert {(event.action, event.origin, event.key) for event in found} == {
+        ("update", "snapshot", first),
+        ("update", "snapshot", second),
+        ("update", "live", second),
+        ("delete", "live", first),
+    }

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.responses import MALFORMED
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
@@ -30,7 +31,6 @@ from directus_realtime.listener.catch_up.holding import (
 )
 from directus_realtime.listener.catch_up.pairing import Owed, pair
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.models import InboxEvent, key_as_json
 
 logger = logging.getLogger("directus_realtime.listener")

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.events import Event
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.protocol.redaction import redact, storable
 from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
 

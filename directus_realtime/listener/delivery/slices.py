@@ -10,13 +10,13 @@ from time import monotonic
 from django.db import Error
 from django.utils import timezone
 
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import BlockedItems, Outcomes, RetryPolicy
 from directus_realtime.listener.delivery.receivers import Call
 from directus_realtime.listener.delivery.transactions import SharedTransaction, shared_transaction
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.listener.repetitions import Repetitions
 
 logger = logging.getLogger("directus_realtime.listener")
 

@@ -223,7 +223,11 @@ async def test_a_refused_read_is_an_error_of_the_subscription() -> None:
 
 @pytest.mark.parametrize(
     "problem",
-    [RequestRefused(503, "SERVICE_UNAVAILABLE", "Later."), httpx.ConnectError("refused")],
+    [
+        RequestRefused(503, "SERVICE_UNAVAILABLE", "Later."),
+        RequestRefused(429, "REQUESTS_EXCEEDED", "Later."),
+        httpx.ConnectError("refused"),
+    ],
 )
 async def test_a_server_that_is_away_is_asked_again(problem: Exception) -> None:
     world = filtered()
@@ -271,6 +275,20 @@ async def test_under_a_query_limit_the_same_is_told() -> None:
 # Late messages
 
 
+async def test_an_update_under_a_query_limit_outlives_a_lost_connection() -> None:
+    world = World()
+    world.feed.reads_updates = True
+    world.say("update", {"id": 1})
+    world.say("update", {"id": 2})
+    await world.asked()
+    await world.lose_connection()
+    world.reader.go_on(world.feed)
+    await world.answer({"id": 1})
+    await world.answer({"id": 2})
+    await world.idle()
+    assert [event.key for event in world.events] == [1, 2]
+
+
 async def test_a_late_message_of_an_item_that_is_gone_is_left_out() -> None:
     world = World()
     world.say("delete", "1")
@@ -315,9 +333,28 @@ async def test_an_item_that_goes_on_changing_is_not_read_for_ever() -> None:
         question = await world.asked()
         world.say("update", {"id": 1})
         question.answer.set_result([{"id": 1, "title": number}])
+    await await_for(lambda: len(world.events) == 2)
+    assert [data["title"] for _, data, _ in world.told()[1:]] == [changes._READS - 1]
+    await world.answer({"id": 1, "title": "still"})
     await world.idle()
     world.say("update", {"id": 1, "title": "next"})
-    assert [data["title"] for _, data, _ in world.told()[1:]] == [changes._READS - 1, "next"]
+    assert [data["title"] for _, data, _ in world.told()[2:]] == ["still", "next"]
+
+
+async def test_the_last_change_of_an_item_under_check_is_told_last() -> None:
+    world = World()
+    world.say("delete", "1")
+    world.say("create", {"id": 1, "title": "old"})
+    for _ in range(changes._READS):
+        question = await world.asked()
+        world.say("update", {"id": 1, "title": "new"})
+        question.answer.set_result([{"id": 1, "title": "old"}])
+    await world.answer({"id": 1, "title": "new"})
+    await world.idle()
+    assert world.told()[1:] == [
+        ("create", {"id": 1, "title": "old"}, False),
+        ("update", {"id": 1, "title": "new"}, False),
+    ]
 
 
 async def test_a_delete_ends_the_check() -> None:

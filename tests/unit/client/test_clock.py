@@ -52,7 +52,17 @@ def test_a_clock_that_was_set_is_believed() -> None:
     assert abs(clock.ahead.total_seconds() - 60) <= 0.51
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Wed, 25 Nov 2026 12:00:00 -0000"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Wed, 25 Nov 2026 12:00:00 -0000",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Wed, 25 Nov 2026 99999999999999999999:00:00 GMT",
+        "Wed, 25 Nov 2026 12:00:00 +99999999999999",
+    ],
+)
 def test_a_date_that_says_nothing_is_left_alone(date: str) -> None:
     clock = ServerClock()
     clock.note(date, NOON, NOON)

@@ -122,7 +122,14 @@ async def test_a_singleton_is_one_item_and_none_before_it_is_saved() -> None:
 
 
 async def test_an_odd_answer_to_a_log_in_is_said_to_be_one() -> None:
-    for answer in (None, [], {"refresh_token": "r", "expires": None, "access_token": "a"}):
+    good = {"refresh_token": "r", "expires": 900_000, "access_token": "a"}
+    odd: list[dict[str, Any]] = [
+        {"expires": None},
+        {"expires": -1},
+        {"access_token": None},
+        {"access_token": "a\nb"},
+    ]
+    for answer in (None, [], *({**good, **each} for each in odd)):
         login = PasswordLogin("a@example.com", "secret")
         with pytest.raises(RequestRefused, match="/auth/login") as caught:
             await login.access_token(rest_of(answer)._http)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from directus_realtime.client.reading import read_by_keys, read_current, read_keys
+from directus_realtime.client.reading import read_by_keys, read_current, read_keys, read_pages
 from directus_realtime.client.rest import PrimaryKey, RestClient, ServerInfo
 from directus_realtime.protocol.queries import Query
 
@@ -77,3 +77,21 @@ async def test_a_key_that_comes_while_pages_are_read_is_found() -> None:
         if len(rows.asked) == 3:
             rows.numbers.insert(0, 99)
     assert sorted(keys) == [*range(50), 99]
+
+
+async def test_keys_that_come_as_text_get_the_type_of_their_column() -> None:
+    """PostgreSQL has big integers, and Directus sends them as texts."""
+
+    class BigRows(Rows):
+        async def get(self, path: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+            return [{"id": str(row["id"])} for row in await super().get(path, parameters)]
+
+    rest = BigRows(2).rest
+    pages = [page async for page in read_pages(rest, Query("a"), KEY)]
+    assert [key for page in pages for key, _ in page.rows] == [1, 0]
+    assert [keys async for keys in read_keys(rest, Query("a"), KEY)] == [[1, 0]]
+
+
+async def test_a_key_that_is_no_text_of_unicode_holds_nobody_up() -> None:
+    found = await read_by_keys(Rows(3).rest, Query("a"), PrimaryKey("id"), ["\ud800", 1])
+    assert found == {1: {"id": 1}}

@@ -9,7 +9,13 @@ from directus_realtime.client.connection import websocket_url
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.responses import data_of
-from directus_realtime.client.rest import PrimaryKey, RestClient, ServerInfo, items_path
+from directus_realtime.client.rest import (
+    PrimaryKey,
+    RestClient,
+    ServerInfo,
+    _retry_after,
+    items_path,
+)
 from directus_realtime.exceptions import (
     ConnectionImpossible,
     CredentialsRefused,
@@ -321,3 +327,31 @@ async def test_a_server_that_is_not_ready_is_not_taken_for_a_wrong_password(
     with pytest.raises(Exception, match="busy") as caught:
         await PasswordLogin("e", "p").access_token(http)
     assert not isinstance(caught.value, ConnectionImpossible)
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "seconds"),
+    [
+        ("7", "", 7),
+        ("9" * 5000, "", 1),
+        ("²", "", 1),
+        ("soon", "Try again, retry after 3s.", 3),
+        ("", f"retry after {'9' * 5000}s", 1),
+        ("999", "", 60),
+    ],
+    ids=lambda value: str(value)[:10],
+)
+def test_how_long_the_rate_limiter_is_waited_out(header: str, text: str, seconds: int) -> None:
+    response = httpx.Response(429, headers={"Retry-After": header.encode()}, text=text)
+    assert seconds <= _retry_after(response) <= seconds + 1
+
+
+@pytest.mark.parametrize("most", [None, 0, -1, -5, 0.5])
+async def test_a_query_limit_that_is_none(most: Any) -> None:
+    info = {"project": {}, "queryLimit": {"max": most}}
+    client = RestClient("http://cms", StaticToken("t"), ClientOptions())
+    client._http = httpx.AsyncClient(
+        base_url="http://cms",
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"data": info})),
+    )
+    assert (await client.server_info()).query_limit == -1

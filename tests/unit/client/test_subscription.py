@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from directus_realtime.client.feed import Feed
 from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
-from directus_realtime.exceptions import BadFrame, SubscriptionRefused
+from directus_realtime.exceptions import BadFrame, EventFailed, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
 
 
@@ -194,3 +195,88 @@ def test_callbacks_that_fail_disturb_nobody(caplog: pytest.LogCaptureFixture) ->
     feed.receive("create", [{"id": 1}, {"title": "no key"}, {"id": 2}])
     assert [event.key for event in got] == [1, 2]
     assert caplog.text.count("RuntimeError: in the callback") == 3
+
+
+async def test_whoever_asks_after_the_end_is_told_it_again() -> None:
+    feed = watch().feed
+    subscription = ClientSubscription("u", feed, name="mine", connection="blog")
+    subscription.close()
+    async with asyncio.timeout(5):
+        assert [event async for event in subscription] == []
+        assert [event async for event in subscription] == []
+
+
+async def test_a_wait_that_was_given_up_does_not_end_the_iteration() -> None:
+    feed = watch().feed
+    subscription = ClientSubscription("u", feed, name="mine", connection="blog")
+    events = aiter(subscription)
+    waiting = asyncio.create_task(anext(events))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    subscription.receive("create", 1, {"id": 1})
+    assert (await anext(events)).key == 1
+
+
+def test_an_on_state_that_fails_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    feed = watch().feed
+
+    def fail() -> None:
+        raise RuntimeError("on_state is broken")
+
+    subscription = ClientSubscription("u", feed, name="mine", connection="blog", on_state=fail)
+    feed.subscriptions = [subscription]
+    feed.wire_subscriptions()
+    for uid in feed.wire_uids():
+        feed.confirm(uid)
+    assert subscription.state == "subscribed"
+    assert "on_state of the subscription mine failed." in caplog.text
+
+
+def test_one_that_was_ended_by_another_gets_nothing_more() -> None:
+    feed = watch().feed
+    events: list[Event] = []
+    second = ClientSubscription("v", feed, name="b", connection="blog", on_event=events.append)
+    first = ClientSubscription(
+        "u", feed, name="a", connection="blog", on_event=lambda event: second.close()
+    )
+    feed.subscriptions = [first, second]
+    feed.receive("create", [{"id": 1}])
+    assert events == []
+
+
+async def test_the_rest_of_a_window_is_left_out_after_the_end() -> None:
+    events: list[Event] = []
+    done = asyncio.Event()
+
+    def take(event: Event) -> None:
+        events.append(event)
+        subscription.close()
+        done.set()
+
+    subscription = ClientSubscription(
+        "u",
+        watch().feed,
+        name="mine",
+        connection="blog",
+        on_event=take,
+        debounce=0.01,
+        debounce_by="subscription",
+    )
+    for key in (1, 2):
+        subscription.receive("create", key, {"id": key})
+    async with asyncio.timeout(5):
+        await done.wait()
+    await asyncio.sleep(0)
+    assert [event.key for event in events] == [1]
+
+
+def test_an_error_that_repeats_is_said_once_above_debug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    feed = watch().feed
+    feed.subscriptions = [ClientSubscription("u", feed, name="mine", connection="blog")]
+    for _ in range(3):
+        feed.report(EventFailed("FORBIDDEN", "No."))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]

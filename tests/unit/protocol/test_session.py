@@ -139,6 +139,27 @@ def test_a_subscribe_waits_for_the_renewal_of_the_token(subscribed: Session) -> 
     assert [frame.get("uid") for frame in sent(subscribed)] == ["t.create"]
 
 
+def test_what_is_answered_without_a_token_refuses_no_subscription(session: Session) -> None:
+    session.subscribe(wire(), 0)
+    session.take_frames()
+    expired = error(session, "TOKEN_EXPIRED", type="auth")
+    assert expired == [CredentialsExpired()]
+    assert not any(isinstance(each, Refused) for each in error(session, "FORBIDDEN", "s.create"))
+    session.authenticate({"access_token": "t"}, 1)
+    reply(session, 1, type="auth", status="ok")
+    assert [each["type"] for each in sent(session)] == ["auth", "subscribe"]
+    assert init(session, "s.create", 1) == [Confirmed("s.create")]
+
+
+def test_a_subscribe_ended_when_the_token_expires_is_not_said_again(session: Session) -> None:
+    session.subscribe(wire(), 0)
+    session.unsubscribe("s.create", 0)
+    error(session, "TOKEN_EXPIRED", type="auth")
+    session.take_frames()
+    reply(session, 1, type="auth", status="ok")
+    assert [each["type"] for each in sent(session)] == ["unsubscribe"]
+
+
 def test_no_renewal_in_time_ends_the_socket(subscribed: Session) -> None:
     error(subscribed, "TOKEN_EXPIRED", type="auth")
     assert error(subscribed, "AUTH_TIMEOUT", type="auth") == [

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.listener.delivery import receivers as receivers_module
 from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for, receiver_name
-from directus_realtime.listener.repetitions import Repetitions
 from directus_realtime.signals import (
     directus_event,
     directus_item_created,
