@@ -25,7 +25,7 @@ from directus_realtime.listener.delivery.outcomes import (
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
 from directus_realtime.listener.finding import exactly, of_connections
-from directus_realtime.listener.repetitions import Repetitions
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 
