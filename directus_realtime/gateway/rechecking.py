@@ -61,11 +61,17 @@ async def look_at_offers(hub: Hub) -> None:
 
 async def look_at_users(hub: Hub) -> None:
     """End what users may not have any more, and change what they may see of the rest."""
-    members = [
-        member for member in hub.members if isinstance(unwrapped(member.user), get_user_model())
-    ]
+    members = [member for member in hub.members if _can_change(member)]
     for start in range(0, len(members), _CHUNK):
         await recheck(hub, members[start : start + _CHUNK])
+
+
+def _can_change(member: Member) -> bool:
+    """Whether the database or the site may say something else of a browser than before."""
+    if isinstance(unwrapped(member.user), get_user_model()):
+        return True
+    # Nobody, or whoever a site knows by its tokens.
+    return any(each.stream.offer.asks_site for each in member.subscriptions.values())
 
 
 async def recheck(hub: Hub, members: Sequence[Member]) -> None:
