@@ -47,9 +47,7 @@ def missed(offer: Offer, event_id: str) -> list[Json] | None:
     was_sent_later = Q(id__gt=seen.pk - _OVERLAP, sent_at__gt=seen.sent_at)
     later = rows.filter(Q(id__gt=seen.pk) | was_sent_later).exclude(pk=seen.pk)
     found = list(
-        later.filter(id__gt=seen.pk - _OVERLAP)
-        .exclude(state="merged")
-        .order_by("id")[: MOST + 1]
+        later.filter(id__gt=seen.pk - _OVERLAP).exclude(state="merged").order_by("id")[: MOST + 1]
     )
     return None if len(found) > MOST else messages(found)
 
