@@ -87,6 +87,7 @@ class Connection:
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
         self._connected_once = False
+        self._warned_of_url = False
         self._authenticated_at: float | None = None
 
     @property
@@ -227,7 +228,21 @@ class Connection:
         except InvalidStatus as error:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
+        self._warn_of_url()
         return await self._handshake(path, query={"access_token": token.value})
+
+    def _warn_of_url(self) -> None:
+        if self._warned_of_url:
+            return
+        self._warned_of_url = True
+        logger.warning(
+            "%s does not take the cookie %s, so the token is sent in the URL of the WebSocket, "
+            "where a proxy may log it. Leave SESSION_COOKIE_NAME of Directus as it is, or set its "
+            "WEBSOCKETS_REST_AUTH to handshake.",
+            self.url,
+            SESSION_COOKIE,
+            extra={"what": "token-in-url", "url": self.url},
+        )
 
     async def _handshake(
         self, path: str, *, query: dict[str, str] | None = None, cookie: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -905,7 +906,9 @@ async def test_a_server_that_says_that_it_has_no_websockets(
     assert stub.upgrades == 0
 
 
-async def test_strict_mode_takes_the_token_in_the_url(make_client: MakeClient) -> None:
+async def test_strict_mode_takes_the_token_in_a_cookie(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async with FakeDirectus(token=TOKEN, auth_mode="strict") as fake:
         client = make_client(fake.url)
         await within(client.connect())
@@ -913,6 +916,25 @@ async def test_strict_mode_takes_the_token_in_the_url(make_client: MakeClient) -
         await create(fake, "a")
         assert await titles(subscription, 1) == ["a"]
         await client.disconnect()
+    assert "URL" not in caplog.text
+
+
+async def test_a_token_in_the_url_is_warned_of_once(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In strict mode, a server whose cookie has another name takes it nowhere else."""
+    monkeypatch.setattr("directus_realtime.testing.fake.gateway.SESSION_COOKIE", "cms_session")
+    async with FakeDirectus(token=TOKEN, auth_mode="strict") as fake:
+        client = make_client(fake.url)
+        with caplog.at_level(logging.DEBUG, "directus_realtime"):
+            await within(client.connect())
+            await fake.cut()
+            await await_for(lambda: fake.requests.count("GET /server/info") == 2)
+            await await_for(lambda: client.is_connected)
+        await client.disconnect()
+    warned = [each for each in caplog.records if getattr(each, "what", "") == "token-in-url"]
+    assert [each.levelname for each in warned] == ["WARNING"]
+    assert TOKEN not in caplog.text
 
 
 async def test_a_path_of_its_own(make_client: MakeClient) -> None:
