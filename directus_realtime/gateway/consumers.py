@@ -12,6 +12,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from directus_realtime.gateway.limits import REJOIN_AFTER
+from directus_realtime.gateway.states import public_reason
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
 
@@ -47,7 +48,7 @@ class DirectusConsumerMixin:
             _rejoin(weakref.ref(self)), name="directus-consumer-rejoining"
         )
         for alias in self.directus_connections:
-            await self.send_json(await _connection_state(alias))
+            await self.directus_connection(await _connection_state(alias))
 
     async def disconnect(self: Any, code: int) -> None:
         """Leave the groups."""
@@ -61,8 +62,8 @@ class DirectusConsumerMixin:
         await self.send_json(message)
 
     async def directus_connection(self: Any, message: dict[str, Any]) -> None:
-        """Handle the group message of a connection's state."""
-        await self.send_json(message)
+        """Handle the group message of a connection's state; the browser is told no addresses."""
+        await self.send_json({**message, "reason": public_reason(message["state"])})
 
     async def _directus_join(self: Any) -> None:
         for group in self._directus_groups():
