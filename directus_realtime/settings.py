@@ -210,6 +210,15 @@ def _url_problems(url: object) -> list[Problem]:
                 "the WebSocket's address is found from it.",
             )
         ]
+    if parts.query or parts.fragment:
+        return [
+            Problem(
+                3,
+                "URL has something behind ? or #.",
+                "Give the address of Directus alone, such as https://cms.example.com; a token "
+                "belongs into TOKEN, since a URL ends up in logs.",
+            )
+        ]
     if parts.username or parts.password:
         return [
             Problem(

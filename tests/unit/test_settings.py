@@ -121,6 +121,8 @@ def test_secrets_are_not_in_the_repr(settings: Any) -> None:
         ({**GOOD, "URI": "x", "TOKN": "y"}, [5, 5]),
         ({**GOOD, "url": "x"}, [5]),
         ({"URL": "https://u:p@cms", "TOKEN": "t"}, [6]),
+        ({"URL": "https://cms/?access_token=t", "EMAIL": "e", "PASSWORD": "p"}, [3]),
+        ({"URL": "https://cms/#t", "TOKEN": "t"}, [3]),
         ({}, [2, 4]),
         ({"URL": "https://cms", "TOKEN": lambda: "t"}, []),
         ({**GOOD, "TOKEN": 5}, [20]),
