@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from directus_realtime import compat
 from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.client.credentials import Token, token_problem
+from directus_realtime.client.headers import header_problem
 from directus_realtime.client.proxies import parse_proxy
 from directus_realtime.client.subscription import ErrorCallback
 
@@ -186,6 +187,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
             )
         )
     problems += _token_problems(values.get("TOKEN"))
+    problems += _header_problems(values.get("HEADERS", {}))
     problems += _number_problems(values)
     problems += _proxy_problems(values.get("PROXY"))
     problems += _retention_problems(values)
@@ -238,6 +240,19 @@ def _token_problems(token: object) -> list[Problem]:
             20,
             f"TOKEN is wrong. {problem}",
             "Give the static token of a Directus user, or a callable that returns it.",
+        )
+    ]
+
+
+def _header_problems(headers: object) -> list[Problem]:
+    if not (problem := header_problem(headers)):
+        return []
+    return [
+        Problem(
+            26,
+            f"HEADERS cannot be sent. {problem}",
+            "Give a dict of names and plain texts; what is read from a file ends with a line "
+            "break, unless it is stripped.",
         )
     ]
 

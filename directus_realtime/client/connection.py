@@ -20,6 +20,7 @@ from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
 from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
+from directus_realtime.client.headers import header_problem
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
@@ -104,6 +105,8 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
+            if problem := header_problem(self._options.headers):
+                raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
             kind = GatewayRest if self.is_gateway else RestClient
             self._rest = kind(self.url, self._credentials, self._options, self._proxy)

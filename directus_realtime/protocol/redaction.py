@@ -18,6 +18,7 @@ _PATTERNS = [
         r"(Bearer\s+)[^\s\"',}]+",
         r"(Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Token|ApiKey)\s+)[^\s\"',}]+",
         r"(\bX-[\w-]{0,40}(?:Key|Token|Secret)\s*:\s*)[^\s\"',}]+",  # a header
+        r"(Illegal header (?:name|value) )b?(?:'[^']*'|\"[^\"]*\")",  # of httpx
         r"(://[^\s/:@]*:)[^\s/]+(?=@)",  # a URL with a password
         rf'("{_QUOTED}"\s*:\s*")(?:[^"\\]|\\.)*',  # JSON
         rf'((?<!\\)\\+"{_QUOTED}\\+"\s*:\s*\\+")[^"\\]*',  # JSON inside of JSON

@@ -906,6 +906,17 @@ async def test_a_server_that_says_that_it_has_no_websockets(
     assert stub.upgrades == 0
 
 
+@pytest.mark.parametrize("value", ["s3cret\n", "s3cr\xe9t", " s3cret", "s3\r\ncret"])
+async def test_a_header_that_cannot_be_sent_is_told_without_its_value(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    """As one that was read from a file; it was shown as the reason, for ever."""
+    client = make_client(headers={"X-Key": value})
+    with pytest.raises(ConnectionImpossible, match="The value of X-Key contains") as caught:
+        await within(client.connect())
+    assert "s3" not in f"{caught.value!r} {client.reason} {caplog.text}"
+
+
 async def test_strict_mode_takes_the_token_in_a_cookie(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

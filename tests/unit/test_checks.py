@@ -198,9 +198,10 @@ def test_every_connection_is_checked(settings: Any) -> None:
 
 def test_no_secret_is_shown(settings: Any) -> None:
     wrong = {"URL": "ws://user:p4ss@cms", "TOKEN": "s3cret", "PASSWORD": "w0rd", "X": "y3s"}
+    wrong["HEADERS"] = {"X-Key": "h34der\n"}  # type: ignore[assignment]
     settings.DIRECTUS_REALTIME = {"default": wrong}
     shown = " ".join(f"{found.msg} {found.hint}" for found in check_connections())
-    assert not [secret for secret in ("p4ss", "s3cret", "w0rd", "y3s") if secret in shown]
+    assert not [secret for secret in ("p4ss", "s3cret", "w0rd", "y3s", "h34der") if secret in shown]
 
 
 def test_w002_there_is_no_channel_layer(settings: Any) -> None:

@@ -41,12 +41,13 @@ def test_secrets_in_json_are_masked(name: str) -> None:
         f"X-Api-Key: {SECRET}",
         f"{{'Authorization': 'Basic {SECRET}'}}",
         f"Authorization: Token {SECRET}",
+        f"Illegal header value b'{SECRET}\\n'",
     ],
     ids=[
         *("url", "form", "cut", "escaped", "repr", "kwarg", "kwarg2", "bearer", "json in json"),
         *("proxy", "odd proxy"),
         *("key in url", "key in form", "passwd", "pwd", "prefix", "key in headers", "key header"),
-        *("basic", "scheme token"),
+        *("basic", "scheme token", "illegal header"),
     ],
 )
 def test_secrets_are_masked_however_they_are_written(text: str) -> None:
