@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from directus_realtime.client.activity import ActivityLog
+from directus_realtime.client.address import secret_in
 from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import Token, make_credentials
@@ -42,7 +43,7 @@ from directus_realtime.client.subscription import (
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
-from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.exceptions import ConnectionImpossible, DirectusRealtimeError
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, refuse_harmful
@@ -69,7 +70,7 @@ class DirectusClient(SystemCollections):
         on_error: Called with errors that belong to no subscription.
 
     Raises:
-        ConnectionImpossible: No credentials were given.
+        ConnectionImpossible: No credentials were given, or the URL has some in it.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
+        if problem := secret_in(url):
+            raise ConnectionImpossible(problem)
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()

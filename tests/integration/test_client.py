@@ -917,6 +917,22 @@ async def test_a_header_that_cannot_be_sent_is_told_without_its_value(
     assert "s3" not in f"{caught.value!r} {client.reason} {caplog.text}"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:s3cret@127.0.0.1:9",
+        "ws://s3cret@127.0.0.1:9/directus",
+        "http://127.0.0.1:9/?access_token=s3cret",
+        "http://127.0.0.1:9#s3cret",
+    ],
+)
+async def test_a_url_with_a_secret_is_refused_without_showing_it(url: str) -> None:
+    """It would be in reprs, reasons and logs; and the password would take the token's place."""
+    with pytest.raises(ConnectionImpossible, match="The URL ") as caught:
+        DirectusClient(url, token=TOKEN)
+    assert "s3cret" not in repr(caught.value)
+
+
 async def test_strict_mode_takes_the_token_in_a_cookie(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
