@@ -215,7 +215,7 @@ def _url_problems(url: object) -> list[Problem]:
     if parts.query or parts.fragment:
         return [
             Problem(
-                3,
+                27,
                 "URL has something behind ? or #.",
                 "Give the address of Directus alone, such as https://cms.example.com; a token "
                 "belongs into TOKEN, since a URL ends up in logs.",

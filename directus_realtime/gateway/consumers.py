@@ -24,7 +24,8 @@ logger = logging.getLogger("directus_realtime.gateway")
 class DirectusConsumerMixin:
     """Joins groups and passes their messages to the browser as JSON.
 
-    Mix it into an ``AsyncJsonWebsocketConsumer``; decide in ``connect`` who may join::
+    Mix it into an ``AsyncJsonWebsocketConsumer``; decide in ``connect`` who may join, since
+    everybody may where you do not::
 
         class ArticlesConsumer(DirectusConsumerMixin, AsyncJsonWebsocketConsumer):
             directus_groups = [group_name("articles")]
