@@ -6,9 +6,11 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from directus_realtime.gateway.limits import REJOIN_AFTER
@@ -53,10 +55,20 @@ class DirectusConsumerMixin:
 
     async def disconnect(self: Any, code: int) -> None:
         """Leave the groups."""
-        if self._directus_rejoining is not None:
-            self._directus_rejoining.cancel()
-        for group in self._directus_groups():
-            await self.channel_layer.group_discard(group, self.channel_name)
+        await self._directus_leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message; a consumer that fails leaves the groups."""
+        try:
+            await super().dispatch(message)  # type: ignore[misc]
+        except StopConsumer:
+            raise
+        except Exception:
+            # Channels does not call disconnect() then, and any browser can send what is no JSON:
+            # for a day, each event would be sent to all that did.
+            with suppress(Exception):
+                await self._directus_leave()
+            raise
 
     async def directus_event(self: Any, message: dict[str, Any]) -> None:
         """Handle the group message of an event."""
@@ -69,6 +81,12 @@ class DirectusConsumerMixin:
     async def _directus_join(self: Any) -> None:
         for group in self._directus_groups():
             await self.channel_layer.group_add(group, self.channel_name)
+
+    async def _directus_leave(self: Any) -> None:
+        if self._directus_rejoining is not None:
+            self._directus_rejoining.cancel()
+        for group in self._directus_groups():
+            await self.channel_layer.group_discard(group, self.channel_name)
 
     def _directus_groups(self) -> list[str]:
         states = [connection_group_name(alias) for alias in self.directus_connections]

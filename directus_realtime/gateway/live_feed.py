@@ -78,8 +78,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             for group in self._joined:
                 await self.channel_layer.group_discard(group, self.channel_name)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """The page says nothing."""
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        """The page says nothing, and whatever else says something is not listened to."""
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Take events without the thread hop that Channels makes for each message."""

@@ -139,6 +139,33 @@ async def test_a_layer_that_is_away_is_joined_later(
     await socket.disconnect()
 
 
+@pytest.mark.parametrize("content", [{"text_data": "no JSON"}, {"bytes_data": b"x"}], ids=str)
+async def test_a_browser_that_makes_its_consumer_fail_leaves_nothing_in_the_groups(
+    content: dict[str, Any],
+) -> None:
+    socket = await connected()
+    assert get_channel_layer().groups
+    await socket.send_to(**content)
+    with pytest.raises(ValueError, match=r"Expecting value|No text section"):
+        await socket.receive_output(5)
+    assert not any(get_channel_layer().groups.values())
+    await await_for(lambda: not rejoining())
+
+
+async def test_a_consumer_that_fails_is_told_with_its_own_error_while_the_layer_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    socket = await connected(FailingConsumer)
+    await send()
+
+    async def away(*args: Any) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(get_channel_layer(), "group_discard", away)
+    with pytest.raises(RuntimeError):
+        await socket.receive_output(5)
+
+
 async def test_a_consumer_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "REJOIN_AFTER", 0.01)
     socket = await connected(FailingConsumer)

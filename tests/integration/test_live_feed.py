@@ -284,8 +284,12 @@ async def test_a_page_that_cannot_be_told_of_events_is_to_come_again(monkeypatch
 
 
 async def test_what_the_page_says_is_ignored() -> None:
+    await database_sync_to_async(subscription)()
     socket = socket_of(await user(*RIGHTS))
     await socket.connect()
     await socket.send_json_to({"type": "subscribe"})
-    assert await socket.receive_nothing()
+    await socket.send_to(text_data="no JSON")
+    await socket.send_to(bytes_data=b"x")
+    await send(sent := event())
+    assert (await socket.receive_json_from(5))["events"][0]["id"] == sent.id
     await socket.disconnect()
