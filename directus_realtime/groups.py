@@ -64,7 +64,11 @@ def event_groups(event: Event, own_group: str = "") -> tuple[str, str]:
 
 
 def event_message(event: Event) -> dict[str, Any]:
-    """The group message of an event; consumers handle it as ``directus_event``."""
+    """The group message of an event; consumers handle it as ``directus_event``.
+
+    One of an item that left the filter has no data: who may see what is in the filter need not
+    be allowed to see the item as it is outside.
+    """
     return {
         "type": "directus.event",
         "id": event.id,
@@ -73,7 +77,7 @@ def event_message(event: Event) -> dict[str, Any]:
         "collection": event.collection,
         "action": event.action,
         "key": event.key,
-        "data": event.data,
+        "data": None if event.left_filter else event.data,
         "origin": event.origin,
         "left_filter": event.left_filter,
         "received_at": event.received_at.isoformat(),

@@ -211,6 +211,7 @@ class DirectusSubscription(models.Model):
     def _query_errors(self) -> dict[str, Any]:
         return {
             "connection": self._connection_error(),
+            "collection": self._collection_error(),
             "on_create": None if self.actions else _("Choose at least one action."),
             "filter": self._filter_error(),
             "fields": self._fields_error(),
@@ -247,6 +248,12 @@ class DirectusSubscription(models.Model):
             "name": self.connection,
             "known": ", ".join(aliases()) or "–",
         }
+
+    def _collection_error(self) -> Any:
+        # Or requests with the token of the connection could go elsewhere than to its items.
+        if self.collection not in {".", ".."} and not {"/", "\\"} & set(self.collection):
+            return None
+        return _("Write the name of the collection alone, without a path.")
 
     def _filter_error(self) -> Any:
         try:

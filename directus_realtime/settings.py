@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from directus_realtime import compat
 from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.client.credentials import Token, token_problem
+from directus_realtime.client.headers import header_problem
 from directus_realtime.client.proxies import parse_proxy
 from directus_realtime.client.subscription import ErrorCallback
 
@@ -191,9 +191,9 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
             )
         )
     problems += _token_problems(values.get("TOKEN"))
+    problems += _header_problems(values.get("HEADERS", {}))
     problems += _number_problems(values)
     problems += _proxy_problems(values.get("PROXY"))
-    problems += _headers_problems(values.get("HEADERS", {}))
     problems += _ca_problems(values.get("CA_FILE"))
     problems += _retention_problems(values)
     problems += _delivery_problems(values.get("DELIVERY", INLINE))
@@ -219,6 +219,15 @@ def _url_problems(url: object) -> list[Problem]:
                 "the WebSocket's address is found from it.",
             )
         ]
+    if parts.query or parts.fragment:
+        return [
+            Problem(
+                27,
+                "URL has something behind ? or #.",
+                "Give the address of Directus alone, such as https://cms.example.com; a token "
+                "belongs into TOKEN, since a URL ends up in logs.",
+            )
+        ]
     if parts.username or parts.password:
         return [
             Problem(
@@ -242,6 +251,19 @@ def _token_problems(token: object) -> list[Problem]:
     ]
 
 
+def _header_problems(headers: object) -> list[Problem]:
+    if not (problem := header_problem(headers)):
+        return []
+    return [
+        Problem(
+            26,
+            f"HEADERS cannot be sent. {problem}",
+            "Give a dict of names and plain texts; what is read from a file ends with a line "
+            "break, unless it is stripped.",
+        )
+    ]
+
+
 def _proxy_problems(proxy: object) -> list[Problem]:
     if not proxy:
         return []
@@ -255,30 +277,11 @@ def _proxy_problems(proxy: object) -> list[Problem]:
     return []
 
 
-def _headers_problems(headers: object) -> list[Problem]:
-    """What is wrong with the extra headers; their values may be secrets."""
-    if not isinstance(headers, Mapping):
-        sentences = [f"HEADERS is a {type(headers).__name__}, not a dict."]
-    else:
-        wrong = [name for name, value in headers.items() if not _is_header(name, value)]
-        sentences = [f"The header {name!r} in HEADERS cannot be sent." for name in wrong]
-    hint = 'Give a dict of texts, such as {"X-Tenant": "shop"}.'
-    return [Problem(26, sentence, hint) for sentence in sentences]
-
-
-def _is_header(name: object, value: object) -> bool:
-    return _matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) and _matches(r"[\t -~]*", value)
-
-
-def _matches(pattern: str, value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
-
-
 def _ca_problems(path: object) -> list[Problem]:
     if not path or isinstance(path, str | os.PathLike):
         return []
     hint = "Give the path of a file with the certificates of a private CA."
-    return [Problem(27, f"CA_FILE is {path!r}, not a path.", hint)]
+    return [Problem(28, f"CA_FILE is {path!r}, not a path.", hint)]
 
 
 def split_url(url: object) -> SplitResult | None:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from directus_realtime.client.activity import ActivityLog
+from directus_realtime.client.address import secret_in
 from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import Token, make_credentials
@@ -45,6 +46,7 @@ from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import (
     ConnectionFailed,
+    ConnectionImpossible,
     DirectusRealtimeError,
     SubscriptionRefused,
 )
@@ -74,7 +76,7 @@ class DirectusClient(SystemCollections):
         on_error: Called with errors that belong to no subscription.
 
     Raises:
-        ConnectionImpossible: No credentials were given.
+        ConnectionImpossible: No credentials were given, or the URL has some in it.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
+        if problem := secret_in(url):
+            raise ConnectionImpossible(problem)
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()

@@ -21,6 +21,7 @@ from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
 from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
+from directus_realtime.client.headers import header_problem
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
@@ -98,6 +99,7 @@ class Connection:
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
         self._connected_once = False
+        self._warned_of_url = False
         self._authenticated_at: float | None = None
 
     @property
@@ -114,6 +116,8 @@ class Connection:
     def rest(self) -> RestClient:
         """REST with the same credentials."""
         if self._rest is None:
+            if problem := header_problem(self._options.headers):
+                raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
             kind = GatewayRest if self.is_gateway else RestClient
             self._rest = kind(self.url, self._credentials, self._options, self._proxy)
@@ -253,7 +257,21 @@ class Connection:
         except InvalidStatus as error:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
+        self._warn_of_url()
         return await self._handshake(path, query={"access_token": token.value})
+
+    def _warn_of_url(self) -> None:
+        if self._warned_of_url:
+            return
+        self._warned_of_url = True
+        logger.warning(
+            "%s does not take the cookie %s, so the token is sent in the URL of the WebSocket, "
+            "where a proxy may log it. Leave SESSION_COOKIE_NAME of Directus as it is, or set its "
+            "WEBSOCKETS_REST_AUTH to handshake.",
+            self.url,
+            SESSION_COOKIE,
+            extra={"what": "token-in-url", "url": self.url},
+        )
 
     async def _handshake(
         self, path: str, *, query: dict[str, str] | None = None, cookie: str = ""

@@ -89,9 +89,10 @@ class PrimaryKey:
 
 def items_path(collection: str) -> str:
     """Where the items of a collection are read; system collections have their own place."""
+    # Encoded, so that a name such as ../flows leads to no other place.
     if collection.startswith(_SYSTEM_PREFIX):
-        return f"/{collection.removeprefix(_SYSTEM_PREFIX)}"
-    return f"/items/{collection}"
+        return f"/{quote(collection.removeprefix(_SYSTEM_PREFIX), safe='')}"
+    return f"/items/{quote(collection, safe='')}"
 
 
 class RestClient:
@@ -276,7 +277,7 @@ class RestClient:
             RequestRefused: The server is not ready to answer.
         """
         try:
-            fields = await self.get(f"/fields/{collection}")
+            fields = await self.get(f"/fields/{quote(collection, safe='')}")
         except RequestRefused as error:
             _raise_unless_refusal(error)
             fields = []

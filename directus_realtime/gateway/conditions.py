@@ -143,9 +143,13 @@ class _Compiler:
     ) -> Test:
         if not isinstance(entries, list):
             raise _refused(f"The value of {name} must be a list of filters.")
-        # Groups cost even where they hold nothing.
+        # Groups cost even where they hold nothing, and so does each of their entries.
         self.size += 1
-        groups = [compile_entry(entry, path, depth + 1) for entry in entries]
+        groups = []
+        for entry in entries:
+            size = self.size
+            groups.append(compile_entry(entry, path, depth + 1))
+            self.size = max(self.size, size + 1)
         combine = all if name == "_and" else any
         return lambda value: combine(_pass_all(tests, value) for tests in groups)
 

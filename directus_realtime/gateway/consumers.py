@@ -6,12 +6,15 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from directus_realtime.gateway.limits import REJOIN_AFTER
+from directus_realtime.gateway.states import public_reason
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
 
@@ -23,7 +26,8 @@ logger = logging.getLogger("directus_realtime.gateway")
 class DirectusConsumerMixin:
     """Joins groups and passes their messages to the browser as JSON.
 
-    Mix it into an ``AsyncJsonWebsocketConsumer``; decide in ``connect`` who may join::
+    Mix it into an ``AsyncJsonWebsocketConsumer``; decide in ``connect`` who may join, since
+    everybody may where you do not::
 
         class ArticlesConsumer(DirectusConsumerMixin, AsyncJsonWebsocketConsumer):
             directus_groups = [group_name("articles")]
@@ -47,26 +51,42 @@ class DirectusConsumerMixin:
             _rejoin(weakref.ref(self)), name="directus-consumer-rejoining"
         )
         for alias in self.directus_connections:
-            await self.send_json(await _connection_state(alias))
+            await self.directus_connection(await _connection_state(alias))
 
     async def disconnect(self: Any, code: int) -> None:
         """Leave the groups."""
-        if self._directus_rejoining is not None:
-            self._directus_rejoining.cancel()
-        for group in self._directus_groups():
-            await self.channel_layer.group_discard(group, self.channel_name)
+        await self._directus_leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message; a consumer that fails leaves the groups."""
+        try:
+            await super().dispatch(message)  # type: ignore[misc]
+        except StopConsumer:
+            raise
+        except Exception:
+            # Channels does not call disconnect() then, and any browser can send what is no JSON:
+            # for a day, each event would be sent to all that did.
+            with suppress(Exception):
+                await self._directus_leave()
+            raise
 
     async def directus_event(self: Any, message: dict[str, Any]) -> None:
         """Handle the group message of an event."""
         await self.send_json(message)
 
     async def directus_connection(self: Any, message: dict[str, Any]) -> None:
-        """Handle the group message of a connection's state."""
-        await self.send_json(message)
+        """Handle the group message of a connection's state; the browser is told no addresses."""
+        await self.send_json({**message, "reason": public_reason(message["state"])})
 
     async def _directus_join(self: Any) -> None:
         for group in self._directus_groups():
             await self.channel_layer.group_add(group, self.channel_name)
+
+    async def _directus_leave(self: Any) -> None:
+        if self._directus_rejoining is not None:
+            self._directus_rejoining.cancel()
+        for group in self._directus_groups():
+            await self.channel_layer.group_discard(group, self.channel_name)
 
     def _directus_groups(self) -> list[str]:
         states = [connection_group_name(alias) for alias in self.directus_connections]

@@ -109,7 +109,7 @@ class Hub:
             if not self.note(message["id"]):
                 return
             stream = self.streams.get(message["subscription"])
-            if stream is not None and stream.offer.connection == message["connection"]:
+            if stream is not None and _is_of(message, stream.offer):
                 change = stream.take(message)
                 self.loads.follow(stream, change)
                 await _deliver(stream, change)
@@ -163,6 +163,13 @@ def current_hub() -> Hub:
     if hub is None:
         hub = _hubs[loop] = Hub()
     return hub
+
+
+def _is_of(message: Json, offer: Offer) -> bool:
+    """Whether an event is of what is offered, and not of what its subscription once had."""
+    return bool(
+        message["connection"] == offer.connection and message["collection"] == offer.collection
+    )
 
 
 async def _deliver(stream: Stream, change: Change) -> None:

@@ -17,6 +17,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from directus_realtime.gateway.limits import REJOIN_AFTER, SERVER_ERROR
+from directus_realtime.gateway.sessions import still_stands_for
 from directus_realtime.groups import connection_group_name, group_name
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import aliases
@@ -60,7 +61,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def connect(self) -> None:
         """Accept who may see the page, and join the groups."""
-        if self.channel_layer is None or not await _may_watch(self.scope.get("user")):
+        if self.channel_layer is None or not await _may_watch(self.scope):
             await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
             return
         # First, so that the page misses nothing from the moment on that it is connected.
@@ -77,8 +78,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             for group in self._joined:
                 await self.channel_layer.group_discard(group, self.channel_name)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """The page says nothing."""
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        """The page says nothing, and whatever else says something is not listened to."""
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Take events without the thread hop that Channels makes for each message."""
@@ -119,7 +122,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         while failed < PATIENCE:
             await asyncio.sleep(LOOK_INTERVAL)
             try:
-                may_watch = await _may_watch(self.scope["user"])
+                may_watch = await _may_watch(self.scope)
                 if may_watch:
                     await self._join()
             except Exception as error:  # of the database, of the layer, of a user model
@@ -193,8 +196,9 @@ def summary(
 
 
 @database_sync_to_async
-def _may_watch(user: Any) -> bool:
-    """Whether the user, as the database has it now, may see the page."""
+def _may_watch(scope: dict[str, Any]) -> bool:
+    """Whether the user, as the database has it now, may see the page and is still signed in."""
+    user = scope.get("user")
     if user is None or not user.is_authenticated:
         return False
     found = get_user_model()._default_manager.filter(pk=user.pk).first()
@@ -203,6 +207,7 @@ def _may_watch(user: Any) -> bool:
         and found.is_active
         and getattr(found, "is_staff", False)
         and found.has_perms(MAY_WATCH)
+        and still_stands_for(scope.get("session"), found)
     )
 
 

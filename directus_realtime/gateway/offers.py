@@ -54,6 +54,12 @@ class Offer:
         """Who may have it and what of it, as declared in code."""
         return self.subscription.browsers if self.subscription else None
 
+    @property
+    def asks_site(self) -> bool:
+        """Whether a function of the site decides who may have it, or what of it."""
+        browsers = self.browsers
+        return browsers is not None and (self.access == "function" or browsers.rows is not None)
+
     @cached_property
     def fingerprint(self) -> str:
         """Another text whenever something of the offer is changed, other than in functions."""

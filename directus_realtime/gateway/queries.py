@@ -18,8 +18,10 @@ __all__ = ["BrowserQuery", "QueryRefused", "Subscribe", "parse_subscribe", "pars
 
 #: Characters of a name, a key or a uid.
 MAX_LENGTH = 255
-#: Names in ``fields`` or ``sort``.
+#: Names in ``fields``.
 MAX_NAMES = 200
+#: Names in ``sort``: for each, a first load is sorted while others wait.
+MAX_SORTS = 20
 #: Operators in a filter: each is evaluated for each event.
 MAX_OPERATORS = 100
 #: Values in a filter, those in lists counted each.
@@ -161,23 +163,23 @@ def _query(query: Mapping[str, Any], events: tuple[Action, ...], item: Key | Non
             )
     return BrowserQuery(
         events=events,
-        fields=_names("fields", query.get("fields")) or ("*",),
+        fields=_names("fields", query.get("fields"), MAX_NAMES) or ("*",),
         filter=_filter(query.get("filter")),
-        sort=_names("sort", query.get("sort")),
+        sort=_names("sort", query.get("sort"), MAX_SORTS),
         limit=_limit(query.get("limit")),
         item=item,
     )
 
 
-def _names(option: str, value: object) -> tuple[str, ...]:
+def _names(option: str, value: object, most: int) -> tuple[str, ...]:
     """A list of names, or a text of names with commas, as the official client sends it."""
     given = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not all(isinstance(entry, str) for entry in given):
         raise _invalid_query(f"{option} must be a list of field names, not {shorten(value)}.")
     entries = (name.strip() for entry in given for name in entry.split(","))
     names = tuple(dict.fromkeys(name for name in entries if name))
-    if len(names) > MAX_NAMES:
-        raise _invalid_query(f"{option} has more than {MAX_NAMES} names.")
+    if len(names) > most:
+        raise _invalid_query(f"{option} has more than {most} names.")
     if long := [name for name in names if len(name) > MAX_LENGTH]:
         raise _invalid_query(f"{shorten(long[0])} is not the name of a field.")
     return names

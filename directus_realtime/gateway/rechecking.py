@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.sessions.backends.db import SessionStore
-from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 from directus_realtime.database import in_bulk
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.access import NOT_OFFERED, grant
 from directus_realtime.gateway.offers import Offer, load_offers
 from directus_realtime.gateway.queries import QueryRefused
+from directus_realtime.gateway.sessions import (
+    ended_sessions,
+    has_same_password,
+    is_signed_in,
+    unwrapped,
+)
 from directus_realtime.gateway.states import read_states
 from directus_realtime.gateway.streams import Subscription
 from directus_realtime.gateway.subscribing import end
@@ -58,11 +61,17 @@ async def look_at_offers(hub: Hub) -> None:
 
 async def look_at_users(hub: Hub) -> None:
     """End what users may not have any more, and change what they may see of the rest."""
-    members = [
-        member for member in hub.members if isinstance(_unwrapped(member.user), get_user_model())
-    ]
+    members = [member for member in hub.members if _can_change(member)]
     for start in range(0, len(members), _CHUNK):
         await recheck(hub, members[start : start + _CHUNK])
+
+
+def _can_change(member: Member) -> bool:
+    """Whether the database or the site may say something else of a browser than before."""
+    if isinstance(unwrapped(member.user), get_user_model()):
+        return True
+    # Nobody, or whoever a site knows by its tokens.
+    return any(each.stream.offer.asks_site for each in member.subscriptions.values())
 
 
 async def recheck(hub: Hub, members: Sequence[Member]) -> None:
@@ -138,50 +147,27 @@ def _view(offers: list[Offer], subscription: Subscription, user: Any) -> View | 
 def _current_users(before: Mapping[Member, Any]) -> dict[Member, Any]:
     """The users as they are now; nobody for those who may not sign in, or have signed out."""
     model = get_user_model()
-    own = {member: _unwrapped(user) for member, user in before.items()}
+    own = {member: unwrapped(user) for member, user in before.items()}
     keys = {user.pk for user in own.values() if isinstance(user, model)}
     users = in_bulk(model._default_manager.all(), keys)
-    ended = _ended_sessions(before)
+    ended = ended_sessions(member.session for member in before if _is_by_session(member))
     found: dict[Member, Any] = {}
     for member, user in own.items():
         if not isinstance(user, model):
             found[member] = user
             continue
         current = users.get(user.pk)
-        is_in = current is not None and current.is_active and member not in ended
-        found[member] = (
-            current if is_in and _has_same_password(member, current) else AnonymousUser()
-        )
+        is_in = current is not None and current.is_active and _is_still_in(member, current, ended)
+        found[member] = current if is_in else AnonymousUser()
     return found
 
 
-def _has_same_password(member: Member, user: Any) -> bool:
-    """Whether the session was made with the user's password, as Django checks it."""
+def _is_still_in(member: Member, user: Any, ended: set[str | None]) -> bool:
     if not _is_by_session(member):
         return True
-    made_with = member.session.get(HASH_SESSION_KEY) or ""
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return any(constant_time_compare(made_with, current) for current in hashes)
-
-
-def _ended_sessions(members: Iterable[Member]) -> set[Member]:
-    """Whose sessions are gone: signed out. Only sessions in the database can be asked for."""
-    sessions = {member: _unwrapped(member.session) for member in members if _is_by_session(member)}
-    kept = {m: s for m, s in sessions.items() if isinstance(s, SessionStore)}
-    if not kept:
-        return set()
-    model = next(iter(kept.values())).model
-    keys = {session.session_key for session in kept.values()}
-    rows = model.objects.filter(pk__in=keys, expire_date__gt=timezone.now())
-    alive = set(rows.values_list("pk", flat=True))
-    return {member for member, session in kept.items() if session.session_key not in alive}
+    return member.session.session_key not in ended and has_same_password(member.session, user)
 
 
 def _is_by_session(member: Member) -> bool:
     """Whether Django's session says who it is, and not a token or a middleware of the site."""
-    return not member.authenticated and member.session is not None and SESSION_KEY in member.session
-
-
-def _unwrapped(value: Any) -> Any:
-    """What Channels put behind a lazy object."""
-    return getattr(value, "_wrapped", value)
+    return not member.authenticated and is_signed_in(member.session)

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 
 from directus_realtime.gateway.frames import Json
+from directus_realtime.gateway.offers import Offer
 from directus_realtime.groups import event_message
 from directus_realtime.models import InboxEvent, key_as_json
 
@@ -25,45 +26,42 @@ FAR = 100_000
 _BACK = 10_000
 
 
-def missed(subscription: str, event_id: str) -> list[Json] | None:
+def missed(offer: Offer, event_id: str) -> list[Json] | None:
     """The group messages of the events after one, in order.
 
     Delivery does not send rows exactly in the order of their ids, so a few that the browser
     has seen may be among them; it knows them by their ids.
 
     Args:
-        subscription: Name of the subscription.
+        offer: What the browser follows. Events of another collection, or connection, which its
+            subscription once had, are none of it.
         event_id: Of the last event that the browser saw.
 
     Returns:
         ``None`` where that is not known any more, or too much has happened since.
     """
-    seen = _find(subscription, event_id)
+    seen = _find(offer, event_id)
     if seen is None or seen.sent_at is None or _is_far(seen):
         return None
-    rows = InboxEvent.objects.filter(subscription=subscription, sent_at__isnull=False)
+    rows = _of(offer).filter(sent_at__isnull=False)
     was_sent_later = Q(id__gt=seen.pk - _OVERLAP, sent_at__gt=seen.sent_at)
     later = rows.filter(Q(id__gt=seen.pk) | was_sent_later).exclude(pk=seen.pk)
     found = list(
-        later.filter(connection=seen.connection, id__gt=seen.pk - _OVERLAP)
-        .exclude(state="merged")
-        .order_by("id")[: MOST + 1]
+        later.filter(id__gt=seen.pk - _OVERLAP).exclude(state="merged").order_by("id")[: MOST + 1]
     )
     return None if len(found) > MOST else messages(found)
 
 
-def rows_before(subscription: str, event_id: str, keys: set[Any]) -> list[tuple[Any, Json]]:
+def rows_before(offer: Offer, event_id: str, keys: set[Any]) -> list[tuple[Any, Json]]:
     """The last state of some items at the time of an event, as far as the inbox holds it.
 
     Returns:
         Keys and rows.
     """
-    seen = _find(subscription, event_id)
+    seen = _find(offer, event_id)
     if seen is None or not keys:
         return []
-    rows = InboxEvent.objects.filter(
-        connection=seen.connection,
-        subscription=subscription,
+    rows = _of(offer).filter(
         id__gt=seen.pk - _BACK,
         id__lte=seen.pk,
         key_json__in=[key_as_json(key) for key in keys],
@@ -97,9 +95,15 @@ def _is_far(row: InboxEvent) -> bool:
     return bool(newest - row.pk > FAR)
 
 
-def _find(subscription: str, event_id: str) -> InboxEvent | None:
+def _of(offer: Offer) -> QuerySet[InboxEvent]:
+    return InboxEvent.objects.filter(
+        connection=offer.connection, subscription=offer.name, collection=offer.collection
+    )
+
+
+def _find(offer: Offer, event_id: str) -> InboxEvent | None:
     try:
         wanted = uuid.UUID(event_id)
     except ValueError:
         return None
-    return InboxEvent.objects.filter(event_id=wanted, subscription=subscription).first()
+    return _of(offer).filter(event_id=wanted).first()

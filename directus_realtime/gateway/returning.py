@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.gateway import resuming
+from directus_realtime.gateway.offers import Offer
 from directus_realtime.gateway.streams import RING, Change, LastRows, Stream
 
 #: Of an offer, the events last seen for which it is remembered what came after them.
@@ -71,7 +72,7 @@ class Returns:
 
     async def _look(self, stream: Stream, event_id: str) -> Missed | None:
         number = stream.last
-        changes = await self._database.run(_missed, stream.offer.name, event_id)
+        changes = await self._database.run(_missed, stream.offer, event_id)
         if changes is None:
             return None
         found = Missed(number, changes)
@@ -82,13 +83,13 @@ class Returns:
         return found
 
 
-def _missed(subscription: str, event_id: str) -> list[Change] | None:
+def _missed(offer: Offer, event_id: str) -> list[Change] | None:
     """What came after an event, from the inbox; uses the database."""
-    messages = resuming.missed(subscription, event_id)
+    messages = resuming.missed(offer, event_id)
     if messages is None:
         return None
     rows = LastRows(resuming.MOST)
     keys = {message["key"] for message in messages}
-    for key, row in resuming.rows_before(subscription, event_id, keys):
+    for key, row in resuming.rows_before(offer, event_id, keys):
         rows.replace(key, row)
     return [Change.from_message(0, message, rows) for message in messages]

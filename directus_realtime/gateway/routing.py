@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
@@ -48,7 +48,8 @@ def directus_gateway(
         path: Of the WebSocket, as in ``urls.py``.
         authenticate: See :class:`~directus_realtime.gateway.gateway.DirectusGateway`.
         origins: Further sites whose pages may connect, such as ``https://app.example.com``;
-            those of ``ALLOWED_HOSTS`` may.
+            those of ``ALLOWED_HOSTS`` may, and with ``*`` in it those of the host that is
+            asked for.
         limits: See :class:`~directus_realtime.gateway.limits.Limits`.
 
     Raises:
@@ -76,7 +77,8 @@ def protected(application: Any, origins: Iterable[str] = ()) -> OriginCheck:
 class OriginCheck:
     """Refuses pages of other sites, which would come with the cookies of ours.
 
-    A connection without an ``Origin`` is not one of a browser, and let through.
+    A connection without an ``Origin`` is not one of a browser, and let through. A ``*`` in
+    ``ALLOWED_HOSTS`` says that the site is reached by any name, not that any site is ours.
 
     Args:
         application: What is protected.
@@ -86,7 +88,9 @@ class OriginCheck:
     def __init__(self, application: Any, origins: Iterable[str] = ()) -> None:
         hosts = settings.ALLOWED_HOSTS or (_LOCAL_HOSTS if settings.DEBUG else [])
         self._application = application
-        self._validator = OriginValidator(application, [*hosts, *origins])
+        self._has_any_name = "*" in hosts
+        named = [host for host in hosts if host != "*"]
+        self._validator = OriginValidator(application, [*named, *origins])
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Let it through, or refuse it with 403."""
@@ -101,9 +105,19 @@ class OriginCheck:
     def _is_allowed(self, scope: dict[str, Any]) -> bool:
         given = [value for name, value in scope["headers"] if name == b"origin"]
         try:
-            return all(
-                self._validator.validate_origin(urlsplit(value.decode("latin-1")))
-                for value in given
-            )
+            return all(self._is_ours(urlsplit(value.decode("latin-1")), scope) for value in given)
         except ValueError:  # no URL
             return False
+
+    def _is_ours(self, origin: SplitResult, scope: dict[str, Any]) -> bool:
+        if self._validator.validate_origin(origin):
+            return True
+        return self._has_any_name and origin.hostname in _hosts_asked_for(scope)
+
+
+def _hosts_asked_for(scope: dict[str, Any]) -> set[str]:
+    """The name by which the site was reached, as Django finds it; lower case, without a port."""
+    header = b"x-forwarded-host" if settings.USE_X_FORWARDED_HOST else b"host"
+    given = [value for name, value in scope["headers"] if name == header]
+    hosts = (urlsplit(f"//{value.decode('latin-1')}").hostname for value in given)
+    return {host for host in hosts if host}

@@ -69,7 +69,12 @@ class ConnectionStates:
 
     def _frame(self, alias: str) -> Frame:
         state = self._states.get(alias, "disconnected")
-        return Frame(frames.encode(frames.connection(alias, state, _REASONS.get(state, ""))))
+        return Frame(frames.encode(frames.connection(alias, state, public_reason(state))))
+
+
+def public_reason(state: str) -> str:
+    """Why a connection is in a state, as far as browsers are told."""
+    return _REASONS.get(state, "")
 
 
 def read_states() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from directus_realtime.database import DATABASE_IS_AWAY
@@ -28,16 +29,19 @@ _TRIES = 3
 _nameless = itertools.count()
 
 
-async def subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
+async def subscribe(hub: Hub, member: Member, asked: Subscribe) -> float:
     """Have a browser get what it asks for, or tell it why not.
 
     A uid that is in use is given up first, also when the new subscription is refused then; so
     does Directus.
+
+    Returns:
+        Seconds for which it kept all other browsers waiting.
     """
     if asked.uid is not None and (known := member.subscriptions.get(asked.uid)):
         known.end()
     try:
-        await _subscribe(hub, member, asked)
+        return await _subscribe(hub, member, asked)
     except QueryRefused as refused:
         error = frames.error("subscribe", refused.code, refused.message)
     except CannotLoad as problem:
@@ -60,9 +64,8 @@ async def subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
         error = frames.error(
             "subscribe", frames.INTERNAL_SERVER_ERROR, "The subscription could not be made."
         )
-    else:
-        return
     member.say(with_uid(error, asked.uid))
+    return 0.0
 
 
 def end(subscription: Subscription, code: str, message: str) -> None:
@@ -72,7 +75,7 @@ def end(subscription: Subscription, code: str, message: str) -> None:
     subscription.member.say(with_uid(error, subscription.asked.uid))
 
 
-async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
+async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> float:
     if len(member.subscriptions) >= member.limits.max_subscriptions:
         most = member.limits.max_subscriptions
         raise QueryRefused(
@@ -93,9 +96,10 @@ async def _subscribe(hub: Hub, member: Member, asked: Subscribe) -> None:
             stream.visits -= 1
         # Nothing is awaited from here on, so no event falls in between.
         if hub.streams.get(offer.name) is stream and member.user == user:
+            began = thread_time()
             if member.closing is None:
                 _start(hub, member, asked, stream, view, beginning)
-            return
+            return thread_time() - began
     raise CannotLoad(f"What {asked.collection!r} offers changes all the time")
 
 

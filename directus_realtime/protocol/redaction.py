@@ -7,16 +7,22 @@ import re
 #: Characters of a frame that are shown.
 EXCERPT_LENGTH = 200
 
-_NAMES = r"access_token|refresh_token|token|password|secret|otp"
-# Each pattern's first group is kept, what follows it is the secret.
+_NAMES = r"token|password|passwd|pwd|passphrase|secret|otp|api[_-]?key"
+# What ends with such a name is one, too: client_secret, but not tokens.
+_QUOTED = rf"[\w-]*(?:{_NAMES})"
+# Each pattern's first group is kept, what follows it is the secret. None may look at a stretch of
+# text again from each of its characters: texts can be long.
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(Bearer\s+)[^\s\"',}]+",
+        r"(Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Token|ApiKey)\s+)[^\s\"',}]+",
+        r"(\bX-[\w-]{0,40}(?:Key|Token|Secret)\s*:\s*)[^\s\"',}]+",  # a header
+        r"(Illegal header (?:name|value) )b?(?:'[^']*'|\"[^\"]*\")",  # of httpx
         r"(://[^\s/:@]*:)[^\s/]+(?=@)",  # a URL with a password
-        rf'("(?:{_NAMES})"\s*:\s*")(?:[^"\\]|\\.)*',  # JSON
-        rf'(\\+"(?:{_NAMES})\\+"\s*:\s*\\+")[^"\\]*',  # JSON inside of JSON
-        rf"('(?:{_NAMES})'\s*:\s*')(?:[^'\\]|\\.)*",  # the repr of a dict
+        rf'("{_QUOTED}"\s*:\s*")(?:[^"\\]|\\.)*',  # JSON
+        rf'((?<!\\)\\+"{_QUOTED}\\+"\s*:\s*\\+")[^"\\]*',  # JSON inside of JSON
+        rf"('{_QUOTED}'\s*:\s*')(?:[^'\\]|\\.)*",  # the repr of a dict
         rf"((?:{_NAMES})\s*=\s*')(?:[^'\\]|\\.)*",  # the repr of a call
         rf'((?:{_NAMES})\s*=\s*")(?:[^"\\]|\\.)*',
         rf"((?:{_NAMES})=)[^&\s\"'\\]+",  # a URL or a form

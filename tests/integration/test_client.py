@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -905,7 +906,36 @@ async def test_a_server_that_says_that_it_has_no_websockets(
     assert stub.upgrades == 0
 
 
-async def test_strict_mode_takes_the_token_in_the_url(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("value", ["s3cret\n", "s3cr\xe9t", " s3cret", "s3\r\ncret"])
+async def test_a_header_that_cannot_be_sent_is_told_without_its_value(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    """As one that was read from a file; it was shown as the reason, for ever."""
+    client = make_client(headers={"X-Key": value})
+    with pytest.raises(ConnectionImpossible, match="The value of X-Key contains") as caught:
+        await within(client.connect())
+    assert "s3" not in f"{caught.value!r} {client.reason} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:s3cret@127.0.0.1:9",
+        "ws://s3cret@127.0.0.1:9/directus",
+        "http://127.0.0.1:9/?access_token=s3cret",
+        "http://127.0.0.1:9#s3cret",
+    ],
+)
+async def test_a_url_with_a_secret_is_refused_without_showing_it(url: str) -> None:
+    """It would be in reprs, reasons and logs; and the password would take the token's place."""
+    with pytest.raises(ConnectionImpossible, match="The URL ") as caught:
+        DirectusClient(url, token=TOKEN)
+    assert "s3cret" not in repr(caught.value)
+
+
+async def test_strict_mode_takes_the_token_in_a_cookie(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async with FakeDirectus(token=TOKEN, auth_mode="strict") as fake:
         client = make_client(fake.url)
         await within(client.connect())
@@ -913,6 +943,25 @@ async def test_strict_mode_takes_the_token_in_the_url(make_client: MakeClient) -
         await create(fake, "a")
         assert await titles(subscription, 1) == ["a"]
         await client.disconnect()
+    assert "URL" not in caplog.text
+
+
+async def test_a_token_in_the_url_is_warned_of_once(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In strict mode, a server whose cookie has another name takes it nowhere else."""
+    monkeypatch.setattr("directus_realtime.testing.fake.gateway.SESSION_COOKIE", "cms_session")
+    async with FakeDirectus(token=TOKEN, auth_mode="strict") as fake:
+        client = make_client(fake.url)
+        with caplog.at_level(logging.DEBUG, "directus_realtime"):
+            await within(client.connect())
+            await fake.cut()
+            await await_for(lambda: fake.requests.count("GET /server/info") == 2)
+            await await_for(lambda: client.is_connected)
+        await client.disconnect()
+    warned = [each for each in caplog.records if getattr(each, "what", "") == "token-in-url"]
+    assert [each.levelname for each in warned] == ["WARNING"]
+    assert TOKEN not in caplog.text
 
 
 async def test_a_path_of_its_own(make_client: MakeClient) -> None:

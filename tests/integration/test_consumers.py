@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.gateway import consumers
 from directus_realtime.gateway.consumers import DirectusConsumer
-from directus_realtime.groups import connection_group_name, event_message, group_name
+from directus_realtime.groups import (
+    connection_group_name,
+    connection_message,
+    event_message,
+    group_name,
+)
+from directus_realtime.models import ConnectionStatus
 from tests.helpers.waiting import await_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,6 +78,23 @@ async def test_it_hands_on_events_until_it_leaves() -> None:
     await await_for(lambda: not rejoining())
 
 
+async def test_browsers_are_told_no_addresses() -> None:
+    """The reason of a listener names those of Directus."""
+    reason = "Cannot reach http://directus.internal:8055 (Connection refused)."
+    now = timezone.now()
+    await ConnectionStatus.objects.acreate(
+        alias="default", state="reconnecting", reason=reason, changed_at=now, heartbeat_at=now
+    )
+    socket = WebsocketCommunicator(ArticlesConsumer.as_asgi(), "/articles/")
+    assert (await socket.connect())[0]
+    message = connection_message("default", "reconnecting", reason)
+    await get_channel_layer().group_send(connection_group_name("default"), message)
+    told = [await socket.receive_json_from(5) for _ in range(2)]
+    assert [each["state"] for each in told] == ["reconnecting", "reconnecting"]
+    assert {each["reason"] for each in told} == {"Directus cannot be reached at the moment."}
+    await socket.disconnect()
+
+
 async def test_it_has_joined_before_the_browser_is_told_that_it_is_connected() -> None:
     joined: list[set[str]] = []
 
@@ -113,6 +137,33 @@ async def test_a_layer_that_is_away_is_joined_later(
     layer.groups.clear()
     await await_for(lambda: len(layer.groups) == 2)
     await socket.disconnect()
+
+
+@pytest.mark.parametrize("content", [{"text_data": "no JSON"}, {"bytes_data": b"x"}], ids=str)
+async def test_a_browser_that_makes_its_consumer_fail_leaves_nothing_in_the_groups(
+    content: dict[str, Any],
+) -> None:
+    socket = await connected()
+    assert get_channel_layer().groups
+    await socket.send_to(**content)
+    with pytest.raises(ValueError, match=r"Expecting value|No text section"):
+        await socket.receive_output(5)
+    assert not any(get_channel_layer().groups.values())
+    await await_for(lambda: not rejoining())
+
+
+async def test_a_consumer_that_fails_is_told_with_its_own_error_while_the_layer_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    socket = await connected(FailingConsumer)
+    await send()
+
+    async def away(*args: Any) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(get_channel_layer(), "group_discard", away)
+    with pytest.raises(RuntimeError):
+        await socket.receive_output(5)
 
 
 async def test_a_consumer_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

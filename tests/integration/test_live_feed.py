@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,10 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import InterfaceError
+from django.test import Client
+from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.gateway import live_feed
@@ -150,6 +154,65 @@ async def test_it_ends_when_the_right_is_gone(monkeypatch: Any, change: dict[str
     await socket.disconnect()
 
 
+@database_sync_to_async
+def signed_in(user: User) -> SessionStore:
+    """The session of a browser in which somebody signed in."""
+    client = Client()
+    client.force_login(user)
+    return SessionStore(client.session.session_key)
+
+
+def sign_out(user: User) -> None:
+    SessionStore().model.objects.all().delete()
+
+
+def session_ends(user: User) -> None:
+    SessionStore().model.objects.update(expire_date=timezone.now())
+
+
+def change_password(user: User) -> None:
+    user.set_password("another")
+    user.save()
+
+
+@pytest.mark.parametrize("change", [sign_out, session_ends, change_password])
+async def test_it_ends_when_the_session_does(
+    monkeypatch: Any, change: Callable[[User], None]
+) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.02)
+    watcher = await user(*RIGHTS)
+    socket = socket_of(watcher)
+    socket.scope["session"] = await signed_in(watcher)
+    assert (await socket.connect())[0]
+    await database_sync_to_async(change)(watcher)
+    closed = await socket.receive_output(5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", NOT_ALLOWED)
+    await socket.disconnect()
+
+
+async def test_it_stays_while_the_session_does(monkeypatch: Any) -> None:
+    monkeypatch.setattr(live_feed, "LOOK_INTERVAL", 0.01)
+    await database_sync_to_async(subscription)()
+    watcher = await user(*RIGHTS)
+    for session in (await signed_in(watcher), SessionStore()):
+        socket = socket_of(watcher)
+        socket.scope["session"] = session
+        assert (await socket.connect())[0]
+        looks, may_watch = 0, live_feed._may_watch
+
+        async def counted(scope: Any) -> bool:
+            nonlocal looks
+            looks += 1
+            return await may_watch(scope)  # noqa: B023
+
+        with monkeypatch.context() as patched:
+            patched.setattr(live_feed, "_may_watch", counted)
+            await await_for(lambda: looks >= 3, what="three looks at the rights")  # noqa: B023
+        await send(event())
+        assert (await socket.receive_json_from(5))["events"]
+        await socket.disconnect()
+
+
 FAILURES = [InterfaceError("connection already closed"), ConnectionError("away"), TypeError("bug")]
 
 
@@ -221,8 +284,12 @@ async def test_a_page_that_cannot_be_told_of_events_is_to_come_again(monkeypatch
 
 
 async def test_what_the_page_says_is_ignored() -> None:
+    await database_sync_to_async(subscription)()
     socket = socket_of(await user(*RIGHTS))
     await socket.connect()
     await socket.send_json_to({"type": "subscribe"})
-    assert await socket.receive_nothing()
+    await socket.send_to(text_data="no JSON")
+    await socket.send_to(bytes_data=b"x")
+    await send(sent := event())
+    assert (await socket.receive_json_from(5))["events"][0]["id"] == sent.id
     await socket.disconnect()

@@ -150,26 +150,35 @@ def test_e003_a_url_that_leads_nowhere(settings: Any, url: str) -> None:
     assert [found.id for found in check_connections()] == ["directus_realtime.E003"]
 
 
+UNSENDABLE = "contains a character that no header has, such as a line break at its end."
+
+
 @pytest.mark.parametrize(
     ("headers", "problem"),
     [
-        ("X-Tenant: shop", "HEADERS is a str, not a dict."),
-        (None, "HEADERS is a NoneType, not a dict."),
-        ({"X-Shard": 1}, "The header 'X-Shard' in HEADERS cannot be sent."),
-        ({"X-Tenant": "s3cret\n"}, "The header 'X-Tenant' in HEADERS cannot be sent."),
-        ({"X-Tenant": "dépôt"}, "The header 'X-Tenant' in HEADERS cannot be sent."),
-        ({"X Tenant": "shop"}, "The header 'X Tenant' in HEADERS cannot be sent."),
+        ("X-Tenant: shop", "They are a str, not a dict of texts."),
+        (None, "They are a NoneType, not a dict of texts."),
+        ({"X-Shard": 1}, "The value of X-Shard is a int, not a text."),
+        ({"X-Tenant": "s3cret\n"}, f"The value of X-Tenant {UNSENDABLE}"),
+        ({"X-Tenant": "dépôt"}, f"The value of X-Tenant {UNSENDABLE}"),
+        (
+            {"X Tenant": "shop"},
+            "A name contains a character that no header's name has, or is no text.",
+        ),
     ],
 )
 def test_e026_headers(settings: Any, headers: Any, problem: str) -> None:
     values = {"URL": "https://cms.example.com", **TOKEN, "HEADERS": headers}
     settings.DIRECTUS_REALTIME = {"default": values}
-    hint = 'Give a dict of texts, such as {"X-Tenant": "shop"}.'
-    found = error(f"DIRECTUS_REALTIME['default']: {problem}", hint, "E026")
-    assert check_connections() == [found]
+    hint = (
+        "Give a dict of names and plain texts; what is read from a file ends with a line break, "
+        "unless it is stripped."
+    )
+    text = f"DIRECTUS_REALTIME['default']: HEADERS cannot be sent. {problem}"
+    assert check_connections() == [error(text, hint, "E026")]
 
 
-def test_e027_a_file_of_certificates(settings: Any) -> None:
+def test_e028_a_file_of_certificates(settings: Any) -> None:
     values = {"URL": "https://cms.example.com", **TOKEN, "CA_FILE": Path("ca.pem")}
     settings.DIRECTUS_REALTIME = {"default": values}
     assert check_connections() == []
@@ -178,7 +187,7 @@ def test_e027_a_file_of_certificates(settings: Any) -> None:
         error(
             "DIRECTUS_REALTIME['default']: CA_FILE is 3, not a path.",
             "Give the path of a file with the certificates of a private CA.",
-            "E027",
+            "E028",
         )
     ]
 
@@ -275,9 +284,10 @@ def test_every_connection_is_checked(settings: Any) -> None:
 
 def test_no_secret_is_shown(settings: Any) -> None:
     wrong = {"URL": "ws://user:p4ss@cms", "TOKEN": "s3cret", "PASSWORD": "w0rd", "X": "y3s"}
+    wrong["HEADERS"] = {"X-Key": "h34der\n"}  # type: ignore[assignment]
     settings.DIRECTUS_REALTIME = {"default": wrong}
     shown = " ".join(f"{found.msg} {found.hint}" for found in check_connections())
-    assert not [secret for secret in ("p4ss", "s3cret", "w0rd", "y3s") if secret in shown]
+    assert not [secret for secret in ("p4ss", "s3cret", "w0rd", "y3s", "h34der") if secret in shown]
 
 
 def test_w002_there_is_no_channel_layer(settings: Any) -> None:

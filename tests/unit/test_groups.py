@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -146,6 +147,12 @@ def test_the_message_of_an_event(event: Event) -> None:
         "received_at": "2026-11-23T12:00:00+00:00",
     }
     assert json.loads(json.dumps(message)) == message
+
+
+def test_the_message_of_an_item_that_left_the_filter_does_not_show_it(event: Event) -> None:
+    message = event_message(replace(event, left_filter=True))
+    assert (message["action"], message["key"], message["data"]) == ("update", 42, None)
+    assert message["left_filter"]
 
 
 def test_the_message_of_a_connection() -> None:

@@ -33,12 +33,14 @@ def errors_of(subscription: DirectusSubscription) -> dict[str, list[str]]:
         {"fields": ["id", "author.name", "*.*"]},
         {"on_create": False, "on_update": False},
         {"item": "42", "group": "news.live_1-a"},
+        {"collection": "Été & co.#1?"},
     ],
 )
 def test_good_rows_are_clean(values: dict[str, Any]) -> None:
     assert errors_of(row(**values)) == {}
 
 
+COLLECTION_ERROR = "Write the name of the collection alone, without a path."
 FIELDS_ERROR = 'Fields must be a list of names such as ["title", "author.name"].'
 GROUP_ERROR = (
     "Use fewer than 100 letters, digits, hyphens, underscores and dots (Channels allows no others)."
@@ -72,6 +74,10 @@ GROUP_ERROR = (
             {"filter": {"status": {"_is": "x"}}},
             {"filter": ["_is is not a Directus filter operator."]},
         ),
+        ({"collection": "../flows/trigger/1"}, {"collection": [COLLECTION_ERROR]}),
+        ({"collection": "directus_flows/trigger/1"}, {"collection": [COLLECTION_ERROR]}),
+        ({"collection": "a\\b"}, {"collection": [COLLECTION_ERROR]}),
+        ({"collection": ".."}, {"collection": [COLLECTION_ERROR]}),
         ({"fields": "id,title"}, {"fields": [FIELDS_ERROR]}),
         ({"fields": {"id": 1}}, {"fields": [FIELDS_ERROR]}),
         ({"fields": [5]}, {"fields": [FIELDS_ERROR]}),

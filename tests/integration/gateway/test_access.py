@@ -151,10 +151,12 @@ async def test_the_session_says_who_a_browser_is(
         (None, True),
     ],
 )
+@pytest.mark.parametrize("host", ["shop.example.com", "*"])
 async def test_pages_of_other_sites_are_refused(
-    settings: Any, origin: bytes | None, is_let_in: bool
+    settings: Any, host: str, origin: bytes | None, is_let_in: bool
 ) -> None:
-    settings.ALLOWED_HOSTS = ["shop.example.com"]
+    """With ``*``, the pages of other sites are those of another host than the one asked for."""
+    settings.ALLOWED_HOSTS = [host]
     headers = [HOST] if origin is None else [HOST, (b"origin", origin)]
     gateway = directus_gateway(origins=["https://app.example.net"])
     communicator = WebsocketCommunicator(gateway, "/directus/", headers=headers)  # type: ignore[no-untyped-call]
@@ -164,6 +166,29 @@ async def test_pages_of_other_sites_are_refused(
         await communicator.disconnect()
     else:
         assert code == 1000  # which servers answer with HTTP status 403
+
+
+@pytest.mark.parametrize("origin", [b"https://shop.example.com", b"https://inner:8000"])
+async def test_behind_a_proxy_the_host_that_was_asked_for_counts(
+    settings: Any, origin: bytes
+) -> None:
+    settings.ALLOWED_HOSTS, settings.USE_X_FORWARDED_HOST = ["*"], True
+    headers = [(b"host", b"inner:8000"), (b"x-forwarded-host", b"Shop.Example.com:443")]
+    headers.append((b"origin", origin))
+    communicator = WebsocketCommunicator(directus_gateway(), "/directus/", headers=headers)  # type: ignore[no-untyped-call]
+    connected, _ = await communicator.connect(timeout=TIMEOUT)
+    assert connected is (origin == b"https://shop.example.com")
+    if connected:
+        await communicator.disconnect()
+
+
+@pytest.mark.parametrize("host", [b"[", b"", None])
+async def test_a_host_that_is_none_lets_no_page_in(settings: Any, host: bytes | None) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    headers = [] if host is None else [(b"host", host)]
+    headers.append((b"origin", b"null"))
+    communicator = WebsocketCommunicator(directus_gateway(), "/directus/", headers=headers)  # type: ignore[no-untyped-call]
+    assert not (await communicator.connect(timeout=TIMEOUT))[0]
 
 
 async def test_the_gateway_lives_beside_consumers_of_a_site() -> None:

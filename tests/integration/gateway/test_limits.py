@@ -48,6 +48,24 @@ async def test_a_browser_has_so_many_subscriptions_and_no_more() -> None:
         assert (await browser.subscribe(uid="3"))["event"] == "init"
 
 
+async def test_a_browser_whose_subscribes_take_long_leaves_time_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs, paused = iter([0.0, 0.5, 0.5, 0.5, 0.5, 4.5]), []
+
+    async def pause(seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr("directus_realtime.gateway.subscribing.thread_time", lambda: next(costs))
+    monkeypatch.setattr("directus_realtime.gateway.gateway._pause", pause)
+    await offer()
+    async with browsing() as browser:
+        for uid in ("1", "2", "3"):
+            assert (await browser.subscribe(uid=uid))["event"] == "init"
+        assert await browser.is_silent()
+    assert paused == [1.0, 8.0]
+
+
 @pytest.mark.usefixtures("often")
 async def test_who_does_not_answer_pings_is_dropped() -> None:
     gateway = DirectusGateway.as_asgi(heartbeat=0.05, pong_timeout=0.1)

@@ -8,8 +8,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.backends.db import SessionStore
 
+from directus_realtime import Browsers, Subscription, register, subscriptions
 from directus_realtime.client import DirectusClient
-from directus_realtime.gateway import rechecking
+from directus_realtime.declared import sync_declared
+from directus_realtime.gateway import DirectusGateway, rechecking
 from directus_realtime.gateway.hub import current_hub
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.testing import FakeDirectus
@@ -75,6 +77,63 @@ async def test_a_user_who_loses_the_permission_gets_nothing_more(user: User) -> 
         await browser.subscribe(uid="1")
         await sync_to_async(user.user_permissions.clear)()
         assert await is_forbidden(browser)
+
+
+class Door:
+    """A site's own decisions, which change."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.keys = [1, 2]
+
+    def allow(self, user: Any, subscription: Any, query: Any) -> bool:
+        return self.is_open
+
+    def rows(self, user: Any) -> dict[str, Any]:
+        return {"id": {"_in": self.keys}}
+
+
+class Machine:
+    """Whom a site knows by a token, and Django does not."""
+
+
+@sync_to_async
+def declare(browsers: Browsers) -> None:
+    fields = ["id", "title"]
+    register(Subscription("articles", collection="articles", fields=fields, browsers=browsers))
+    sync_declared()
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    monkeypatch.setattr(subscriptions, "_declared", {})
+    return Door()
+
+
+@pytest.mark.parametrize("who", [None, Machine()], ids=["nobody", "by a token"])
+async def test_a_function_is_asked_again_about_those_who_are_no_users(door: Door, who: Any) -> None:
+    await declare(Browsers(door.allow))
+    gateway = DirectusGateway.as_asgi(authenticate=lambda token, scope: who)
+    async with browsing(gateway) as browser:
+        if who is not None:
+            await browser.send({"type": "auth", "access_token": "x"})
+            await browser.next()
+        assert (await browser.subscribe(uid="1"))["event"] == "init"
+        door.is_open = False
+        assert await is_forbidden(browser)
+        await deliver(event(1))
+        assert await browser.is_silent()
+
+
+async def test_rows_are_asked_for_again_about_those_who_are_no_users(door: Door) -> None:
+    await declare(Browsers("public", rows=door.rows))
+    async with browsing() as browser:
+        await browser.subscribe(uid="1")
+        (subscription,) = next(iter(current_hub().members)).subscriptions.values()
+        was, door.keys = subscription.view, [2]
+        await await_for(lambda: subscription.view is not was, what="a look at the rows")
+        await deliver(event(1), event(2))
+        assert (await browser.next())["data"] == [{"id": 2, "title": "article 2"}]
 
 
 async def test_what_is_public_stays_for_a_user_who_is_gone(user: User) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from directus_realtime.gateway import resuming, returning, streams
 from directus_realtime.gateway.hub import current_hub
+from directus_realtime.gateway.offers import Offer
 from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +69,19 @@ async def test_an_event_that_is_not_known_means_to_read_again(last: str) -> None
         assert await browser.is_silent()
 
 
+async def test_what_came_of_another_collection_is_not_handed_to_who_has_this_one() -> None:
+    """The subscription was of salaries before it became one that everybody may have."""
+    await offer()
+    former = {"collection": "salaries", "data": {"id": 5, "title": "5000"}}
+    secrets = [event(5, **former), event(6, **former)]
+    await deliver(*secrets, event(1))
+    async with browsing() as browser:
+        assert (await browser.subscribe(last_event_id=secrets[0].id))["resumed"] is False
+        await deliver(event(7, **former), event(2))  # one that had waited for its window
+        assert await titles(browser, 1) == ["article 2"]
+        assert await browser.is_silent()
+
+
 async def test_too_much_means_to_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "MOST", 2)
     await offer()
@@ -94,9 +108,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The events for which the inbox was asked what came after them."""
     asked, missed = [], resuming.missed
 
-    def noted(subscription: str, event_id: str) -> Any:
+    def noted(offer: Offer, event_id: str) -> Any:
         asked.append(event_id)
-        return missed(subscription, event_id)
+        return missed(offer, event_id)
 
     monkeypatch.setattr(resuming, "missed", noted)
     return asked

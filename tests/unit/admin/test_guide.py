@@ -120,6 +120,7 @@ def test_a_try_gives_the_exact_sentence_of_the_server(
         ({"filter": '{"a": {"_is": 1}}'}, "Filter: _is is not a Directus filter operator."),
         ({"collection": ""}, "Collection: This field is required."),
         ({"fields": "[1]"}, "Fields: Fields must be a list of names"),
+        ({"collection": "../flows/trigger/1"}, "Collection: Write the name of the collection"),
     ],
 )
 def test_a_try_tells_mistakes_as_saving_does(

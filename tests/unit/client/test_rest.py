@@ -67,6 +67,22 @@ def test_system_collections_have_their_own_place() -> None:
 
 
 @pytest.mark.parametrize(
+    ("collection", "path"),
+    [
+        ("../flows/trigger/1", "/items/..%2Fflows%2Ftrigger%2F1"),
+        ("directus_../flows", "/..%2Fflows"),
+        ("a?b#c", "/items/a%3Fb%23c"),
+        ("été 1", "/items/%C3%A9t%C3%A9%201"),
+    ],
+)
+def test_the_name_of_a_collection_leads_to_no_other_place(collection: str, path: str) -> None:
+    assert items_path(collection) == path
+    assert httpx.Client(base_url="http://cms").build_request("GET", path).url.raw_path == (
+        path.encode()
+    )
+
+
+@pytest.mark.parametrize(
     ("url", "path", "query", "expected"),
     [
         ("https://cms.example.com", "/websocket", {}, "wss://cms.example.com/websocket"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -31,10 +32,22 @@ def test_secrets_in_json_are_masked(name: str) -> None:
         json.dumps({"body": json.dumps({"token": SECRET})}),
         f"http://user:{SECRET}@proxy:3128 isn't a valid proxy",
         f"http://user:p@{SECRET}@proxy:3128",
+        f"GET https://api.example.com/v1?api_key={SECRET}&x=1",
+        f"apikey={SECRET}",
+        f"FTP(passwd='{SECRET}')",
+        f"driver: pwd={SECRET};host=db",
+        f'{{"client_secret": "{SECRET}"}}',
+        f"{{'X-Api-Key': '{SECRET}'}}",
+        f"X-Api-Key: {SECRET}",
+        f"{{'Authorization': 'Basic {SECRET}'}}",
+        f"Authorization: Token {SECRET}",
+        f"Illegal header value b'{SECRET}\\n'",
     ],
     ids=[
         *("url", "form", "cut", "escaped", "repr", "kwarg", "kwarg2", "bearer", "json in json"),
         *("proxy", "odd proxy"),
+        *("key in url", "key in form", "passwd", "pwd", "prefix", "key in headers", "key header"),
+        *("basic", "scheme token", "illegal header"),
     ],
 )
 def test_secrets_are_masked_however_they_are_written(text: str) -> None:
@@ -50,10 +63,25 @@ def test_the_rest_of_a_url_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"title": "my password"}', "the token is old", '{"tokens": "none"}']
+    "text",
+    [
+        '{"title": "my password"}',
+        "the token is old",
+        '{"tokens": "none"}',
+        "HTTP Basic authentication is wanted",
+        '{"key": "a", "monkey": "b"}',
+    ],
 )
 def test_harmless_text_stays(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("part", ["a", "a-", "token", "://a:", "x-", '"', "\\", "token ", "'a"])
+def test_a_long_text_is_masked_at_once(part: str) -> None:
+    """What a receiver raised may be long, and delivery waits: 20 s, were it looked at twice."""
+    began = time.process_time()
+    redact(part * (100_000 // len(part)))
+    assert time.process_time() - began < 2
 
 
 def test_an_excerpt_is_short_and_on_one_line() -> None:
