@@ -43,9 +43,9 @@ from directus_realtime.client.subscription import (
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import DirectusRealtimeError
-from directus_realtime.filters import to_directus_filter
+from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.messages import ACTIONS
-from directus_realtime.protocol.queries import Query, refuse_harmful
+from directus_realtime.protocol.queries import Query, listed, refuse_harmful
 from directus_realtime.protocol.session import SessionAction
 
 if TYPE_CHECKING:
@@ -255,19 +255,20 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
                 an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
+            TypeError: There is no such option.
         """
-        refuse_harmful(harmful)
-        events = tuple(events)
+        refuse_harmful(harmful, SubscribeOptions.__annotations__)
+        events = listed("events", events)
         if not events or not set(events) <= set(ACTIONS):
             raise ValueError(f"events is {events!r}; choose from {', '.join(ACTIONS)}.")
         query = Query(
             collection=collection,
             events=events,
             filter=to_directus_filter(filter),
-            fields=tuple(fields),
-            sort=tuple(sort),
-            item=item,
-            deep=deep or {},
+            fields=listed("fields", fields),
+            sort=listed("sort", sort),
+            item=to_plain(item),
+            deep=to_plain(deep or {}),
             alias=alias or {},
             search=search,
         )

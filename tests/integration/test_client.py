@@ -7,7 +7,10 @@ import itertools
 import json
 import ssl
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -753,6 +756,40 @@ async def test_a_subscription_made_while_disconnected_is_had_later(
     subscription = await within(waiting)
     await create(fake, "a")
     assert await titles(subscription, 1) == ["a"]
+
+
+async def test_values_of_python_may_be_in_a_query(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    key = uuid.uuid4()
+    await fake.create("notes", {"id": str(key), "title": "1.50"})
+    subscription = await within(
+        client.subscribe(
+            "notes",
+            filter={"title": {"_eq": Decimal("1.50")}, "id": {"_in": {key}}},
+            item=key,  # type: ignore[arg-type]
+            deep={"others": {"_filter": {"at": {"_lt": datetime(2024, 5, 1, tzinfo=UTC)}}}},
+            snapshot=True,
+        )
+    )
+    (event,) = await take(subscription, 1)
+    assert (event.key, event.origin) == (str(key), "snapshot")
+
+
+@pytest.mark.parametrize("what", ["events", "fields", "sort"])
+async def test_a_text_is_not_taken_for_the_list_of_its_letters(
+    client: DirectusClient, what: str
+) -> None:
+    options: Any = {what: "create"}
+    with pytest.raises(ValueError, match=rf"{what} must be a list such as \['create'\]"):
+        await within(client.subscribe("articles", **options))
+
+
+async def test_an_option_that_does_not_exist_is_named_beside_those_that_do(
+    client: DirectusClient,
+) -> None:
+    with pytest.raises(TypeError, match=r"no option 'query'.* events, filter, fields, sort, "):
+        await within(client.subscribe("articles", query={"fields": ["id"]}))
 
 
 async def test_a_uid_is_taken_once(client: DirectusClient) -> None:
