@@ -42,7 +42,7 @@ from directus_realtime.client.subscription import (
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
-from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.exceptions import ConnectionFailed, DirectusRealtimeError
 from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, listed, refuse_harmful
@@ -252,7 +252,8 @@ class DirectusClient(SystemCollections):
         Raises:
             SubscriptionRefused: With the server's own sentence.
             RequestRefused: The first load was answered with an error.
-            ConnectionFailed: Directus could not be reached for the first load.
+            ConnectionFailed: The client is not connected, nor about to be; or Directus could
+                not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
                 an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
             TypeError: There is no such option.
@@ -282,7 +283,7 @@ class DirectusClient(SystemCollections):
             debounce_by=debounce_by,
         )
         try:
-            await subscription.feed.settled()
+            await self._settled(subscription)
             if snapshot:
                 async for _ in self.load(subscription):
                     pass
@@ -579,6 +580,22 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             return await self._connection.rest.read_access(collection)
+
+    async def _settled(self, subscription: ClientSubscription) -> None:
+        """Wait for the answer; without a connection, or an attempt at one, none would come."""
+        running = self._running
+        if running is None:
+            raise ConnectionFailed(
+                "The client is not connected: await connect() first, or use async with."
+            )
+        settled = asyncio.create_task(subscription.feed.settled())
+        try:
+            await asyncio.wait({running, settled}, return_when=asyncio.FIRST_COMPLETED)
+            if not settled.done() and not running.cancelled():
+                running.result()  # it was given up, and raises why
+            await settled
+        finally:
+            settled.cancel()
 
     async def _primary_key(self, subscription: ClientSubscription) -> PrimaryKey:
         feed = subscription.feed

@@ -22,6 +22,7 @@ from directus_realtime.client.backoff import full_jitter
 from directus_realtime.events import Event
 from directus_realtime.exceptions import (
     BadFrame,
+    ConnectionFailed,
     ConnectionImpossible,
     CredentialsRefused,
     DirectusRealtimeError,
@@ -750,12 +751,37 @@ async def test_a_subscription_made_while_disconnected_is_had_later(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:
     client = make_client()
+    client.start()
     waiting = asyncio.create_task(client.subscribe("articles"))
     await asyncio.sleep(0)
     await within(client.connect())
     subscription = await within(waiting)
     await create(fake, "a")
     assert await titles(subscription, 1) == ["a"]
+
+
+async def test_a_subscribe_without_a_connection_waits_for_nothing(
+    make_client: MakeClient,
+) -> None:
+    client = make_client()
+    for _ in range(2):
+        with pytest.raises(ConnectionFailed, match=r"not connected: await connect\(\) first"):
+            await within(client.subscribe("articles"))
+        assert client.subscriptions == []
+        await within(client.connect())
+        await within(client.disconnect())
+
+
+async def test_a_subscribe_ends_with_a_connection_that_is_given_up(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    fake.refuse_tokens()
+    client = make_client()
+    client.start()
+    for _ in range(2):  # while it is tried, and afterwards
+        with pytest.raises(CredentialsRefused, match="Check TOKEN"):
+            await within(client.subscribe("articles"))
+    assert client.subscriptions == []
 
 
 async def test_values_of_python_may_be_in_a_query(
