@@ -39,6 +39,7 @@ from directus_realtime.client.subscription import (
     ErrorCallback,
     EventCallback,
     StateCallback,
+    refuse_async,
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
@@ -70,6 +71,7 @@ class DirectusClient(SystemCollections):
 
     Raises:
         ConnectionImpossible: No credentials were given.
+        TypeError: ``on_error`` is async.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
+        refuse_async(on_error=on_error)
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()
@@ -256,7 +259,7 @@ class DirectusClient(SystemCollections):
                 not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
                 an unknown operator, or ``limit``, ``offset`` or ``page`` was given.
-            TypeError: There is no such option.
+            TypeError: There is no such option, or a callback is async.
         """
         refuse_harmful(harmful, SubscribeOptions.__annotations__)
         events = listed("events", events)
@@ -344,7 +347,9 @@ class DirectusClient(SystemCollections):
 
         Raises:
             ValueError: The uid is taken.
+            TypeError: A callback is async.
         """
+        refuse_async(on_event=on_event, on_error=on_error)
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
             raise ValueError(f"The uid {uid!r} is taken by another subscription.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -19,6 +20,20 @@ logger = logging.getLogger("directus_realtime.client")
 EventCallback = Callable[[Event], None]
 ErrorCallback = Callable[[DirectusRealtimeError], None]
 StateCallback = Callable[[], None]
+
+
+def refuse_async(**callbacks: Callable[..., object] | None) -> None:
+    """Refuse callbacks that are ``async def``: nobody would await what they return.
+
+    Raises:
+        TypeError: One of them is.
+    """
+    for name, callback in callbacks.items():
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(
+                f"{name} must not be async: it is called, not awaited. To await something for "
+                "each event, leave on_event out and write: async for event in subscription."
+            )
 
 
 class ClientSubscription:

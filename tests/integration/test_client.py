@@ -818,6 +818,19 @@ async def test_an_option_that_does_not_exist_is_named_beside_those_that_do(
         await within(client.subscribe("articles", query={"fields": ["id"]}))
 
 
+async def test_async_callbacks_are_refused(client: DirectusClient, fake: FakeDirectus) -> None:
+    async def callback(news: Any) -> None:
+        """Nobody would await it."""
+
+    for name in ("on_event", "on_error"):
+        options: Any = {name: callback}
+        with pytest.raises(TypeError, match=f"{name} must not be async"):
+            await within(client.subscribe("articles", **options))
+    with pytest.raises(TypeError, match="on_error must not be async"):
+        DirectusClient(fake.url, token=TOKEN, on_error=callback)  # type: ignore[arg-type]
+    assert client.subscriptions == []
+
+
 async def test_a_uid_is_taken_once(client: DirectusClient) -> None:
     await within(client.subscribe("articles", uid="mine"))
     with pytest.raises(ValueError, match="'mine' is taken"):
