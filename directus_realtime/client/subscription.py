@@ -83,6 +83,7 @@ class ClientSubscription:
         )
         self._on_error = on_error
         self._on_state = on_state
+        self._was_confirmed = self.state is SubscriptionState.SUBSCRIBED
         self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
@@ -91,6 +92,7 @@ class ClientSubscription:
     async def __aiter__(self) -> AsyncIterator[Event]:
         while (event := await self._queue.get()) is not None:
             yield event
+        self._queue.put_nowait(None)  # for whoever asks again
 
     @property
     def query(self) -> Query:
@@ -141,8 +143,8 @@ class ClientSubscription:
             self._seen.load_ends()
 
     def refused(self, error: SubscriptionRefused) -> None:
-        """Tell ``on_error``; where there is none, whoever waits is told."""
-        if self._on_error is not None:
+        """Tell ``on_error``; where there is none, whoever waits for the answer is told."""
+        if self._on_error is not None or self._was_confirmed:
             self.report(error)
 
     def report(self, error: DirectusRealtimeError) -> None:
@@ -176,6 +178,7 @@ class ClientSubscription:
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
+        self._was_confirmed |= self.state is SubscriptionState.SUBSCRIBED
         if self._on_state is not None:
             self._on_state()
 

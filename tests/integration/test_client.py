@@ -831,6 +831,32 @@ async def test_async_callbacks_are_refused(client: DirectusClient, fake: FakeDir
     assert client.subscriptions == []
 
 
+async def test_a_refusal_after_a_reconnect_is_told_to_the_log_where_nobody_listens(
+    make_client: MakeClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(reply_timeout=0.1)
+    await within(client.connect())
+    first = await within(client.subscribe("articles", name="first"))
+    second = await within(client.subscribe("articles", name="second"))
+    with pytest.raises(SubscriptionRefused):
+        await within(client.subscribe("nothing", name="told by the exception"))
+    fake.drop_next_subscribe_reply()
+    await fake.cut()
+    await await_for(lambda: first.state == second.state == "refused")
+    told = [getattr(r, "subscription", "") for r in caplog.records if r.levelname == "WARNING"]
+    assert told == ["first", "second"]
+    assert "did not answer the subscription" in caplog.text
+
+
+async def test_an_iteration_after_the_end_ends_too(client: DirectusClient) -> None:
+    subscription = await within(client.subscribe("articles"))
+    readers = [asyncio.create_task(anext(aiter(subscription), None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    client.unsubscribe(subscription)
+    assert await within(asyncio.gather(*readers)) == [None, None]
+    assert await within(anext(aiter(subscription), None)) is None
+
+
 async def test_a_uid_is_taken_once(client: DirectusClient) -> None:
     await within(client.subscribe("articles", uid="mine"))
     with pytest.raises(ValueError, match="'mine' is taken"):
