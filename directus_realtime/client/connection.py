@@ -115,7 +115,7 @@ class Connection:
 
     def explain(self, error: Exception) -> ConnectionFailed:
         """An error of REST or of the socket, as one of ours."""
-        return explain(error, self.url, self.proxy_address)
+        return explain(error, self.url, self.proxy_address, is_gateway=self.is_gateway)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background for as long as the socket of now lives."""

@@ -1061,6 +1061,15 @@ async def test_a_server_that_is_not_ready_is_waited_for(
     await within(connecting)
 
 
+async def test_directus_at_the_url_of_its_websocket_is_named(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(fake.websocket_url, connect_timeout=0.2)
+    client.start()
+    await await_for(lambda: "give its http or https URL, without /websocket" in client.reason)
+    await client.disconnect()
+
+
 async def test_a_redirect_of_rest_and_socket_is_followed(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:
