@@ -174,7 +174,11 @@ class DirectusClient(SystemCollections):
         Returns:
             The task of the connection. It ends by :meth:`disconnect`, or raises
             :class:`ConnectionImpossible`.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop.
         """
+        self._connection.belong_here()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._connection.run(), name="directus-client")
         return self._running

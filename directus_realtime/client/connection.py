@@ -83,6 +83,7 @@ class Connection:
         self._on_action = on_action
         self._on_change = on_change
         self._rest: RestClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._proxy: Proxy | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
@@ -102,6 +103,7 @@ class Connection:
     @property
     def rest(self) -> RestClient:
         """REST with the same credentials."""
+        self.belong_here()
         if self._rest is None:
             self._proxy = find_proxy(self._options.proxy, self.url)
             kind = GatewayRest if self.is_gateway else RestClient
@@ -112,6 +114,23 @@ class Connection:
     def proxy_address(self) -> str:
         """Address of the proxy in between, for people; empty where there is none."""
         return self._proxy.address if self._proxy else ""
+
+    def belong_here(self) -> None:
+        """Belong to the event loop that comes first: no other can use its sockets.
+
+        Raises:
+            RuntimeError: It belongs to another loop.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # from outside nothing is sent
+        if self._loop not in {None, loop}:
+            raise RuntimeError(
+                "This DirectusClient belongs to another event loop. Make one for each "
+                "asyncio.run() or async_to_sync(), best by async with; or disconnect() it there."
+            )
+        self._loop = loop
 
     def explain(self, error: Exception) -> ConnectionFailed:
         """An error of REST or of the socket, as one of ours."""
@@ -128,7 +147,7 @@ class Connection:
         if self.change.state is not ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
         self.changes.close()
-        rest, self._rest = self._rest, None
+        rest, self._rest, self._loop = self._rest, None, None
         if rest is not None:
             await rest.aclose()
 

@@ -950,6 +950,26 @@ async def test_connects_again_after_a_disconnect(
     assert await titles(subscription, 1) == ["a"]
 
 
+async def test_a_client_of_another_event_loop_is_told_as_that(client: DirectusClient) -> None:
+    for use in (client.connect, lambda: client.read_items("articles")):
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await asyncio.to_thread(asyncio.run, use())
+    assert await within(client.read_items("articles")) == []
+
+
+async def test_a_client_that_was_disconnected_may_go_to_another_event_loop(
+    make_client: MakeClient,
+) -> None:
+    client = make_client()
+
+    async def session() -> None:
+        async with client:
+            await within(client.subscribe("articles"))
+
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, session())
+
+
 async def test_a_read_without_a_connection_leaves_no_socket(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:
