@@ -50,13 +50,22 @@ def to_directus_filter(condition: Q | Filter | None) -> Filter:
             ``None`` for all items.
 
     Raises:
-        ValueError: A lookup that Directus has no operator for, or an unknown operator.
+        ValueError: A lookup that Directus has no operator for, an unknown operator, or a value
+            that can be no part of a filter.
     """
     if condition is None:
         return {}
-    filter_ = condition if isinstance(condition, dict) else _group(condition, negated=False)
+    filter_ = _plain(condition) if isinstance(condition, dict) else _group(condition, negated=False)
     check_filter(filter_)
     return filter_
+
+
+def _plain(condition: Filter) -> Filter:
+    try:
+        plain: Filter = to_plain(condition)
+    except RecursionError:
+        raise ValueError("The filter is nested too deep.") from None
+    return plain
 
 
 def _group(condition: Q, *, negated: bool) -> Filter:

@@ -29,7 +29,7 @@ from directus_realtime.events import Action, Key
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.groups import is_legal_group_name
 from directus_realtime.protocol.messages import ACTIONS
-from directus_realtime.protocol.queries import Query
+from directus_realtime.protocol.queries import Query, listed
 
 #: Characters of a name, and of a collection's.
 MAX_NAME_LENGTH = 100
@@ -85,7 +85,7 @@ class Subscription:
         self.debounce = debounce
         self.debounce_by = debounce_by
         self.browsers = Browsers(browsers) if isinstance(browsers, str) else browsers
-        events = tuple(events)
+        events = listed(f"The events of {name!r}", events)
         if unknown := [event for event in events if event not in ACTIONS]:
             raise ValueError(f"{unknown[0]!r} is no event; choose from {', '.join(ACTIONS)}.")
         for what, text in (("name", name), ("collection", collection)):
@@ -93,13 +93,11 @@ class Subscription:
                 raise ValueError(
                     f"The {what} {text!r} must have 1 to {MAX_NAME_LENGTH} characters."
                 )
-        if isinstance(fields, str):
-            raise ValueError(f"The fields of {name!r} must be a list, not the text {fields!r}.")
         self.query = Query(
             collection=collection,
             events=tuple(event for event in ACTIONS if event in events),
             filter=to_directus_filter(filter),
-            fields=tuple(fields),
+            fields=listed(f"The fields of {name!r}", fields),
             item=item,
         )
         if not self.query.events:

@@ -41,6 +41,7 @@ from directus_realtime.client.subscription import (
     ErrorCallback,
     EventCallback,
     StateCallback,
+    refuse_async,
 )
 from directus_realtime.client.system import SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
@@ -50,9 +51,9 @@ from directus_realtime.exceptions import (
     DirectusRealtimeError,
     SubscriptionRefused,
 )
-from directus_realtime.filters import to_directus_filter
+from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.messages import ACTIONS
-from directus_realtime.protocol.queries import Query, refuse_harmful
+from directus_realtime.protocol.queries import Query, listed, refuse_harmful
 from directus_realtime.protocol.session import SessionAction
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class DirectusClient(SystemCollections):
 
     Raises:
         ConnectionImpossible: No credentials were given, or the URL has some in it.
+        TypeError: ``on_error`` is async.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
     ) -> None:
+        refuse_async(on_error=on_error)
         if problem := secret_in(url):
             raise ConnectionImpossible(problem)
         self.url = url.rstrip("/")
@@ -181,7 +184,11 @@ class DirectusClient(SystemCollections):
         Returns:
             The task of the connection. It ends by :meth:`disconnect`, or raises
             :class:`ConnectionImpossible`.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop.
         """
+        self._connection.belong_here()
         if self._running is None or self._running.done():
             self._ready = asyncio.Event()  # the event loop may be another one by now
             self._running = asyncio.create_task(self._connection.run(), name="directus-client")
@@ -266,23 +273,25 @@ class DirectusClient(SystemCollections):
         Raises:
             SubscriptionRefused: With the server's own sentence.
             RequestRefused: The first load was answered with an error.
-            ConnectionFailed: Directus could not be reached for the first load.
+            ConnectionFailed: The client is not connected, nor about to be; or Directus could
+                not be reached for the first load.
             ValueError: The uid is taken, no or an unknown event is asked for, the filter has
                 an unknown operator or something that cannot be sent, or ``limit``, ``offset``
                 or ``page`` was given.
+            TypeError: There is no such option, or a callback is async.
         """
-        refuse_harmful(harmful)
-        events = tuple(events)
+        refuse_harmful(harmful, SubscribeOptions.__annotations__)
+        events = listed("events", events)
         if not events or not set(events) <= set(ACTIONS):
             raise ValueError(f"events is {events!r}; choose from {', '.join(ACTIONS)}.")
         query = Query(
             collection=collection,
             events=events,
             filter=to_directus_filter(filter),
-            fields=tuple(fields),
-            sort=tuple(sort),
-            item=item,
-            deep=deep or {},
+            fields=listed("fields", fields),
+            sort=listed("sort", sort),
+            item=to_plain(item),
+            deep=to_plain(deep or {}),
             alias=alias or {},
             search=search,
         )
@@ -296,7 +305,7 @@ class DirectusClient(SystemCollections):
             debounce_by=debounce_by,
         )
         try:
-            await subscription.feed.settled()
+            await self._settled(subscription)
             if snapshot:
                 async for _ in self.load(subscription):
                     pass
@@ -357,7 +366,9 @@ class DirectusClient(SystemCollections):
 
         Raises:
             ValueError: The uid is taken, or something in the query cannot be sent.
+            TypeError: A callback is async.
         """
+        refuse_async(on_event=on_event, on_error=on_error, on_state=on_state)
         uid = uid or uuid.uuid4().hex[:12]
         if uid in self._subscriptions:
             raise ValueError(f"The uid {uid!r} is taken by another subscription.")
@@ -596,6 +607,22 @@ class DirectusClient(SystemCollections):
         """
         with self._explained():
             return await self._connection.rest.read_access(collection)
+
+    async def _settled(self, subscription: ClientSubscription) -> None:
+        """Wait for the answer; without a connection, or an attempt at one, none would come."""
+        running = self._running
+        if running is None:
+            raise ConnectionFailed(
+                "The client is not connected: await connect() first, or use async with."
+            )
+        settled = asyncio.create_task(subscription.feed.settled())
+        try:
+            await asyncio.wait({running, settled}, return_when=asyncio.FIRST_COMPLETED)
+            if not settled.done() and not running.cancelled():
+                running.result()  # it was given up, and raises why
+            await settled
+        finally:
+            settled.cancel()
 
     async def _primary_key(self, subscription: ClientSubscription) -> PrimaryKey:
         feed = subscription.feed

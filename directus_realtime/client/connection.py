@@ -95,6 +95,7 @@ class Connection:
         self._on_action = on_action
         self._on_change = on_change
         self._rest: RestClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._proxy: Proxy | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
@@ -115,6 +116,7 @@ class Connection:
     @property
     def rest(self) -> RestClient:
         """REST with the same credentials."""
+        self.belong_here()
         if self._rest is None:
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
@@ -128,9 +130,26 @@ class Connection:
         """Address of the proxy in between, for people; empty where there is none."""
         return self._proxy.address if self._proxy else ""
 
+    def belong_here(self) -> None:
+        """Belong to the event loop that comes first: no other can use its sockets.
+
+        Raises:
+            RuntimeError: It belongs to another loop.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # from outside nothing is sent
+        if self._loop not in {None, loop}:
+            raise RuntimeError(
+                "This DirectusClient belongs to another event loop. Make one for each "
+                "asyncio.run() or async_to_sync(), best by async with; or disconnect() it there."
+            )
+        self._loop = loop
+
     def explain(self, error: Exception) -> ConnectionFailed:
         """An error of REST or of the socket, as one of ours."""
-        return explain(error, self.url, self.proxy_address)
+        return explain(error, self.url, self.proxy_address, is_gateway=self.is_gateway)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background for as long as the socket of now lives."""
@@ -143,7 +162,7 @@ class Connection:
         if self.change.state is not ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
         self.changes.close()
-        rest, self._rest = self._rest, None
+        rest, self._rest, self._loop = self._rest, None, None
         if rest is not None:
             await rest.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Self
@@ -23,6 +24,20 @@ StateCallback = Callable[[], None]
 
 #: A callback that asks for the result of a cancelled task has failed; nobody has cancelled us.
 CALLBACK_FAILURES = (Exception, asyncio.CancelledError)
+
+
+def refuse_async(**callbacks: Callable[..., object] | None) -> None:
+    """Refuse callbacks that are ``async def``: nobody would await what they return.
+
+    Raises:
+        TypeError: One of them is.
+    """
+    for name, callback in callbacks.items():
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(
+                f"{name} must not be async: it is called, not awaited. To await something for "
+                "each event, leave on_event out and write: async for event in subscription."
+            )
 
 
 class ClientSubscription:
@@ -77,6 +92,7 @@ class ClientSubscription:
         self._on_state = on_state
         self.is_ended = False
         self._repetitions = Repetitions()
+        self._was_confirmed = self.state is SubscriptionState.SUBSCRIBED
         self._seen = SeenItems(is_filtered=self.query.has_condition) if remembers_items else None
 
     def __repr__(self) -> str:
@@ -141,8 +157,8 @@ class ClientSubscription:
             self._seen.load_ends()
 
     def refused(self, error: SubscriptionRefused) -> None:
-        """Tell ``on_error``; where there is none, whoever waits is told."""
-        if self._on_error is not None:
+        """Tell ``on_error``; where there is none, whoever waits for the answer is told."""
+        if self._on_error is not None or self._was_confirmed:
             self.report(error)
 
     def report(self, error: DirectusRealtimeError) -> None:
@@ -168,6 +184,7 @@ class ClientSubscription:
 
     def state_changed(self) -> None:
         """Tell ``on_state``."""
+        self._was_confirmed |= self.state is SubscriptionState.SUBSCRIBED
         if self._on_state is None:
             return
         try:

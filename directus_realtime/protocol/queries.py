@@ -9,12 +9,14 @@ each single event and so drops changes).
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from directus_realtime.protocol.messages import ACTIONS, Action
 
 Filter = dict[str, Any]
+T = TypeVar("T")
 
 #: Operators of a field, of Directus 11.
 OPERATORS = frozenset(
@@ -114,8 +116,12 @@ class Query:
 _HARMFUL = frozenset({"limit", "offset", "page"})
 
 
-def refuse_harmful(options: dict[str, Any]) -> None:
+def refuse_harmful(options: dict[str, Any], known: Iterable[str]) -> None:
     """Refuse what would make a subscription lose changes, and what does not exist.
+
+    Args:
+        options: What was given besides the known ones.
+        known: Names of the options that there are.
 
     Raises:
         ValueError: ``limit``, ``offset`` or ``page`` is among the options.
@@ -127,7 +133,20 @@ def refuse_harmful(options: dict[str, Any]) -> None:
                 f"{name} is not possible in a subscription: Directus applies it to the keys "
                 "of each single change, so changes would be lost. Use a filter."
             )
-        raise TypeError(f"There is no option {name!r} of a subscription.")
+        raise TypeError(
+            f"There is no option {name!r} of a subscription; there are {', '.join(known)}."
+        )
+
+
+def listed(what: str, names: Iterable[T]) -> tuple[T, ...]:
+    """Names as a tuple; a text alone would be taken letter by letter.
+
+    Raises:
+        ValueError: A text was given in the place of a list.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{what} must be a list such as [{names!r}], not the text {names!r}.")
+    return tuple(names)
 
 
 @dataclass(frozen=True)

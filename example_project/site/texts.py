@@ -17,6 +17,7 @@ def site_texts() -> dict[str, str]:
         "offlineReason": _("The site does not answer. The page keeps trying."),
         "noNetworkReason": _("This device is not connected to a network."),
         "SERVICE_UNAVAILABLE": _("Directus cannot be read at the moment; it is tried again."),
+        "FORBIDDEN": _("You may not see this, or not any more. Sign in, or reload the page."),
         "refused": _("is refused:"),
         "changeFailed": _("The change could not be made."),
         "now": _("just now"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
 from example_project.site.env_files import read_env_file
@@ -137,6 +138,35 @@ def test_chat__the_listener_dies_and_comes_back(
     running.listener = running.example.start_listener("chat")
     expect(page.locator("#pill")).to_have_text("Connected")
     expect(first).to_contain_text("Said while nobody listened")
+
+
+def test_chat__a_refusal_that_is_over_is_not_shown_any_longer(
+    running: Running, page: Page, directus: DirectusAdmin
+) -> None:
+    lines: list[WebSocketRoute] = []
+    held: list[str | bytes] = []
+    is_held = False
+
+    def pass_on(line: WebSocketRoute) -> None:
+        server = line.connect_to_server()
+        line.on_message(lambda text: held.append(text) if is_held else server.send(text))
+        lines.extend((line, server))
+
+    page.route_web_socket("**/directus/", pass_on)
+    page.goto(f"{running.example.url}/chat/")
+    expect(page.locator("#messages > li").first).to_be_visible()
+    directus.create_item("messages", {"content": "Where the page goes on"})
+    expect(message(page, "Where the page goes on")).to_be_visible()
+    line, server = lines
+    is_held = True
+    error = {"code": "SERVICE_UNAVAILABLE", "message": "The database is away."}
+    refusal = {"type": "subscribe", "status": "error", "uid": "1", "error": error}
+    line.send(json.dumps(refusal))
+    expect(page.locator("#messages-error")).to_contain_text("it is tried again")
+    is_held = False
+    for text in held:
+        server.send(text)
+    expect(page.locator("#messages-error")).to_be_hidden()
 
 
 def test_chat__django_dies_and_comes_back(

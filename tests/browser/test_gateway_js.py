@@ -30,7 +30,8 @@ window.open_gateway = (options = {}) => {
   });
 };
 window.subscribe = (collection, options = {}) => gateway.subscribe(collection, {
-  onFirstLoad: note("load"), onEvent: note("event"), onError: note("refused"), ...options,
+  onFirstLoad: note("load"), onEvent: note("event"), onError: note("refused"),
+  onConfirmed: note("confirmed"), ...options,
 });
 window.isReady = true;
 </script>"""
@@ -194,6 +195,19 @@ def test_a_temporary_refusal_is_tried_again(live: Server, code: str) -> None:
     live.send(type="subscribe", status="error", error=refusal, uid="1")
     live.wait_until_told("refused", {**refusal, "isTemporary": True})
     assert live.next()["uid"] == "1"
+
+
+def test_what_was_said_of_a_refusal_is_over_when_it_goes_on(live: Server) -> None:
+    """Then no first load tells."""
+    live.send(**event(2))
+    live.wait_until_told("event", told(2))
+    refusal = {"code": "SERVICE_UNAVAILABLE", "message": "Not now."}
+    live.send(type="subscribe", status="error", error=refusal, uid="1")
+    assert live.next()["last_event_id"] == "e2"
+    assert live.told("confirmed") == [[]]
+    live.send(type="subscription", event="init", resumed=True, uid="1")
+    live.wait_until_told("confirmed", [], [])
+    assert len(live.told("load")) == 1
 
 
 def test_a_refusal_ends_it(live: Server) -> None:

@@ -8,7 +8,10 @@ import json
 import logging
 import ssl
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from directus_realtime.client.backoff import full_jitter
 from directus_realtime.events import Event
 from directus_realtime.exceptions import (
     BadFrame,
+    ConnectionFailed,
     ConnectionImpossible,
     CredentialsRefused,
     DirectusRealtimeError,
@@ -748,12 +752,110 @@ async def test_a_subscription_made_while_disconnected_is_had_later(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:
     client = make_client()
+    client.start()
     waiting = asyncio.create_task(client.subscribe("articles"))
     await asyncio.sleep(0)
     await within(client.connect())
     subscription = await within(waiting)
     await create(fake, "a")
     assert await titles(subscription, 1) == ["a"]
+
+
+async def test_a_subscribe_without_a_connection_waits_for_nothing(
+    make_client: MakeClient,
+) -> None:
+    client = make_client()
+    for _ in range(2):
+        with pytest.raises(ConnectionFailed, match=r"not connected: await connect\(\) first"):
+            await within(client.subscribe("articles"))
+        assert client.subscriptions == []
+        await within(client.connect())
+        await within(client.disconnect())
+
+
+async def test_a_subscribe_ends_with_a_connection_that_is_given_up(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    fake.refuse_tokens()
+    client = make_client()
+    client.start()
+    for _ in range(2):  # while it is tried, and afterwards
+        with pytest.raises(CredentialsRefused, match="Check TOKEN"):
+            await within(client.subscribe("articles"))
+    assert client.subscriptions == []
+
+
+async def test_values_of_python_may_be_in_a_query(
+    client: DirectusClient, fake: FakeDirectus
+) -> None:
+    key = uuid.uuid4()
+    await fake.create("notes", {"id": str(key), "title": "1.50"})
+    subscription = await within(
+        client.subscribe(
+            "notes",
+            filter={"title": {"_eq": Decimal("1.50")}, "id": {"_in": {key}}},
+            item=key,  # type: ignore[arg-type]
+            deep={"others": {"_filter": {"at": {"_lt": datetime(2024, 5, 1, tzinfo=UTC)}}}},
+            snapshot=True,
+        )
+    )
+    (event,) = await take(subscription, 1)
+    assert (event.key, event.origin) == (str(key), "snapshot")
+
+
+@pytest.mark.parametrize("what", ["events", "fields", "sort"])
+async def test_a_text_is_not_taken_for_the_list_of_its_letters(
+    client: DirectusClient, what: str
+) -> None:
+    options: Any = {what: "create"}
+    with pytest.raises(ValueError, match=rf"{what} must be a list such as \['create'\]"):
+        await within(client.subscribe("articles", **options))
+
+
+async def test_an_option_that_does_not_exist_is_named_beside_those_that_do(
+    client: DirectusClient,
+) -> None:
+    with pytest.raises(TypeError, match=r"no option 'query'.* events, filter, fields, sort, "):
+        await within(client.subscribe("articles", query={"fields": ["id"]}))
+
+
+async def test_async_callbacks_are_refused(client: DirectusClient, fake: FakeDirectus) -> None:
+    async def callback(news: Any) -> None:
+        """Nobody would await it."""
+
+    for name in ("on_event", "on_error"):
+        options: Any = {name: callback}
+        with pytest.raises(TypeError, match=f"{name} must not be async"):
+            await within(client.subscribe("articles", **options))
+    with pytest.raises(TypeError, match="on_error must not be async"):
+        DirectusClient(fake.url, token=TOKEN, on_error=callback)  # type: ignore[arg-type]
+    assert client.subscriptions == []
+
+
+async def test_a_refusal_after_a_reconnect_is_told_to_the_log_where_nobody_listens(
+    make_client: MakeClient, fake: FakeDirectus, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(reply_timeout=0.1)
+    await within(client.connect())
+    first = await within(client.subscribe("articles", name="first"))
+    second = await within(client.subscribe("articles", name="second"))
+    with pytest.raises(SubscriptionRefused):
+        await within(client.subscribe("nothing", name="told by the exception"))
+    fake.drop_next_subscribe_reply()
+    await fake.cut()
+    await await_for(lambda: first.state == second.state == "refused")
+    told = [getattr(r, "subscription", "") for r in caplog.records if r.levelname == "WARNING"]
+    assert told == ["first", "second"]
+    assert "did not answer the subscription" in caplog.text
+
+
+async def test_an_iteration_after_the_end_ends_too(client: DirectusClient) -> None:
+    subscription = await within(client.subscribe("articles"))
+    readers = [asyncio.create_task(anext(aiter(subscription), None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    client.unsubscribe(subscription)
+    assert await within(asyncio.gather(*readers)) == [None, None]
+    assert await within(anext(aiter(subscription), None)) is None
 
 
 async def test_a_uid_is_taken_once(client: DirectusClient) -> None:
@@ -847,6 +949,26 @@ async def test_connects_again_after_a_disconnect(
     subscription = await within(client.subscribe("articles"))
     await create(fake, "a")
     assert await titles(subscription, 1) == ["a"]
+
+
+async def test_a_client_of_another_event_loop_is_told_as_that(client: DirectusClient) -> None:
+    for use in (client.connect, lambda: client.read_items("articles")):
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await asyncio.to_thread(asyncio.run, use())
+    assert await within(client.read_items("articles")) == []
+
+
+async def test_a_client_that_was_disconnected_may_go_to_another_event_loop(
+    make_client: MakeClient,
+) -> None:
+    client = make_client()
+
+    async def session() -> None:
+        async with client:
+            await within(client.subscribe("articles"))
+
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, session())
 
 
 async def test_a_read_without_a_connection_leaves_no_socket(
@@ -1006,6 +1128,15 @@ async def test_a_server_that_is_not_ready_is_waited_for(
     del stub.statuses["/server/info"]
     stub.on_socket = stub.answer
     await within(connecting)
+
+
+async def test_directus_at_the_url_of_its_websocket_is_named(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(fake.websocket_url, connect_timeout=0.2)
+    client.start()
+    await await_for(lambda: "give its http or https URL, without /websocket" in client.reason)
+    await client.disconnect()
 
 
 async def test_a_redirect_of_rest_and_socket_is_followed(

@@ -162,6 +162,23 @@ def test_a_directus_filter_stays_as_it_is() -> None:
     assert to_directus_filter(given) == given
 
 
+def test_values_of_a_directus_filter_become_json() -> None:
+    key = UUID(int=1)
+    given = {"_and": [{"owner": {"_eq": key}}, {"day": {"_in": (date(2024, 5, 1),)}}]}
+    filter_ = to_directus_filter(given)
+    assert filter_ == {"_and": [{"owner": {"_eq": str(key)}}, {"day": {"_in": ["2024-05-01"]}}]}
+    with pytest.raises(ValueError, match="cannot be part of a Directus filter"):
+        to_directus_filter({"owner": {"_eq": object()}})
+
+
+def test_a_directus_filter_that_is_nested_too_deep_is_a_value_error() -> None:
+    condition: dict[str, Any] = {"status": {"_eq": "x"}}
+    for _ in range(2000):
+        condition = {"author": condition}
+    with pytest.raises(ValueError, match="nested too deep"):
+        to_directus_filter(condition)
+
+
 def test_a_directus_filter_is_checked() -> None:
     with pytest.raises(ValueError, match="_is is not a Directus filter operator"):
         to_directus_filter({"status": {"_is": "x"}})

@@ -73,10 +73,10 @@ def test_what_does_not_fit_into_the_table_is_an_error_at_once(wrong: dict[str, s
         Subscription(given["name"], collection=given["collection"])
 
 
-def test_a_single_field_is_not_taken_for_its_letters() -> None:
-    fields: Any = "title"
-    with pytest.raises(ValueError, match="fields"):
-        Subscription("a", collection="articles", fields=fields)
+@pytest.mark.parametrize("what", ["fields", "events"])
+def test_a_text_is_not_taken_for_the_list_of_its_letters(what: str) -> None:
+    with pytest.raises(ValueError, match=rf"The {what} of 'a' must be a list such as \['create'\]"):
+        Subscription("a", collection="articles", **{what: "create"})  # type: ignore[arg-type]
 
 
 def test_registered_subscriptions_are_declared_with_their_module() -> None:

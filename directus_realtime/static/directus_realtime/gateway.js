@@ -95,6 +95,8 @@ class Connection {
    * @param {(rows: object[], info: {isComplete: boolean}) => void} [options.onFirstLoad]
    *   Called at first, and again whenever events may have been missed: replace what you have.
    *   `isComplete` is false where there is more, or where the gateway gives no rows.
+   * @param {() => void} [options.onConfirmed] Called each time the gateway has confirmed, before
+   *   anything else: what `onError` said is over.
    * @param {(event: {action: string, data: any, id: string, origin: string}) => void}
    *   [options.onEvent] Called with each event; `data` is the row, or the key of a delete.
    * @param {(error: {code: string, message: string, isTemporary: boolean}) => void}
@@ -293,6 +295,7 @@ class Subscription {
   #start({ data, complete = true, resumed = false }) {
     this.pause();
     this.#delay = 1_000;
+    this.#options.onConfirmed?.();
     if (resumed) return;
     this.#lastId = null;
     const isComplete = data !== undefined && complete;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from typing import Any
 
@@ -36,6 +38,14 @@ def test_page__allows_only_this_sites_scripts(example: Any, client: Client, path
 def test_page__in_french(example: Any, client: Client, path: str) -> None:
     response = client.get(path, headers={"accept-language": "fr"})
     assert '<html lang="fr">' in response.content.decode()
+
+
+def test_page__says_in_french_that_something_may_not_be_seen(example: Any, client: Client) -> None:
+    """As after signing out in another tab; the gateway's own sentence is in English."""
+    page = client.get("/chat/", headers={"accept-language": "fr"}).content.decode()
+    found = re.search(r'<script id="texts" type="application/json">(.*?)</script>', page)
+    assert found is not None
+    assert "rechargez la page" in json.loads(found[1])["FORBIDDEN"]
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/chat/messages/"])

@@ -31,10 +31,8 @@ function subscribe() {
   showError(document.getElementById("articles-error"), "");
   subscription = gateway.subscribe("all-articles", {
     query: { ...chosen(), sort: ["-id"], limit: SHOWN },
-    onFirstLoad: (rows) => {
-      showError(document.getElementById("articles-error"), "");
-      list.replace(rows);
-    },
+    onConfirmed: () => showError(document.getElementById("articles-error"), ""),
+    onFirstLoad: (rows) => list.replace(rows),
     onEvent: (event) => {
       // A replayed event tells of the past.
       if (event.origin !== "replay") list.take(event);

@@ -30,10 +30,8 @@ function subscribe() {
   subscription?.unsubscribe();
   subscription = gateway.subscribe("chat", {
     query: { fields: FIELDS, sort: ["-date_created", "-id"], limit: SHOWN },
-    onFirstLoad: (rows) => {
-      showError(problem, "");
-      list.replace(rows);
-    },
+    onConfirmed: () => showError(problem, ""),
+    onFirstLoad: (rows) => list.replace(rows),
     onEvent: (event) => list.take(event),
     onError: (error) => showError(problem, explain(error)),
   });

@@ -64,7 +64,7 @@ function showStale() {
 
 gateway.subscribe("orders", {
   query: { fields: ["id"] },
-  onFirstLoad: refreshSoon,
+  onConfirmed: refreshSoon,
   onEvent: refreshSoon,
   onError: (error) => showError(problem, explain(error)),
 });

@@ -23,8 +23,11 @@ gateway.subscribe("my-notifications", {
     filter: { status: { _eq: "inbox" } },
     sort: ["-timestamp"],
   },
-  onFirstLoad: (rows) => {
+  onConfirmed: () => {
     problem = "";
+    showAll();
+  },
+  onFirstLoad: (rows) => {
     isKnown = true;
     unread.clear();
     for (const row of rows) unread.set(String(row.id), row);
