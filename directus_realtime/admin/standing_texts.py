@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.health import NO_LISTENER, ConnectionHealth
+from directus_realtime.health import ConnectionHealth
 from directus_realtime.models import InboxState
 
 STATE_LABELS: dict[str, Any] = {
@@ -23,11 +23,9 @@ def state_label(state: str) -> str:
     return str(STATE_LABELS.get(state, state))
 
 
-def reason_of(health: ConnectionHealth) -> str:
-    """Why the state is so."""
-    if health.reason == NO_LISTENER:
-        return gettext("No listener is running. Start it: python manage.py directus_listen")
-    return health.reason
+def attention_of(health: ConnectionHealth) -> str:
+    """What a person should look at, a line for each; else why the state is so, if anything."""
+    return "\n".join(health.problems) or health.reason
 
 
 def lag_of(health: ConnectionHealth) -> str:
@@ -53,15 +51,16 @@ def rows_of(health: ConnectionHealth) -> str:
     """How far the activity log is worked through, while a gap is caught up."""
     if health.catch_up is None or not health.catch_up.rows_total:
         return "–"
-    return gettext("%(done)s of %(total)s rows") % {
-        "done": health.catch_up.rows_done,
-        "total": health.catch_up.rows_total,
-    }
+    done, total = health.catch_up.rows_done, health.catch_up.rows_total
+    text = ngettext("%(done)s of %(total)s row", "%(done)s of %(total)s rows", total)
+    return text % {"done": done, "total": total}
 
 
 def problem_of(health: ConnectionHealth) -> str:
     """What keeps the activity log from being read."""
-    return (health.catch_up and health.catch_up.problem) or "–"
+    problem = health.catch_up and health.catch_up.problem
+    # As the listener has stored it, in English.
+    return gettext(problem) if problem else "–"
 
 
 def gap_of(health: ConnectionHealth) -> str:
