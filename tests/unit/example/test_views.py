@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.utils import timezone
 
@@ -41,6 +42,12 @@ def test_page__in_french(example: Any, client: Client, path: str) -> None:
 @pytest.mark.parametrize("path", ["/admin/login/", "/chat/messages/"])
 def test_policy__on_every_answer(example: Any, client: Client, path: str) -> None:
     assert "frame-ancestors 'none'" in client.get(path)["Content-Security-Policy"]
+
+
+def test_the_icon_that_browsers_ask_for_unasked_is_there(example: Any, client: Client) -> None:
+    response = client.get("/favicon.ico")
+    assert (response.status_code, response.url) == (302, "/static/site/icon.svg")  # type: ignore[attr-defined]
+    assert finders.find("site/icon.svg")
 
 
 def test_no_page_holds_a_token(demo: ThreadedFakeDirectus, ada: Client) -> None:
