@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin import standing_texts as texts
 from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second, with_quiet
+from directus_realtime.admin.standing import NO_LISTENER
 from directus_realtime.health import Limits, gather
 from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole
 
@@ -19,6 +20,7 @@ from directus_realtime.models import ConnectionStatus, ListenerProcess, Listener
 class ConnectionStatusAdmin(ReadOnlyAdmin):
     """How each connection stands."""
 
+    empty_text = _("No listener has been started yet. Start it: python manage.py directus_listen")
     list_display = ("alias", "listed_state", "url", "version", "identity", "listed_since")
     fieldsets = (
         (
@@ -27,8 +29,8 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
                 "fields": (
                     "alias",
                     "listed_state",
-                    "shown_attention",
                     "listed_since",
+                    "shown_attention",
                     "url",
                     "version",
                     "identity",
@@ -96,7 +98,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
     @admin.display(description=_("complete until"))
     def shown_complete(self, row: ConnectionStatus) -> str:
         """Up to when nothing is unaccounted for, and what that means."""
-        help_text = self.opts.get_field("complete_until").help_text
+        help_text = ConnectionStatus.complete_until.field.help_text
         moment = to_the_second(row.complete_until) if row.complete_until else "–"
         return with_quiet(moment, help_text)
 
@@ -150,6 +152,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
 class ListenerProcessAdmin(ReadOnlyAdmin):
     """The processes of ``directus_listen``, and what each of them does."""
 
+    empty_text = NO_LISTENER
     list_display = ("host", "pid", "listed_connections", "listed_role", "listed_heartbeat")
     fields = (
         "host",

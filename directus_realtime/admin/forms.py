@@ -86,7 +86,10 @@ class ReplayForm(forms.Form):
 
     since = forms.DateTimeField(label=_("Since"), widget=_moment())
     until = forms.DateTimeField(
-        label=_("Until"), widget=_moment(), required=False, help_text=_("Empty for now.")
+        label=_("Until"),
+        widget=_moment(),
+        required=False,
+        help_text=_("Leave it empty to replay up to now."),
     )
     key = forms.CharField(
         label=_("Key"),

@@ -132,6 +132,10 @@ def _texts() -> dict[str, str]:
         "condition": _("Condition %s"),
         "field": _("Field"),
         "noField": _("A condition has no field. Choose one, or remove the condition."),
+        "noValue": _(
+            "This condition has no value, so it compares with an empty text. For items without a "
+            "value, choose the operator “has no value”."
+        ),
         "operator": _("Operator"),
         "value": _("Value"),
         "from": _("From"),

@@ -40,6 +40,7 @@ from directus_realtime.protocol.redaction import storable
 class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
     """What came in, and what became of it."""
 
+    empty_text = _("No events yet. What the listener receives is listed here.")
     list_display = (
         "listed_received",
         "listed_collection",

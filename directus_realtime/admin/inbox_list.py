@@ -144,7 +144,7 @@ class InboxChangeList(ChangeList):
         # The same: next to the search there is no second number, which nobody has counted.
         self.full_result_count = self.result_count
         self.show_full_result_count = False
-        self.show_admin_actions = True
+        self.show_admin_actions = bool(shown)
         self.can_show_all, self.multi_page = False, False
 
     def _cursor(self, request: HttpRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -44,17 +45,13 @@ class InboxLive(InboxActions):
 
     def get_urls(self) -> list[URLPattern]:
         """The pages of the admin, and what their script asks for."""
-        pages = {
-            "live/": (self.rows_view, "live"),
-            "<path:object_id>/live/": (self.row_view, "live_row"),
+        pages: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "live/": ("live", self.rows_view),
+            "<path:object_id>/live/": ("live_row", self.row_view),
         }
         own = [
-            path(
-                route,
-                self.admin_site.admin_view(require_GET(view)),
-                name=f"{_PREFIX}_{name}",
-            )
-            for route, (view, name) in pages.items()
+            path(route, self.admin_site.admin_view(require_GET(view)), name=f"{_PREFIX}_{name}")
+            for route, (name, view) in pages.items()
         ]
         return [*own, *super().get_urls()]
 

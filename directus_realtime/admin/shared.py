@@ -62,7 +62,14 @@ def log_action(request: HttpRequest, rows: Sequence[Any], what: Any, flag: int =
 
 
 class ReadOnlyAdmin(AnyAdmin):
-    """Rows that the listener writes and people read."""
+    """Rows that the listener writes and people read.
+
+    Attributes:
+        empty_text: What is said where there are no rows at all.
+    """
+
+    empty_text: Any = ""
+    empty_value_display = "–"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -24,13 +25,15 @@ def state_label(state: str) -> str:
 
 
 def attention_of(health: ConnectionHealth) -> str:
-    """What a person should look at, a line for each; else why the state is so, if anything."""
-    return "\n".join(health.problems) or health.reason
+    """Why the state is so, and what a person should look at, a line for each."""
+    # That it is not connected, which the first one says, is told by the state.
+    problems = health.problems[health.state != "connected" :]
+    return "\n".join(filter(None, [health.reason, *problems]))
 
 
 def lag_of(health: ConnectionHealth) -> str:
     """How long the oldest pending event waits."""
-    return gettext("%(seconds).1f s") % {"seconds": health.inbox.lag}
+    return gettext("%(seconds)s s") % {"seconds": number_format(health.inbox.lag, 1)}
 
 
 def counts_of(health: ConnectionHealth) -> str:

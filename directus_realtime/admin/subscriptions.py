@@ -49,6 +49,8 @@ _ACTIONS = {"create": _("create"), "update": _("update"), "delete": _("delete")}
 class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     """What to listen to. Rows declared in code are shown and cannot be changed."""
 
+    empty_text = _("Nothing is listened to yet. Add a subscription, or declare some in code.")
+    empty_value_display = "–"
     form = DirectusSubscriptionForm
     change_form_template = "admin/directus_realtime/subscription_form.html"
     list_display = (
@@ -205,7 +207,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         declared = gettext("%(name)s, which is declared in code")
         kept = {declared % {"name": row.name} for row in rows if row.declared_in}
         if not super().has_delete_permission(request):
-            kept = {self.opts.verbose_name}
+            kept = {str(self.opts.verbose_name)}
         return [row.name for row in rows], {self.opts.verbose_name_plural: len(rows)}, kept, []
 
     # What happens next

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from directus_realtime.events import Event
@@ -226,6 +228,23 @@ def tab_to(page: Page, selector: str) -> None:
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
             return
     raise AssertionError(f"{selector} is not reached by Tab")
+
+
+def test_the_list_follows_what_is_on_its_way(site: AdminSite, page: Page) -> None:
+    def make(s: Site) -> Any:
+        row = InboxEvent.from_event(
+            Event("default", "notes", "notes", "update", "followed", {"title": "x"})
+        )
+        row.state, row.next_attempt_at = "failed", timezone.now() + timedelta(hours=1)
+        row.save(using=ALIAS)
+        return row.pk
+
+    pk = site.call(make)
+    site.open(page, "inboxevent/?q=followed")
+    state = page.locator("#result_list .directus-state").first
+    expect(state).to_have_text("waiting for the next try")
+    site.call(lambda s: s.inbox.filter(pk=pk).update(state="done"))
+    expect(state).to_have_text("done")
 
 
 PAGES = ["live/", "inboxevent/", "inboxevent/?state__exact=dead"]

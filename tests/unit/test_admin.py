@@ -475,6 +475,33 @@ def test_nobody_changes_a_connection(admin_client: Client, listener: ConnectionS
     assert change.status_code == 403
 
 
+# Lists without rows
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("directussubscription", "Nothing is listened to yet. Add a subscription"),
+        ("inboxevent", "No events yet."),
+        ("connectionstatus", "No listener has been started yet."),
+        ("listenerprocess", "No listener is running. Start it:"),
+    ],
+)
+def test_an_empty_list_says_what_that_means(
+    admin_client: Client, model: str, sentence: str
+) -> None:
+    assert sentence in admin_client.get(url(model)).content.decode()
+
+
+@pytest.mark.parametrize("query", ["?q=nothing", "?state__exact=dead"])
+def test_a_list_in_which_nothing_matches_says_so(admin_client: Client, query: str) -> None:
+    inbox_row()
+    page = admin_client.get(url("inboxevent") + query).content.decode()
+    assert "Nothing matches what is asked for." in page
+    assert "No events yet." not in page
+    assert 'name="action"' not in page
+
+
 # All pages
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -102,10 +103,10 @@ def test_state__what_is_not_healthy_is_translated(admin_client: Client, listener
     assert texts["default"]["reason"] == (
         "Le plus ancien événement à livrer attend depuis 600 s ; 60 s sont admises."
     )
+    assert re.fullmatch(r"600,\d s", texts["default"]["lag"])
     assert texts["default"]["problem"] == "Le jeton n’a pas le droit de lire directus_activity"
     assert texts["blog"]["reason"] == (
-        "La connexion est coupée. Aucune écoute n’est en cours. "
-        "Démarrez-la : python manage.py directus_listen"
+        "Aucune écoute n’est en cours. Démarrez-la : python manage.py directus_listen"
     )
 
 

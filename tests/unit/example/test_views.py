@@ -39,6 +39,13 @@ def test_page__in_french(example: Any, client: Client, path: str) -> None:
     assert '<html lang="fr">' in response.content.decode()
 
 
+def test_page__what_directus_says_of_an_article_is_in_french(example: Any, client: Client) -> None:
+    texts = client.get("/", headers={"accept-language": "fr"}).context["texts"]
+    shown = {status: texts[f"status-{status}"] for status in ("published", "draft", "archived")}
+    assert shown == {"published": "publié", "draft": "brouillon", "archived": "archivé"}
+    assert texts["FORBIDDEN"].startswith("Cette collection n’existe pas")
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/chat/messages/"])
 def test_policy__on_every_answer(example: Any, client: Client, path: str) -> None:
     assert "frame-ancestors 'none'" in client.get(path)["Content-Security-Policy"]
@@ -61,7 +68,9 @@ def test_no_page_holds_a_token(demo: ThreadedFakeDirectus, ada: Client) -> None:
 def test_status__without_a_listener(example: Any, client: Client) -> None:
     connection = client.get("/status/").json()["connection"]
     assert connection["state"] == "disconnected"
-    assert connection["reason"] == "No listener has been started yet."
+    assert connection["reason"] == (
+        "No listener has been started yet. Start it: python manage.py directus_listen"
+    )
 
 
 def test_status__tells_the_server_and_what_is_offered(example: Any, client: Client) -> None:
