@@ -17,6 +17,7 @@ def site_texts() -> dict[str, str]:
         "offlineReason": _("The site does not answer. The page keeps trying."),
         "noNetworkReason": _("This device is not connected to a network."),
         "SERVICE_UNAVAILABLE": _("Directus cannot be read at the moment; it is tried again."),
+        "FORBIDDEN": _("This collection does not exist, or it is not offered to you."),
         "refused": _("is refused:"),
         "changeFailed": _("The change could not be made."),
         "now": _("just now"),

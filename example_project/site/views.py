@@ -103,7 +103,7 @@ def _next_page(request: HttpRequest) -> str:
 
 def _connection(row: ConnectionStatus | None) -> dict[str, str]:
     if row is None:
-        reason = _("No listener has been started yet.")
+        reason = _("No listener has been started yet. Start it: python manage.py directus_listen")
         return {"state": "disconnected", "reason": reason, "url": "", "version": ""}
     return {
         "state": row.current_state,
