@@ -133,8 +133,8 @@ def _texts() -> dict[str, str]:
         "field": _("Field"),
         "noField": _("A condition has no field. Choose one, or remove the condition."),
         "noValue": _(
-            "This condition has no value, so it compares with an empty text. For items without a "
-            "value, choose the operator “has no value”."
+            "This condition has no value. To ask for items without one, choose the operator "
+            "“is empty” or “has no value”."
         ),
         "operator": _("Operator"),
         "value": _("Value"),

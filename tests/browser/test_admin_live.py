@@ -16,6 +16,7 @@ from directus_realtime.models import InboxEvent
 from directus_realtime.testing import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
+from tests.helpers.inbox import new_row
 from tests.helpers.screenshots import take_screenshot
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
@@ -232,9 +233,7 @@ def tab_to(page: Page, selector: str) -> None:
 
 def test_the_list_follows_what_is_on_its_way(site: AdminSite, page: Page) -> None:
     def make(s: Site) -> Any:
-        row = InboxEvent.from_event(
-            Event("default", "notes", "notes", "update", "followed", {"title": "x"})
-        )
+        row = new_row(key="followed", subscription="notes", collection="notes")
         row.state, row.next_attempt_at = "failed", timezone.now() + timedelta(hours=1)
         row.save(using=ALIAS)
         return row.pk
