@@ -1,4 +1,8 @@
-"""How the connections stand, from the database alone: for ``directus_status`` and the admin."""
+"""How the connections stand, from the database alone: for ``directus_status`` and the admin.
+
+Sentences are in the language at hand; the command switches that off, so that it prints the
+same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 
 from directus_realtime.models import (
     ActivityCursor,
@@ -39,7 +44,12 @@ OPEN_STATES = (
 #: Those of them that nothing keeps from being delivered now.
 _DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
 
-NO_LISTENER = "No listener is running. Start it: python manage.py directus_listen"
+NO_LISTENER = gettext_noop("No listener is running. Start it: python manage.py directus_listen")
+
+_NOT_CONNECTED = {
+    "reconnecting": gettext_noop("The connection is reconnecting."),
+    "disconnected": gettext_noop("The connection is disconnected."),
+}
 
 
 @dataclass(frozen=True)
@@ -192,14 +202,14 @@ def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:
     if status is None:
         return {
             "state": "disconnected",
-            "reason": NO_LISTENER,
+            "reason": gettext(NO_LISTENER),
             "since": None,
             "heartbeat_age": None,
         }
     age = _age(status.heartbeat_at)
     if age > limits.heartbeat_age:
         # What it wrote last is history: since then, nobody is there.
-        state, reason, since = "disconnected", NO_LISTENER, status.heartbeat_at
+        state, reason, since = "disconnected", gettext(NO_LISTENER), status.heartbeat_at
     else:
         state, reason, since = status.state, status.reason, status.changed_at
     return {"state": state, "reason": reason, "since": since, "heartbeat_age": age}
@@ -268,25 +278,34 @@ def _catch_up_age(health: ConnectionHealth) -> float:
 
 def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
     if health.state != "connected":
-        yield f"The connection is {health.state}. {health.reason}".rstrip()
-    if health.inbox.lag > limits.lag:
-        yield (
-            f"The oldest pending event has waited for {health.inbox.lag:.0f} s; "
-            f"{limits.lag:g} s are allowed."
-        )
-    age = _catch_up_age(health)
-    if age > limits.catch_up_age and health.alias in aliases_subscribed():
-        yield (
-            f"The activity log was last worked through {age:.0f} s ago; "
-            f"{limits.catch_up_age:g} s are allowed. See the log."
-        )
+        text = _NOT_CONNECTED.get(health.state, f"The connection is {health.state}.")
+        yield f"{gettext(text)} {health.reason}".rstrip()
+    yield from _late(health, limits)
     dead = health.inbox.counts[InboxState.DEAD]
     if dead > limits.dead:
-        yield f"Dead letters: {dead}; {limits.dead} are allowed. See the inbox in the admin."
+        text = gettext("Dead letters: %(dead)d; %(most)d are allowed. See the inbox in the admin.")
+        yield text % {"dead": dead, "most": limits.dead}
     for name, error in health.refused.items():
-        yield f"The subscription {name} is refused: {error}"
+        text = gettext("The subscription %(name)s is refused: %(error)s")
+        yield text % {"name": name, "error": error}
     for name, error in health.behind.items():
-        yield f"The subscription {name}: {error}"
+        text = gettext("The subscription %(name)s: %(error)s")
+        yield text % {"name": name, "error": error}
+
+
+def _late(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
+    if health.inbox.lag > limits.lag:
+        text = gettext(
+            "The oldest pending event has waited for %(seconds)s s; %(most)s s are allowed."
+        )
+        yield text % {"seconds": f"{health.inbox.lag:.0f}", "most": f"{limits.lag:g}"}
+    age = _catch_up_age(health)
+    if age > limits.catch_up_age and health.alias in aliases_subscribed():
+        text = gettext(
+            "The activity log was last worked through %(seconds)s s ago; %(most)s s are allowed. "
+            "See the log."
+        )
+        yield text % {"seconds": f"{age:.0f}", "most": f"{limits.catch_up_age:g}"}
 
 
 def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:

@@ -16,7 +16,11 @@ from django.utils.translation import gettext as _
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.sampling import Sample
-from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.exceptions import (
+    DirectusRealtimeError,
+    RequestRefused,
+    SubscriptionRefused,
+)
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.redaction import redact
 from directus_realtime.settings import ConnectionSettings, connection_settings
@@ -34,7 +38,19 @@ SAMPLE_SIZE = 10
 
 
 class NoAnswer(Exception):
-    """Directus did not answer the question; the sentence says why."""
+    """Directus did not answer the question; the sentence says why.
+
+    Attributes:
+        is_refusal: Whether it is the answer of Directus, in its own words.
+    """
+
+    is_refusal = False
+
+
+class Refused(NoAnswer):
+    """Directus refuses what is asked for."""
+
+    is_refusal = True
 
 
 def schema_of(alias: str, *, anew: bool = False) -> dict[str, Any]:
@@ -87,6 +103,8 @@ def _ask(settings: ConnectionSettings, question: Callable[[DirectusClient], Awai
     except TimeoutError:
         text = _("%(url)s did not answer within %(seconds)d seconds.")
         raise NoAnswer(text % {"url": settings.url, "seconds": TIMEOUT}) from None
+    except (RequestRefused, SubscriptionRefused) as error:
+        raise Refused(redact(str(error))) from None
     except (DirectusRealtimeError, ImproperlyConfigured) as error:
         raise NoAnswer(redact(str(error))) from None
     except (OSError, ValueError) as error:

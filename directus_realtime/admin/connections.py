@@ -10,7 +10,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin import standing_texts as texts
-from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second
+from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second, with_quiet
+from directus_realtime.admin.standing import NO_LISTENER
 from directus_realtime.health import Limits, gather
 from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole
 
@@ -19,7 +20,8 @@ from directus_realtime.models import ConnectionStatus, ListenerProcess, Listener
 class ConnectionStatusAdmin(ReadOnlyAdmin):
     """How each connection stands."""
 
-    list_display = ("alias", "listed_state", "url", "version", "identity", "changed_at")
+    empty_text = _("No listener has been started yet. Start it: python manage.py directus_listen")
+    list_display = ("alias", "listed_state", "url", "version", "identity", "listed_since")
     fieldsets = (
         (
             None,
@@ -27,14 +29,14 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
                 "fields": (
                     "alias",
                     "listed_state",
-                    "shown_reason",
-                    "changed_at",
+                    "listed_since",
+                    "shown_attention",
                     "url",
                     "version",
                     "identity",
                     "errors",
-                    "complete_until",
-                    "heartbeat_at",
+                    "shown_complete",
+                    "shown_heartbeat",
                 )
             },
         ),
@@ -47,7 +49,10 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
     )
     readonly_fields = (
         "listed_state",
-        "shown_reason",
+        "shown_attention",
+        "listed_since",
+        "shown_complete",
+        "shown_heartbeat",
         "shown_lag",
         "shown_counts",
         "shown_catch_up",
@@ -80,10 +85,27 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             texts.state_label(row.current_state),
         )
 
-    @admin.display(description=_("reason"))
-    def shown_reason(self, row: ConnectionStatus) -> str:
-        """Why it is so."""
-        return row.current_reason or "–"
+    @admin.display(description=_("what to look at"))
+    def shown_attention(self, row: Any) -> str:
+        """What is not healthy, as ``directus_status`` says it; else why the state is so."""
+        return texts.attention_of(row.health) or row.current_reason or "–"
+
+    @admin.display(description=_("since"), ordering="changed_at")
+    def listed_since(self, row: ConnectionStatus) -> str:
+        """Since when it is so, to the second; without a listener, since its last heartbeat."""
+        return to_the_second(row.changed_at if row.has_listener else row.heartbeat_at)
+
+    @admin.display(description=_("complete until"))
+    def shown_complete(self, row: ConnectionStatus) -> str:
+        """Up to when nothing is unaccounted for, and what that means."""
+        help_text = ConnectionStatus.complete_until.field.help_text
+        moment = to_the_second(row.complete_until) if row.complete_until else "–"
+        return with_quiet(moment, help_text)
+
+    @admin.display(description=_("heartbeat"))
+    def shown_heartbeat(self, row: ConnectionStatus) -> str:
+        """When its listener last wrote, to the second."""
+        return to_the_second(row.heartbeat_at)
 
     @admin.display(description=_("lag"))
     def shown_lag(self, row: Any) -> str:
@@ -130,16 +152,17 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
 class ListenerProcessAdmin(ReadOnlyAdmin):
     """The processes of ``directus_listen``, and what each of them does."""
 
+    empty_text = NO_LISTENER
     list_display = ("host", "pid", "listed_connections", "listed_role", "listed_heartbeat")
     fields = (
         "host",
         "pid",
         "listed_connections",
         "listed_role",
-        "started_at",
-        "heartbeat_at",
+        "shown_started",
+        "listed_heartbeat",
     )
-    readonly_fields = ("listed_connections", "listed_role")
+    readonly_fields = ("listed_connections", "listed_role", "shown_started", "listed_heartbeat")
     ordering = ("role", "host", "pid")
 
     class Media:
@@ -157,6 +180,11 @@ class ListenerProcessAdmin(ReadOnlyAdmin):
             (row.role, ListenerRole(row.role).label) if row.is_alive else ("gone", _("gone"))
         )
         return format_html('<span class="directus-state directus-state-{}">{}</span>', role, label)
+
+    @admin.display(description=_("started"))
+    def shown_started(self, row: ListenerProcess) -> str:
+        """When it was started, to the second."""
+        return to_the_second(row.started_at)
 
     @admin.display(description=_("heartbeat"), ordering="heartbeat_at")
     def listed_heartbeat(self, row: ListenerProcess) -> str:

@@ -41,6 +41,19 @@ class DirectusSubscriptionForm(_SubscriptionForm):
             "filter": forms.Textarea(attrs={"rows": 6, "cols": 60, "spellcheck": "false"}),
             "fields": forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"}),
         }
+        # Here, not in the model: a help text that changes would be a migration.
+        help_texts = {
+            "filter": _(
+                'A Directus filter such as {"status": {"_eq": "published"}}; {} for all. A delete '
+                "carries no data that a filter could judge: it is delivered for an item that was "
+                "in the filter when it was last seen, and for every item where “on create” or "
+                "“on update” is not chosen."
+            ),
+            "on_delete": _(
+                "Directus itself sends the deletes of all items; see the filter for those that "
+                "are delivered."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,7 +86,10 @@ class ReplayForm(forms.Form):
 
     since = forms.DateTimeField(label=_("Since"), widget=_moment())
     until = forms.DateTimeField(
-        label=_("Until"), widget=_moment(), required=False, help_text=_("Empty for now.")
+        label=_("Until"),
+        widget=_moment(),
+        required=False,
+        help_text=_("Leave it empty to replay up to now."),
     )
     key = forms.CharField(
         label=_("Key"),

@@ -63,11 +63,12 @@ def try_answer(form: Any) -> dict[str, Any]:
     try:
         sample = sample_of(row.connection, row.to_query())
     except NoAnswer as error:
-        return {"error": str(error)}
+        return {"error": str(error), "isRefusal": error.is_refusal}
+    columns = _columns(sample.key, sample.items)
     return {
         "summary": _summary(sample.total, len(sample.items)),
-        "columns": _columns(sample.key, sample.items),
-        "items": [{name: _shown(value) for name, value in item.items()} for item in sample.items],
+        "columns": columns,
+        "items": [[_cell(item, name) for name in columns] for item in sample.items],
     }
 
 
@@ -85,10 +86,20 @@ def _columns(key: str, items: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if any(name in item for item in items)]
 
 
-def _shown(value: Any) -> str:
-    """A value as short text; the script puts it in as text, never as HTML."""
+def _cell(item: dict[str, Any], name: str) -> dict[str, str]:
+    """A value as short ``text``, or a ``note`` on why there is nothing to see.
+
+    The script puts both in as text, never as HTML.
+    """
+    value = item.get(name)
     if value is None:
-        return "–"
+        return {"note": _("no value")}
+    if value == "":
+        return {"note": _("empty text")}
+    return {"text": _shown(value)}
+
+
+def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = storable(text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -121,6 +132,10 @@ def _texts() -> dict[str, str]:
         "condition": _("Condition %s"),
         "field": _("Field"),
         "noField": _("A condition has no field. Choose one, or remove the condition."),
+        "noValue": _(
+            "This condition has no value. To ask for items without one, choose the operator "
+            "“is empty” or “has no value”."
+        ),
         "operator": _("Operator"),
         "value": _("Value"),
         "from": _("From"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -16,7 +17,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from directus_realtime.admin.inbox_actions import InboxActions
 from directus_realtime.admin.inbox_filters import (
     ACTION_LABELS,
     ORIGIN_LABELS,
@@ -27,6 +27,7 @@ from directus_realtime.admin.inbox_filters import (
     SubscriptionFilter,
 )
 from directus_realtime.admin.inbox_list import InboxChangeList
+from directus_realtime.admin.inbox_live import InboxLive, is_open
 from directus_realtime.admin.inbox_search import search
 from directus_realtime.admin.receiving import Reception, all_receptions, known_receptions
 from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second, with_quiet, wrapping_time
@@ -36,9 +37,10 @@ from directus_realtime.protocol.redaction import storable
 
 
 @admin.register(InboxEvent)
-class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
+class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
     """What came in, and what became of it."""
 
+    empty_text = _("No events yet. What the listener receives is listed here.")
     list_display = (
         "listed_received",
         "listed_collection",
@@ -102,6 +104,7 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
 
     class Media:
         css = {"all": ("directus_realtime/admin.css", "directus_realtime/inbox.css")}
+        js = (Script("directus_realtime/inbox-live.js", defer=True),)
 
     # The list
 
@@ -186,7 +189,13 @@ class InboxEventAdmin(InboxActions, ReadOnlyAdmin):
             '<span class="directus-receiver" title="{}">{} {}</span>',
             ((one.receiver, _outcome(one), one.short_name) for one in found),
         )
-        return format_html("{}{}{}", self.listed_state(row), tries, receivers)
+        shown = format_html("{}{}{}", self.listed_state(row), tries, receivers)
+        # The page follows what is marked.
+        return (
+            format_html('<div data-directus-event="{}">{}</div>', row.pk, shown)
+            if is_open(row)
+            else shown
+        )
 
     # The page of an event
 

@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.text import format_lazy
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -42,6 +42,7 @@ _PREFIX = "directus_realtime_inboxevent"
 _RETRIED = _("Tried again.")
 _HANDLED = _("Marked as handled.")
 _MANY = _("So were all the others that were selected in the list.")
+_STAYS = _("The dead letter itself stays one, until it is retried or marked as handled.")
 #: Before an event came in, its change was made.
 _EARLIER = timedelta(minutes=1)
 
@@ -105,28 +106,21 @@ class InboxActions(_Admin):
         ]
         return [*own, *super().get_urls()]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of an event, with what this user may do with it."""
-        row = self.get_object(request, object_id)
-        buttons: dict[str, bool] = {}
-        if row is not None:
-            may_retry = self.has_retry_permission(request)
-            is_dead = row.state == InboxState.DEAD
-            buttons = {
-                "can_retry": may_retry and (is_dead or row.state == InboxState.FAILED),
-                "can_retry_alike": may_retry and is_dead,
-                "can_handle": may_retry and is_dead,
-                "can_replay": self.has_replay_permission(request),
-            }
-            buttons["is_overtaken"] = buttons["can_retry"] and is_overtaken(row)
-        context = {**buttons, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
+    def offers(self, request: HttpRequest, row: InboxEvent) -> dict[str, bool]:
+        """What this user may do with an event as it stands now, and what to know before."""
+        may_retry = self.has_retry_permission(request)
+        may_replay = self.has_replay_permission(request)
+        is_dead = row.state == InboxState.DEAD
+        can_retry = may_retry and (is_dead or row.state == InboxState.FAILED)
+        return {
+            "may_retry": may_retry,
+            "can_retry": can_retry,
+            "can_retry_alike": may_retry and is_dead,
+            "can_handle": may_retry and is_dead,
+            "can_replay": may_replay,
+            "is_overtaken": can_retry and is_overtaken(row),
+            "stays": may_replay and is_dead,
+        }
 
     def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Try one event again."""
@@ -153,7 +147,11 @@ class InboxActions(_Admin):
         if request.method == "POST":
             count = retry_now(rows)
             if count:
-                text = _("Tried again, with all like it ({count} events).")
+                text = ngettext_lazy(
+                    "Tried again, with all like it ({count} event).",
+                    "Tried again, with all like it ({count} events).",
+                    count,
+                )
                 log_action(request, [row], format_lazy(text, count=count))
             self._tell_retried(request, count)
             return self._back(row)
@@ -185,11 +183,14 @@ class InboxActions(_Admin):
             outcome = replay([subscription], **{**form.cleaned_data, "key": key})
             if outcome.events:
                 log_action(request, [row], _("Replayed the changes of the item."))
-            self._tell_replayed(request, sum(outcome.events.values()), outcome.problems)
+            count = sum(outcome.events.values())
+            self._tell_replayed(request, count, outcome.problems)
+            if count and row.state == InboxState.DEAD:
+                self.message_user(request, _STAYS, messages.WARNING)
             return self._back(row)
         context = self._context(
             request, row, gettext("Replay the changes of this item"),
-            form=form, subscription=subscription,
+            form=form, subscription=subscription, stays=row.state == InboxState.DEAD,
         )  # fmt: skip
         return TemplateResponse(request, "admin/directus_realtime/inboxevent/replay.html", context)
 

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 
 from directus_realtime.admin.estimates import Count, count_up_to, estimate
 from directus_realtime.admin.inbox_search import is_event_id
+from directus_realtime.admin.shared import to_the_second
 from directus_realtime.health import OPEN_STATES
 from directus_realtime.models import InboxEvent, InboxState
 
@@ -143,7 +144,7 @@ class InboxChangeList(ChangeList):
         # The same: next to the search there is no second number, which nobody has counted.
         self.full_result_count = self.result_count
         self.show_full_result_count = False
-        self.show_admin_actions = True
+        self.show_admin_actions = bool(shown)
         self.can_show_all, self.multi_page = False, False
 
     def _cursor(self, request: HttpRequest) -> str:
@@ -160,6 +161,11 @@ class InboxChangeList(ChangeList):
         return None
 
     # Of the template
+
+    @property
+    def looked_back_to(self) -> str:
+        """Where the look ended, as the rows tell times; empty where it looked through all."""
+        return to_the_second(self.page.looked_back_to) if self.page.looked_back_to else ""
 
     @property
     def newest_url(self) -> str:

@@ -47,7 +47,7 @@ def _texts(
         "texts": {
             "state": texts.state_label(health.state),
             "since": to_the_second(health.since) if health.since else "–",
-            "reason": texts.reason_of(health),
+            "reason": texts.attention_of(health),
             "server": _server(status),
             "identity": (status and status.identity) or "–",
             "lag": texts.lag_of(health),

@@ -41,6 +41,12 @@ def with_quiet(text: Any, quiet: Any) -> SafeString:
     return format_html('{}<span class="directus-quiet">{}</span>', text, quiet)
 
 
+def keys_of(text: str) -> list[int]:
+    """The primary keys in the address of a page; what cannot be one is left out."""
+    keys = [key for key in text.split(",") if key.isascii() and key.isdecimal()]
+    return [int(key) for key in keys if len(key) < 19]
+
+
 def log_action(request: HttpRequest, rows: Sequence[Any], what: Any, flag: int = CHANGE) -> None:
     """Write who did what into Django's own log, in the language of the project.
 
@@ -56,7 +62,14 @@ def log_action(request: HttpRequest, rows: Sequence[Any], what: Any, flag: int =
 
 
 class ReadOnlyAdmin(AnyAdmin):
-    """Rows that the listener writes and people read."""
+    """Rows that the listener writes and people read.
+
+    Attributes:
+        empty_text: What is said where there are no rows at all.
+    """
+
+    empty_text: Any = ""
+    empty_value_display = "–"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds one."""

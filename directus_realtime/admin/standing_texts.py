@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.health import NO_LISTENER, ConnectionHealth
+from directus_realtime.health import ConnectionHealth
 from directus_realtime.models import InboxState
 
 STATE_LABELS: dict[str, Any] = {
@@ -23,16 +24,16 @@ def state_label(state: str) -> str:
     return str(STATE_LABELS.get(state, state))
 
 
-def reason_of(health: ConnectionHealth) -> str:
-    """Why the state is so."""
-    if health.reason == NO_LISTENER:
-        return gettext("No listener is running. Start it: python manage.py directus_listen")
-    return health.reason
+def attention_of(health: ConnectionHealth) -> str:
+    """Why the state is so, and what a person should look at, a line for each."""
+    # That it is not connected, which the first one says, is told by the state.
+    problems = health.problems[health.state != "connected" :]
+    return "\n".join(filter(None, [health.reason, *problems]))
 
 
 def lag_of(health: ConnectionHealth) -> str:
     """How long the oldest pending event waits."""
-    return gettext("%(seconds).1f s") % {"seconds": health.inbox.lag}
+    return gettext("%(seconds)s s") % {"seconds": number_format(health.inbox.lag, 1)}
 
 
 def counts_of(health: ConnectionHealth) -> str:
@@ -53,15 +54,16 @@ def rows_of(health: ConnectionHealth) -> str:
     """How far the activity log is worked through, while a gap is caught up."""
     if health.catch_up is None or not health.catch_up.rows_total:
         return "–"
-    return gettext("%(done)s of %(total)s rows") % {
-        "done": health.catch_up.rows_done,
-        "total": health.catch_up.rows_total,
-    }
+    done, total = health.catch_up.rows_done, health.catch_up.rows_total
+    text = ngettext("%(done)s of %(total)s row", "%(done)s of %(total)s rows", total)
+    return text % {"done": done, "total": total}
 
 
 def problem_of(health: ConnectionHealth) -> str:
     """What keeps the activity log from being read."""
-    return (health.catch_up and health.catch_up.problem) or "–"
+    problem = health.catch_up and health.catch_up.problem
+    # As the listener has stored it, in English.
+    return gettext(problem) if problem else "–"
 
 
 def gap_of(health: ConnectionHealth) -> str:

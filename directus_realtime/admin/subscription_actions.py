@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.forms import ReplayForm
 from directus_realtime.admin.replaying import Outcome, replay
-from directus_realtime.admin.shared import log_action, to_the_second
+from directus_realtime.admin.shared import keys_of, log_action, to_the_second
 from directus_realtime.listener.checking import (
     ConnectionReport,
     SubscriptionReport,
@@ -203,12 +203,6 @@ class SubscriptionActions(_Admin):
             "title": title,
             **values,
         }
-
-
-def keys_of(text: str) -> list[int]:
-    """The primary keys in the address of a page; what cannot be one is left out."""
-    keys = [key for key in text.split(",") if key.isascii() and key.isdecimal()]
-    return [int(key) for key in keys if len(key) < 19]
 
 
 def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:

@@ -19,14 +19,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from directus_realtime.admin.forms import DirectusSubscriptionForm, script
 from directus_realtime.admin.guide import page_data, schema_answer, try_answer
-from directus_realtime.admin.shared import with_quiet, wrapping_time
+from directus_realtime.admin.shared import keys_of, to_the_second, with_quiet, wrapping_time
 from directus_realtime.admin.standing import (
     attach_standings,
     dead_html,
     hour_html,
     state_html,
 )
-from directus_realtime.admin.subscription_actions import SubscriptionActions, keys_of
+from directus_realtime.admin.subscription_actions import SubscriptionActions
 from directus_realtime.admin.subscription_filters import StateFilter
 from directus_realtime.admin.subscription_notes import listener_advice, others_note
 from directus_realtime.models import HEARTBEAT_LIMIT, ConnectionStatus, DirectusSubscription
@@ -49,6 +49,8 @@ _ACTIONS = {"create": _("create"), "update": _("update"), "delete": _("delete")}
 class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     """What to listen to. Rows declared in code are shown and cannot be changed."""
 
+    empty_text = _("Nothing is listened to yet. Add a subscription, or declare some in code.")
+    empty_value_display = "–"
     form = DirectusSubscriptionForm
     change_form_template = "admin/directus_realtime/subscription_form.html"
     list_display = (
@@ -67,7 +69,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     readonly_fields = (
         "listed_state",
         "last_error",
-        "last_event_at",
+        "shown_last_event",
         "event_count",
         "listed_hour",
         "listed_dead",
@@ -100,6 +102,11 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         count = number_format(row.event_count, force_grouping=True)
         return with_quiet(moment, text % {"count": count} if row.event_count else "")
 
+    @admin.display(description=_("last event"))
+    def shown_last_event(self, row: DirectusSubscription) -> str:
+        """When the last event came in, to the second."""
+        return to_the_second(row.last_event_at) if row.last_event_at else "–"
+
     @admin.display(description=_("last hour"))
     def listed_hour(self, row: Any) -> SafeString:
         """Events of the last hour, as bars."""
@@ -122,10 +129,10 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         """How far the first load is."""
         if not row.snapshot_total:
             return "–"
-        return gettext("%(done)s of %(total)s items") % {
-            "done": row.snapshot_done,
-            "total": row.snapshot_total,
-        }
+        text = ngettext(
+            "%(done)s of %(total)s item", "%(done)s of %(total)s items", row.snapshot_total
+        )
+        return text % {"done": row.snapshot_done, "total": row.snapshot_total}
 
     @admin.display(description=_("name"), ordering="name")
     def listed_name(self, row: DirectusSubscription) -> SafeString:
@@ -187,6 +194,21 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         """Rows declared in code are deleted in code."""
         is_declared = obj is not None and bool(obj.declared_in)
         return not is_declared and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
+        """What goes with a delete: the rows alone.
+
+        What is remembered of their items goes, too, and may be a hundred thousand rows of digests,
+        which nobody wants to read.
+        """
+        rows = list(objs)
+        declared = gettext("%(name)s, which is declared in code")
+        kept = {declared % {"name": row.name} for row in rows if row.declared_in}
+        if not super().has_delete_permission(request):
+            kept = {str(self.opts.verbose_name)}
+        return [row.name for row in rows], {self.opts.verbose_name_plural: len(rows)}, kept, []
 
     # What happens next
 

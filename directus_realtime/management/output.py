@@ -12,6 +12,11 @@ from django.core.management.color import Style
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
+def counted(number: float, one: str, several: str) -> str:
+    """A number with what it counts: ``1 day``, ``1.5 days``."""
+    return f"{number:.15g} {one if number == 1 else several}"
+
+
 @contextlib.contextmanager
 def print_logs(stdout: OutputWrapper, style: Style, verbosity: int) -> Iterator[None]:
     """Print the package's log records while the block runs.

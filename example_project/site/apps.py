@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class SiteConfig(AppConfig):
@@ -8,5 +9,5 @@ class SiteConfig(AppConfig):
 
     name = "example_project.site"
     label = "site"
-    verbose_name = "Example site"
+    verbose_name = _("Example site")
     default_auto_field = "django.db.models.BigAutoField"

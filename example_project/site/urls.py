@@ -12,4 +12,5 @@ urlpatterns = [
     path("login/", views.Login.as_view(), name="login"),
     path("login/as/", views.sign_in_as, name="sign_in_as"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("favicon.ico", views.favicon, name="favicon"),
 ]

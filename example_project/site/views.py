@@ -9,9 +9,10 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.views import LoginView
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.templatetags.static import static
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from directus_realtime.models import BrowserAccess, ConnectionStatus, DirectusSubscription
@@ -49,6 +50,13 @@ class Login(LoginView):
         return super().get_context_data(
             **{"demo": demo_mode(), "texts": site_texts(), "me": "", **context}
         )
+
+
+@require_safe
+@cache_control(max_age=86_400)
+def favicon(request: HttpRequest) -> HttpResponse:
+    """What browsers ask for where a page names no icon: the admin's pages, and plain answers."""
+    return HttpResponseRedirect(static("site/icon.svg"))
 
 
 @require_POST
@@ -95,7 +103,7 @@ def _next_page(request: HttpRequest) -> str:
 
 def _connection(row: ConnectionStatus | None) -> dict[str, str]:
     if row is None:
-        reason = _("No listener has been started yet.")
+        reason = _("No listener has been started yet. Start it: python manage.py directus_listen")
         return {"state": "disconnected", "reason": reason, "url": "", "version": ""}
     return {
         "state": row.current_state,

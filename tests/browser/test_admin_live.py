@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from directus_realtime.events import Event
@@ -14,6 +16,7 @@ from directus_realtime.models import InboxEvent
 from directus_realtime.testing import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
+from tests.helpers.inbox import new_row
 from tests.helpers.screenshots import take_screenshot
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
@@ -166,13 +169,12 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     site.mend()
     live.get_by_role("button", name="Retry now").click()  # 3: retried
     expect(live.locator(".messagelist")).to_contain_text("1 event is tried again.")
-
-    def is_done() -> bool:
-        return site.call(lambda s: s.inbox.get(key_json=str(key)).state) == "done"
-
-    wait_for(is_done, 20, "the event to be done")
-    live.reload()
+    # The page follows it by itself.
     expect(live.locator(".field-listed_state")).to_contain_text("done")
+    expect(receivers).to_contain_text("succeeded")
+    expect(live.get_by_role("button", name="Retry now")).to_have_count(0)
+    expect(live.locator("#directus-announcement")).to_have_text("State: done")
+    expect(live.locator("#directus-follow")).to_be_hidden()
     live.get_by_role("link", name="History").click()
     expect(live.locator("#change-history")).to_contain_text("Tried again.")
 
@@ -227,6 +229,21 @@ def tab_to(page: Page, selector: str) -> None:
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
             return
     raise AssertionError(f"{selector} is not reached by Tab")
+
+
+def test_the_list_follows_what_is_on_its_way(site: AdminSite, page: Page) -> None:
+    def make(s: Site) -> Any:
+        row = new_row(key="followed", subscription="notes", collection="notes")
+        row.state, row.next_attempt_at = "failed", timezone.now() + timedelta(hours=1)
+        row.save(using=ALIAS)
+        return row.pk
+
+    pk = site.call(make)
+    site.open(page, "inboxevent/?q=followed")
+    state = page.locator("#result_list .directus-state").first
+    expect(state).to_have_text("waiting for the next try")
+    site.call(lambda s: s.inbox.filter(pk=pk).update(state="done"))
+    expect(state).to_have_text("done")
 
 
 PAGES = ["live/", "inboxevent/", "inboxevent/?state__exact=dead"]

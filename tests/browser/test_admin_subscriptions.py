@@ -308,6 +308,23 @@ def test_a_condition_without_a_field_is_told_and_neither_tried_nor_saved(
     expect(add.locator(".directus-tried")).to_contain_text("match now")
 
 
+def test_a_condition_without_a_value_is_told_and_tried(add: Page) -> None:
+    add.locator("#id_collection").fill("posts")
+    add.get_by_role("button", name="Add a condition").click()
+    box(add, "Field").fill("status")
+    told = add.locator(".directus-row").get_by_role("status")
+    expect(told).to_have_count(0)
+    add.get_by_role("button", name="Try it").click()
+    expect(told).to_contain_text("This condition has no value.")
+    expect(add.locator(".directus-tried")).to_contain_text('Use "_empty" or "_nempty" instead.')
+    box(add, "Value").fill("draft")
+    expect(told).to_have_count(0)
+    add.get_by_label("Operator").select_option("_nnull")
+    add.get_by_role("button", name="Try it").click()
+    expect(add.locator(".directus-tried tbody tr").first).to_contain_text("no value")
+    expect(told).to_have_count(0)
+
+
 def test_by_keyboard_alone(add: Page) -> None:
     press, typed = add.keyboard.press, add.keyboard.type
     add.locator("#id_name").focus()

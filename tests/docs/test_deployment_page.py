@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,12 +10,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from django.core.management import get_commands
 
 from tests.conftest import missing
-from tests.docs.markdown import DOCS
+from tests.docs.markdown import DOCS, blocks_of
 from tests.helpers.dockerfile import DockerfileRun
 
 ROOT = DOCS.parent
@@ -59,6 +62,52 @@ def test_the_manifest_is_one_for_kubernetes() -> None:
     manifest = (FILES / "kubernetes.yaml").read_text(encoding="utf-8")
     assert "replicas: 2" in manifest
     assert manifest.count("directus_status, --this-host") == 2
+
+
+PROBE = "python manage.py directus_status --this-host"
+#: Seconds between two looks, seconds for an answer, failures.
+LOOKS = (30, 15, 3)
+
+
+def kubernetes_probes(container: Any) -> dict[str, tuple[str, int, int, int]]:
+    found = {name: container[name] for name in container if name.endswith("Probe")}
+    return {
+        name: (
+            " ".join(probe["exec"]["command"]),
+            probe["periodSeconds"],
+            probe["timeoutSeconds"],
+            probe["failureThreshold"],
+        )
+        for name, probe in found.items()
+    }
+
+
+def test_one_probe_is_recommended_everywhere() -> None:
+    manifest = (FILES / "kubernetes.yaml").read_text(encoding="utf-8")
+    (listener,) = [each for each in yaml.safe_load_all(manifest) if each["kind"] == "Deployment"]
+    (container,) = listener["spec"]["template"]["spec"]["containers"]
+    blocks = [block.code for block in blocks_of("operations.md") if block.language == "yaml"]
+    on_page = [yaml.safe_load(code) for code in blocks]
+    in_manifest = kubernetes_probes(container)
+    assert in_manifest["livenessProbe"] == (PROBE, *LOOKS)
+    assert kubernetes_probes(on_page[0]) == in_manifest
+
+    compose = on_page[1]["healthcheck"]
+    times = [int(compose[name].removesuffix("s")) for name in ("interval", "timeout")]
+    assert (" ".join(compose["test"][1:]), *times, compose["retries"]) == (PROBE, *LOOKS)
+
+    dockerfile = (FILES / "Dockerfile").read_text(encoding="utf-8")
+    start = f"--start-period={compose['start_period']}"
+    options = f"--interval=30s --timeout=15s {start} --retries=3"
+    command = json.dumps(PROBE.split())
+    assert f"HEALTHCHECK {options} \\\n    CMD {command}" in dockerfile
+
+
+def test_no_other_page_has_a_probe_of_its_own() -> None:
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    words = re.compile("livenessProbe|healthcheck:|periodSeconds")
+    found = {page.name for page in pages if words.search(page.read_text(encoding="utf-8"))}
+    assert found == {"operations.md"}
 
 
 def test_the_procfile_has_commands_that_there_are() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from directus_realtime.models import (
     InboxEvent,
     ListenerLease,
     ListenerProcess,
+    MatchedItem,
 )
 from tests.helpers.admin import form, run_action, said, subscription, url, user_who_may
 
@@ -287,6 +289,35 @@ def test_a_row_of_the_admin_can_be_deleted(admin_client: Client) -> None:
     assert not DirectusSubscription.objects.exists()
 
 
+def test_what_is_remembered_of_items_is_not_listed_before_a_delete(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    row, other = subscription("first"), subscription("second")
+    digests = [f"{number:064}" for number in range(1000)]
+    MatchedItem.objects.bulk_create(
+        MatchedItem(subscription=each, digest=d) for each in (row, other) for d in digests
+    )
+    with django_assert_max_num_queries(10):
+        page = admin_client.get(url("directussubscription", "delete", row.pk)).content.decode()
+    assert "first" in page
+    assert "0001" not in page
+    answer = run_action(admin_client, "directussubscription", "delete_selected", row, other)
+    assert "0001" not in answer.content.decode()
+    admin_client.post(url("directussubscription", "delete", row.pk), {"post": "yes"})
+    assert list(DirectusSubscription.objects.all()) == [other]
+    assert set(MatchedItem.objects.values_list("subscription", flat=True)) == {other.pk}
+
+
+def test_of_a_declared_row_it_is_said_why_it_is_not_deleted(
+    admin_client: Client, declared: DirectusSubscription
+) -> None:
+    answer = run_action(
+        admin_client, "directussubscription", "delete_selected", declared, subscription()
+    )
+    assert "declared, which is declared in code" in answer.content.decode()
+    assert DirectusSubscription.objects.count() == 2
+
+
 # Subscriptions: actions
 
 
@@ -444,6 +475,33 @@ def test_nobody_changes_a_connection(admin_client: Client, listener: ConnectionS
     assert change.status_code == 403
 
 
+# Lists without rows
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("directussubscription", "Nothing is listened to yet. Add a subscription"),
+        ("inboxevent", "No events yet."),
+        ("connectionstatus", "No listener has been started yet."),
+        ("listenerprocess", "No listener is running. Start it:"),
+    ],
+)
+def test_an_empty_list_says_what_that_means(
+    admin_client: Client, model: str, sentence: str
+) -> None:
+    assert sentence in admin_client.get(url(model)).content.decode()
+
+
+@pytest.mark.parametrize("query", ["?q=nothing", "?state__exact=dead"])
+def test_a_list_in_which_nothing_matches_says_so(admin_client: Client, query: str) -> None:
+    inbox_row()
+    page = admin_client.get(url("inboxevent") + query).content.decode()
+    assert "Nothing matches what is asked for." in page
+    assert "No events yet." not in page
+    assert 'name="action"' not in page
+
+
 # All pages
 
 
@@ -544,6 +602,62 @@ def test_a_connection_that_never_had_a_listener_shows_dashes(
     response = admin_client.get(url("connectionstatus", "change", "default"))
     assert response.status_code == 200
     assert response.content.decode().count(">–<") >= 6
+
+
+def test_all_times_of_a_page_are_told_alike(
+    admin_client: Client, listener: ConnectionStatus
+) -> None:
+    at = timezone.now().replace(2026, 11, 5, 9, 8, 7)
+    listener.complete_until = at
+    listener.save()
+    subscription(last_event_at=at)
+    ListenerProcess.objects.create(
+        host="web-1", pid=1, role="active", started_at=at, heartbeat_at=at
+    )
+    row = DirectusSubscription.objects.get()
+    pages = [
+        url("connectionstatus", "change", "default"),
+        url("connectionstatus"),
+        url("listenerprocess", "change", ListenerProcess.objects.get().pk),
+        url("directussubscription", "change", row.pk),
+    ]
+    for page in pages:
+        content = admin_client.get(page).content.decode()
+        assert not re.search(r"Nov\. \d|[ap]\.m\.", content), page
+        assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", content), page
+    # What the moment means is still said.
+    assert "Up to this moment" in admin_client.get(pages[0]).content.decode()
+
+
+def test_a_connection_whose_listener_died_is_disconnected_since_then(
+    admin_client: Client, listener: ConnectionStatus
+) -> None:
+    now = timezone.now()
+    listener.changed_at, listener.heartbeat_at = now - timedelta(days=1), now - timedelta(hours=1)
+    listener.save()
+    died = f"{timezone.localtime(listener.heartbeat_at):%Y-%m-%d %H:%M:%S}"
+    for page in (url("connectionstatus"), url("connectionstatus", "change", "default")):
+        content = admin_client.get(page).content.decode()
+        shown = re.search(r"field-listed_since.*?(20[\d: -]+\d)", content, re.S)
+        assert shown is not None
+        assert shown[1] == died
+
+
+def test_the_help_of_the_filter_says_what_happens_with_deletes(
+    admin_client: Client, client: Client
+) -> None:
+    page = url("directussubscription", "add")
+    assert "A delete carries no data that a filter could judge" in (
+        admin_client.get(page).content.decode()
+    )
+    with translation.override(None):
+        content = client.get(page, headers={"accept-language": "fr"}).content.decode()
+    assert "Une suppression ne porte pas de données" in content
+    # Those who may only look are told, too.
+    row = subscription()
+    client.force_login(user_who_may("view_directussubscription"))
+    page = url("directussubscription", "change", row.pk)
+    assert "A delete carries no data" in client.get(page).content.decode()
 
 
 def test_the_pages_of_listeners_are_translated(admin_client: Client, listener: Any) -> None:

@@ -15,7 +15,7 @@ import directus_realtime
 
 PACKAGE = Path(directus_realtime.__file__).parent
 CATALOGUE = PACKAGE / "locale" / "fr" / "LC_MESSAGES" / "django"
-KEYWORDS = ("gettext_lazy", "ngettext:1,2", "ngettext_lazy:1,2", "gettext", "_")
+KEYWORDS = ("gettext_lazy", "ngettext:1,2", "ngettext_lazy:1,2", "gettext", "gettext_noop", "_")
 
 
 def test_nothing_is_left_untranslated_or_doubtful() -> None:

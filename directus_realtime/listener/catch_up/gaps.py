@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.listener.catch_up import cursors
@@ -21,9 +22,10 @@ from directus_realtime.signals import directus_gap_detected
 
 logger = logging.getLogger("directus_realtime.listener")
 
+# Stored and logged in English; the admin translates them.
 _NO_LOG = {
-    "none": "The token may not read directus_activity",
-    "partial": "The token may read only a part of directus_activity",
+    "none": gettext_noop("The token may not read directus_activity"),
+    "partial": gettext_noop("The token may read only a part of directus_activity"),
 }
 _PRUNED = "The activity log does not reach back that far"
 _ANEW = "The activity log began anew, as after a restored backup"

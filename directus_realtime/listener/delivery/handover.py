@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Min, Q, QuerySet
 from django.utils import timezone
 
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery.outcomes import (
@@ -25,7 +26,6 @@ from directus_realtime.listener.delivery.outcomes import (
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
 from directus_realtime.listener.finding import exactly, of_connections
-from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 

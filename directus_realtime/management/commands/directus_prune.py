@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from directus_realtime.database import check_tables
 from directus_realtime.listener.retention import Retention, prune_span
 from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+from directus_realtime.management.output import counted
 
 
 class Command(BaseCommand):
@@ -51,8 +52,8 @@ class Command(BaseCommand):
             days = settings.retention_days if options["days"] is None else options["days"]
             retention = Retention.of_days(settings.alias, days, options["dead_days"])
             count = self._prune(retention, dry_run=options["dry_run"])
-            age = f"older than {days:g} days" if days else "kept for ever"
-            dead = f", dead letters older than {d:g} days" if (d := options["dead_days"]) else ""
+            age = f"older than {_days(days)}" if days else "kept for ever"
+            dead = f", dead letters older than {_days(d)}" if (d := options["dead_days"]) else ""
             self.stdout.write(f"{settings.alias}: {count} {verb} ({age}{dead})")
 
     def _prune(self, retention: Retention, *, dry_run: bool) -> int:
@@ -67,6 +68,10 @@ class Command(BaseCommand):
         if total and self.stdout.isatty():
             self.stdout.write("\r", ending="")
         return total
+
+
+def _days(number: float) -> str:
+    return counted(number, "day", "days")
 
 
 def valid_days(text: str) -> float:

@@ -18,6 +18,7 @@ from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener.catch_up.replaying import Replay, Replayed, Selection
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
 from directus_realtime.management.arguments import chosen_connections
+from directus_realtime.management.output import counted
 from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
 
 #: Characters of the progress bar.
@@ -119,17 +120,18 @@ class Command(BaseCommand):
             share = replayed.done / max(replayed.total, replayed.done, 1)
             bar = "#" * round(share * _BAR)
             events = sum(replayed.events.values())
-            line = f"[{bar:<{_BAR}}] {replayed.done} of {replayed.total} rows, {events} events"
+            line = f"[{bar:<{_BAR}}] {replayed.done} of {replayed.total} rows, "
+            line += counted(events, "event", "events")
             self.stdout.write(f"\r{line}", ending="")
             self.stdout.flush()
 
     def _report(self, replayed: Replayed, selection: Selection, *, dry_run: bool) -> None:
         since = timezone.localtime(selection.since)
-        self.stdout.write(
-            f"{replayed.changes} changes of {selection.collection} since {since:%Y-%m-%d %H:%M:%S}"
-        )
+        changes = counted(replayed.changes, "change", "changes")
+        self.stdout.write(f"{changes} of {selection.collection} since {since:%Y-%m-%d %H:%M:%S}")
         for name, count in sorted(replayed.events.items()):
-            put = "would be replayed" if dry_run else f"{count} events put into the inbox"
+            put = f"{counted(count, 'event', 'events')} put into the inbox"
+            put = "would be replayed" if dry_run else put
             self.stdout.write(f"  {name}: {put}")
 
 

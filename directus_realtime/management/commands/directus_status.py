@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    no_translations,
+)
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.utils import timezone
@@ -84,6 +89,8 @@ class Command(BaseCommand):
             "made (default: %(default)g).",
         )
 
+    # What is printed is for programs and other machines, too.
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         limits = Limits(
             lag=options["max_lag"],

@@ -1,7 +1,7 @@
 /* The filter by rows of field, operator and value, beside the JSON of the text area. */
 "use strict";
 {
-  const { data, element, button, parsed, write, twoViews, combobox, valueInputs, carriedOver } =
+  const { data, element, button, parsed, write, twoViews, combobox, valueInputs, carriedOver, isEmpty } =
     window.directusSubscription;
   const LOGICAL = ["_and", "_or"];
 
@@ -126,6 +126,7 @@
         value.replaceChildren(
           valueInputs(fieldOf(), row.operator, row.value, (now) => {
             row.value = now;
+            mark(made, row, false);
             put();
           }),
         );
@@ -157,12 +158,15 @@
     function mark(made, row, isTold) {
       const isMissing = isTold && !namesOf(row.path).length;
       const input = made.querySelector(".directus-path");
-      made.querySelector(".directus-problem")?.remove();
+      made.querySelector(".directus-told")?.remove();
       input.removeAttribute("aria-invalid");
       input.removeAttribute("aria-describedby");
+      if (isTold && !isMissing && isEmpty(row.value, row.operator)) {
+        made.append(element("p", { class: "directus-note directus-told", role: "status" }, data.texts.noValue));
+      }
       if (!isMissing) return;
       const id = `directus-condition-${state.rows.indexOf(row)}`;
-      made.append(element("p", { class: "directus-problem", id, role: "alert" }, data.texts.noField));
+      made.append(element("p", { class: "directus-problem directus-told", id, role: "alert" }, data.texts.noField));
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-describedby", id);
     }

@@ -23,7 +23,8 @@
       start.focus();
       if (answer.error) {
         const problem = element("p", { class: "directus-problem" });
-        problem.append(element("strong", {}, data.texts.refused), ` ${answer.error}`);
+        if (answer.isRefusal) problem.append(element("strong", {}, data.texts.refused), " ");
+        problem.append(answer.error);
         result.replaceChildren(problem);
       } else {
         result.replaceChildren(element("p", {}, answer.summary), ...table(answer));
@@ -34,15 +35,18 @@
   function table({ columns, items }) {
     if (!items.length) return [];
     const heads = columns.map((name) => element("th", { scope: "col" }, name));
-    const rows = items.map((item) =>
-      element("tr", {}, ...columns.map((name) => element("td", {}, item[name] ?? ""))),
-    );
+    const rows = items.map((item) => element("tr", {}, ...item.map(cell)));
     const made = element("table", {});
     made.append(
       element("thead", {}, element("tr", {}, ...heads)),
       element("tbody", {}, ...rows),
     );
     return [element("div", { class: "directus-scroll", tabindex: "0" }, made)];
+  }
+
+  /* What is no value must not look like one. */
+  function cell({ text, note }) {
+    return element("td", {}, text ?? element("em", { class: "directus-nothing" }, note));
   }
 
   window.directusSubscription.guideTry = guideTry;

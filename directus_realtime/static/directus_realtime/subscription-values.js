@@ -81,7 +81,12 @@
   }
 
   function textInput(value, label, onvalue) {
-    const input = element("input", { type: "text", class: "vTextField", "aria-label": label });
+    const input = element("input", {
+      type: "text",
+      class: "vTextField",
+      "aria-label": label,
+      placeholder: label,
+    });
     input.value = value;
     input.addEventListener("input", () => onvalue(input.value));
     input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
@@ -110,5 +115,13 @@
     return values[0] ?? (field?.type === "boolean" ? true : "");
   }
 
-  Object.assign(window.directusSubscription, { valueInputs, carriedOver });
+  /* Whether a condition compares with nothing, or with an empty text. */
+  function isEmpty(value, operator) {
+    const kind = valuesOf(operator);
+    if (kind === "none") return false;
+    const parts = Array.isArray(value) ? value : [value];
+    return !parts.length || parts.some((each) => each === "" || each === null || each === undefined);
+  }
+
+  Object.assign(window.directusSubscription, { valueInputs, carriedOver, isEmpty });
 }

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from directus_realtime.admin import guide
 from directus_realtime.admin.operators import OPERATORS_BY_TYPE, operator_names
+from directus_realtime.client.sampling import Sample
 from directus_realtime.protocol.queries import OPERATORS
 from directus_realtime.testing import ThreadedFakeDirectus
 from tests.helpers.admin import form, subscription, url, user_who_may
@@ -92,13 +94,40 @@ def test_a_try_shows_how_many_match_and_the_last_of_them(
     assert answer["summary"] == "20 items match now. The newest 10:"
     assert answer["columns"] == ["id", "title", "author"]
     assert len(answer["items"]) == 10
-    assert answer["items"][0] == {"id": "29", "title": "No. 29", "author": '{"name": "Ada"}'}
+    assert answer["items"][0] == [
+        {"text": "29"},
+        {"text": "No. 29"},
+        {"text": '{"name": "Ada"}'},
+    ]
+
+
+def test_a_try_tells_no_value_from_an_empty_text_and_from_a_dash(
+    admin_client: Client, monkeypatch: Any
+) -> None:
+    items: list[dict[str, Any]] = [
+        {"id": 1, "title": None},
+        {"id": 2, "title": ""},
+        {"id": 3, "title": "–"},
+        {"id": 4, "title": []},
+        {"id": 5, "title": False},
+        {"id": 6},
+    ]
+    monkeypatch.setattr(guide, "sample_of", lambda alias, query: Sample(6, "id", items))
+    answer = ask(admin_client, "try")
+    assert [row[1] for row in answer["items"]] == [
+        {"note": "no value"},
+        {"note": "empty text"},
+        {"text": "–"},
+        {"text": "[]"},
+        {"text": "false"},
+        {"note": "no value"},
+    ]
 
 
 def test_a_try_of_one_item(admin_client: Client, fake: ThreadedFakeDirectus) -> None:
     answer = ask(admin_client, "try", item="3")
     assert answer["summary"] == "1 item matches now."
-    assert answer["items"][0]["title"] == "No. 3"
+    assert answer["items"][0][answer["columns"].index("title")] == {"text": "No. 3"}
 
 
 def test_a_try_saves_nothing(admin_client: Client, fake: ThreadedFakeDirectus) -> None:
@@ -111,6 +140,7 @@ def test_a_try_gives_the_exact_sentence_of_the_server(
 ) -> None:
     answer = ask(admin_client, "try", filter='{"nope": {"_eq": 1}}')
     assert answer["error"].startswith('You don\'t have permission to access field "nope"')
+    assert answer["isRefusal"] is True
 
 
 @pytest.mark.parametrize(
@@ -126,7 +156,9 @@ def test_a_try_gives_the_exact_sentence_of_the_server(
 def test_a_try_tells_mistakes_as_saving_does(
     admin_client: Client, values: dict[str, str], sentence: str
 ) -> None:
-    assert ask(admin_client, "try", **values)["error"].startswith(sentence)
+    answer = ask(admin_client, "try", **values)
+    assert answer["error"].startswith(sentence)
+    assert not answer.get("isRefusal")
 
 
 def test_a_try_needs_no_name_yet(admin_client: Client, fake: ThreadedFakeDirectus) -> None:
@@ -134,7 +166,9 @@ def test_a_try_needs_no_name_yet(admin_client: Client, fake: ThreadedFakeDirectu
 
 
 def test_a_try_of_a_server_that_is_away(admin_client: Client) -> None:
-    assert ask(admin_client, "try")["error"].startswith("Cannot reach http://127.0.0.1:9")
+    answer = ask(admin_client, "try")
+    assert answer["error"].startswith("Cannot reach http://127.0.0.1:9")
+    assert not answer["isRefusal"]  # it has refused nothing
 
 
 # Who may ask

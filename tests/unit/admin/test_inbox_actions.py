@@ -83,6 +83,12 @@ def test_retry_alike__says_how_many_and_why_before_it_does_it(admin_client: Clie
     assert logged() == [("admin", str(row.pk), "Tried again, with all like it (2 events).")]
 
 
+def test_retry_alike__of_one_is_logged_in_the_singular(admin_client: Client) -> None:
+    row = dead_letter()
+    assert said(press(admin_client, "retry_alike", row)) == ["1 event is tried again."]
+    assert logged() == [("admin", str(row.pk), "Tried again, with all like it (1 event).")]
+
+
 REPLAY_INSTEAD = "“Replay this item…” on the page of the event instead"
 OVERTAKEN = "A newer event of this item was delivered since."
 
@@ -237,6 +243,28 @@ def test_replay__the_item_since_its_event(admin_client: Client, replayed: list[A
     ((rows, values),) = replayed
     assert (rows, values["key"], values["since"]) == ([wanted], "a-key", since)
     assert logged() == [("admin", str(row.pk), "Replayed the changes of the item.")]
+
+
+@pytest.mark.parametrize(("state", "is_told"), [("dead", True), ("done", False)])
+def test_replay__that_the_dead_letter_stays_is_said_before_and_after(
+    admin_client: Client, replayed: list[Any], state: str, is_told: bool
+) -> None:
+    subscription()
+    row = dead_letter(state=state)
+    stays = "dead letter itself stays one, until it is retried or marked as handled."
+    for page in ("change", "replay"):
+        assert (stays in admin_client.get(url(INBOX, page, row.pk)).content.decode()) is is_told
+    response = press(admin_client, "replay", row, since="2026-11-20 08:00:00")
+    told = ["2 events were put into the inbox."]
+    assert said(response) == told + [f"The {stays}"] * is_told
+    row.refresh_from_db()
+    assert row.state == state
+
+
+def test_replay__who_may_not_replay_is_told_nothing_of_it(client: Client) -> None:
+    client.force_login(user_who_may("view_inboxevent", "retry_inboxevent"))
+    content = client.get(url(INBOX, "change", dead_letter().pk)).content.decode()
+    assert "dead letter itself stays" not in content
 
 
 def test_replay__a_mistake_is_told(admin_client: Client, replayed: list[Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from directus_realtime.gateway.live_feed import LiveConsumer
 from directus_realtime.models import ActivityCursor, EventCount, InboxEvent
@@ -77,6 +78,38 @@ def test_state__of_no_listener_says_how_to_start_one(admin_client: Client) -> No
     assert "directus_listen" in found["texts"]["reason"]
 
 
+def test_state__tells_what_directus_status_calls_not_healthy(
+    admin_client: Client, listener: Any
+) -> None:
+    assert state(admin_client)["texts"]["reason"] == ""
+    add_row(received_at=timezone.now() - timedelta(minutes=10))
+    subscription("secret", state="refused", last_error="You may not.")
+    assert state(admin_client)["texts"]["reason"].splitlines() == [
+        "The oldest pending event has waited for 600 s; 60 s are allowed.",
+        "The subscription secret is refused: You may not.",
+    ]
+    page = admin_client.get(url("connectionstatus", "change", "default")).content.decode()
+    assert "The oldest pending event has waited for 600 s; 60 s are allowed.<br>" in page
+
+
+def test_state__what_is_not_healthy_is_translated(admin_client: Client, listener: Any) -> None:
+    add_row(received_at=timezone.now() - timedelta(minutes=10))
+    ActivityCursor.objects.create(
+        alias="default", problem="The token may not read directus_activity"
+    )
+    with translation.override(None):  # which the middleware changes for good
+        answer = admin_client.get(url("live", "state"), headers={"accept-language": "fr"}).json()
+    texts = {each["alias"]: each["texts"] for each in answer["connections"]}
+    assert texts["default"]["reason"] == (
+        "Le plus ancien événement à livrer attend depuis 600 s ; 60 s sont admises."
+    )
+    assert re.fullmatch(r"600,\d s", texts["default"]["lag"])
+    assert texts["default"]["problem"] == "Le jeton n’a pas le droit de lire directus_activity"
+    assert texts["blog"]["reason"] == (
+        "Aucune écoute n’est en cours. Démarrez-la : python manage.py directus_listen"
+    )
+
+
 def test_state__catch_up_and_gap(admin_client: Client, listener: Any) -> None:
     now = timezone.now()
     ActivityCursor.objects.create(
@@ -84,6 +117,8 @@ def test_state__catch_up_and_gap(admin_client: Client, listener: Any) -> None:
     )
     found = state(admin_client)["texts"]
     assert found["rows"] == "3 of 9 rows"
+    ActivityCursor.objects.update(rows_done=1, rows_total=1)
+    assert state(admin_client)["texts"]["rows"] == "1 of 1 row"
     assert found["gap"].endswith("…: not recovered")
 
 

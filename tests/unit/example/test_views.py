@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.utils import timezone
 
@@ -48,9 +49,21 @@ def test_page__says_in_french_that_something_may_not_be_seen(example: Any, clien
     assert "rechargez la page" in json.loads(found[1])["FORBIDDEN"]
 
 
+def test_page__what_directus_says_of_an_article_is_in_french(example: Any, client: Client) -> None:
+    texts = client.get("/", headers={"accept-language": "fr"}).context["texts"]
+    shown = {status: texts[f"status-{status}"] for status in ("published", "draft", "archived")}
+    assert shown == {"published": "publié", "draft": "brouillon", "archived": "archivé"}
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/chat/messages/"])
 def test_policy__on_every_answer(example: Any, client: Client, path: str) -> None:
     assert "frame-ancestors 'none'" in client.get(path)["Content-Security-Policy"]
+
+
+def test_the_icon_that_browsers_ask_for_unasked_is_there(example: Any, client: Client) -> None:
+    response = client.get("/favicon.ico")
+    assert (response.status_code, response.url) == (302, "/static/site/icon.svg")  # type: ignore[attr-defined]
+    assert finders.find("site/icon.svg")
 
 
 def test_no_page_holds_a_token(demo: ThreadedFakeDirectus, ada: Client) -> None:
@@ -64,7 +77,9 @@ def test_no_page_holds_a_token(demo: ThreadedFakeDirectus, ada: Client) -> None:
 def test_status__without_a_listener(example: Any, client: Client) -> None:
     connection = client.get("/status/").json()["connection"]
     assert connection["state"] == "disconnected"
-    assert connection["reason"] == "No listener has been started yet."
+    assert connection["reason"] == (
+        "No listener has been started yet. Start it: python manage.py directus_listen"
+    )
 
 
 def test_status__tells_the_server_and_what_is_offered(example: Any, client: Client) -> None:

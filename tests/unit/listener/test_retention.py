@@ -73,7 +73,7 @@ def test_what_is_through_and_old_is_deleted() -> None:
 def test_what_is_not_through_is_never_deleted(state: str) -> None:
     kept = {row(1000, state).pk for _ in range(5)}
     row(1000)
-    assert prune("--days", "1").startswith("default: 1 deleted")
+    assert prune("--days", "1").startswith("default: 1 deleted (older than 1 day)")
     assert left() == kept
 
 

@@ -9,14 +9,34 @@ from typing import Any
 import pytest
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, color_style, no_style
+from django.utils import timezone
 
-from directus_realtime.management.output import print_logs
+from directus_realtime.listener.catch_up.replaying import Replayed, Selection
+from directus_realtime.management.commands.directus_replay import Command
+from directus_realtime.management.output import counted, print_logs
 
 logger = logging.getLogger("directus_realtime.listener")
 event_logger = logging.getLogger("directus_realtime.listener.events")
 
 
 package = logging.getLogger("directus_realtime")
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0 days"), (1, "1 day"), (1.0, "1 day"), (1.5, "1.5 days"), (2345678, "2345678 days")],
+)
+def test_what_is_counted_has_its_number(number: float, shown: str) -> None:
+    assert counted(number, "day", "days") == shown
+
+
+def test_a_replay_of_one_change_is_told_in_the_singular() -> None:
+    output = StringIO()
+    selection = Selection("articles", timezone.now())
+    command = Command(stdout=output)  # type: ignore[arg-type]
+    command._report(Replayed(changes=1, events={"all": 1}), selection, dry_run=False)
+    assert output.getvalue().startswith("1 change of articles since ")
+    assert output.getvalue().endswith("\n  all: 1 event put into the inbox\n")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from directus_realtime import health
 from directus_realtime.models import (
@@ -297,6 +297,23 @@ def test_one_connection_of_several(settings: Any) -> None:
         ("default", True),
         ("blog", False),
     ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_it_prints_the_same_in_every_language(settings: Any, arguments: tuple[str, ...]) -> None:
+    store_event(1, received_at=ago(600))
+    DirectusSubscription.objects.create(
+        name="secret", collection="s", state="refused", last_error="You may not."
+    )
+    settings.LANGUAGE_CODE = "fr"
+    with translation.override("fr"):
+        _, output = run(*arguments)
+    for text in (
+        "The connection is disconnected. No listener is running. Start it:",
+        "The oldest pending event has waited for 600 s; 60 s are allowed.",
+        "The subscription secret is refused: You may not.",
+    ):
+        assert text in output
 
 
 def test_a_database_that_is_away_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ function chosen() {
 function show({ item, parts }) {
   parts.title.textContent = item.title ?? item.name ?? `${texts.untitled} (${item.id})`;
   parts.author.textContent = item.author?.name ?? "";
-  parts.badge.textContent = item.status ?? "";
+  parts.badge.textContent = texts[`status-${item.status}`] ?? item.status ?? "";
   parts.badge.dataset.status = item.status ?? "";
   showTime(parts.time, item.date_updated);
 }
