@@ -427,7 +427,7 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
     )
 
 
-def _path(path: Any) -> Any:
+def _path(path: str | None) -> str | None:
     """The path of a URL, which not every text of JSON can be."""
     if path is not None:
         path.encode()

@@ -273,10 +273,12 @@ async def test_delays_that_end_go_on_with_the_last(
         return iter([0.01, 0.02])
 
     client = make_client(delays=delays, stable_after=1000)
+    states = client.states()
     await within(client.connect())
     for _ in range(4):
         await fake.cut()
-        await await_for(lambda: client.state is RECONNECTING)
+        while (await within(anext(states))).state is not RECONNECTING:
+            pass
         await await_for(lambda: client.is_connected)
 
 
