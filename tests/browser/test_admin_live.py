@@ -234,7 +234,7 @@ def tab_to(page: Page, selector: str) -> None:
 def test_the_list_follows_what_is_on_its_way(site: AdminSite, page: Page) -> None:
     def make(s: Site) -> Any:
         row = new_row(key="followed", subscription="notes", collection="notes")
-        row.state, row.next_attempt_at = "failed", timezone.now() + timedelta(hours=1)
+        row.state, row.next_attempt_at = "failed", timezone.now() + timedelta(minutes=5)
         row.save(using=ALIAS)
         return row.pk
 

@@ -44,8 +44,8 @@ PASSWORD = "contract-password"
 
 #: Seconds an access token lasts on a tuned server.
 TOKEN_LIFE = 3
-#: Seconds between the pings of a tuned server.
-HEARTBEAT = 1
+#: Seconds between the pings of a tuned server, which ends a socket that was silent in between.
+HEARTBEAT = 3
 #: ``QUERY_LIMIT_MAX`` of a tuned server.
 QUERY_LIMIT = 50
 #: ``WEBSOCKETS_REST_PATH`` of a tuned server.
