@@ -17,7 +17,7 @@ MIDDLEWARE = [
 ASGI_APPLICATION = "tests.asgi.application"
 LANGUAGES = [("en", _("English")), ("fr", _("French"))]
 # An event that fails is a dead letter within a second or two.
-DIRECTUS_REALTIME["default"].update(RETRY_ATTEMPTS=2, RETRY_BASE=0.2)
+DIRECTUS_REALTIME["default"].update(RETRY_ATTEMPTS=2, RETRY_BASE=0.2, RETRY_CEILING=600.0)
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
