@@ -18,8 +18,11 @@ from directus_realtime.settings import ConnectionSettings
 
 T = TypeVar("T")
 
-#: Seconds that a database may take for the last words of a process.
+#: Seconds that a database may take for the last words of a process, and then a receiver that
+#: was called before the lease was lost.
 LEAVE_TIMEOUT = 2.0
+#: Seconds between two looks at whether such a receiver has come back.
+_LOOK_INTERVAL = 0.05
 
 
 class Listener:
@@ -71,10 +74,11 @@ class Listener:
     async def _leave(self, ended_by: BaseException | None) -> None:
         try:
             await self._candidate.leave(LEAVE_TIMEOUT)
+            async with asyncio.timeout(LEAVE_TIMEOUT):  # a receiver may be about to come back
+                while any(each.is_busy for each in self._earlier):  # noqa: ASYNC110 - of threads
+                    await asyncio.sleep(_LOOK_INTERVAL)
         except TimeoutError:
             raise StopTimedOut(ended_by) from None
-        if any(each.is_busy for each in self._earlier):
-            raise StopTimedOut(ended_by)
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)

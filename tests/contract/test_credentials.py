@@ -108,6 +108,7 @@ async def test_t20_after_the_end_of_the_token_nothing_is_handed_over(
     else:
         assert leaked["error"]["code"] == "FORBIDDEN"
     heard, before = client.last_heard_at, len(frames)
+    tuned_server.admin.create_item("articles", {"status": "draft"})
     await await_for(lambda: len(frames) > before, what="another message")
     assert events == []
     assert client.last_heard_at == heard  # what comes now does not count

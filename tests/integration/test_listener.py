@@ -399,6 +399,32 @@ async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_
         directus_event.disconnect(hang)
 
 
+async def test_a_receiver_that_comes_back_while_the_listener_stops_is_waited_for(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(**kwargs: Any) -> None:
+        hanging.set()
+        go_on.wait(TIMEOUT)
+
+    directus_event.connect(hang)
+    await sync_to_async(store_event)()
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
+    try:
+        await await_for(hanging.is_set)
+        await change_lease(uuid.uuid4())
+        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+        stopping.set()
+        asyncio.get_running_loop().call_later(0.3, go_on.set)
+        await asyncio.wait_for(task, TIMEOUT)
+    finally:
+        go_on.set()
+        directus_event.disconnect(hang)
+
+
 async def test_a_receiver_that_hangs_since_the_lease_was_lost_is_not_waited_for(
     fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
 ) -> None:
