@@ -12,9 +12,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import router
 
-from directus_realtime.models import InboxEvent
+from directus_realtime.database import own_alias
 from directus_realtime.settings import SETTING, configured, find_problems, split_url
 
 _LABEL = "directus_realtime"
@@ -145,7 +144,7 @@ def _check_times() -> Iterator[CheckMessage]:
 
 
 def _check_inbox() -> list[CheckMessage]:
-    alias = router.db_for_write(InboxEvent)
+    alias = own_alias()
     database = settings.DATABASES.get(alias, {})
     if str(database.get("ENGINE", "")).endswith("sqlite3"):
         return list(_check_sqlite(alias, database))

@@ -132,7 +132,7 @@ _NUMBERS = (
     "TASK_TIMEOUT",
 )
 #: Three centuries in seconds: of a longer span, there is no date any more.
-_LARGEST = 10**10
+MOST_SECONDS = 10**10
 
 
 def configured() -> dict[str, Any]:
@@ -324,7 +324,7 @@ def _number_problem(key: str, value: object) -> Problem:
     problem = "which is not a number above 0"
     hint = "Give a number; a value from the environment is a text and must be converted."
     if _is_number(value, most=math.inf):
-        problem, hint = "which is too large", f"Give a number up to {_LARGEST}."
+        problem, hint = "which is too large", f"Give a number up to {MOST_SECONDS}."
     return Problem(8, f"{key} is {value!r}, {problem}.", hint)
 
 
@@ -341,7 +341,7 @@ def _retention_problems(values: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _is_number(value: object, most: float = _LARGEST) -> bool:
+def _is_number(value: object, most: float = MOST_SECONDS) -> bool:
     """Whether a value is a number above 0, and no larger than dates can have it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -38,7 +38,7 @@ else:
     _Admin = object
 
 _Rows = QuerySet[InboxEvent]
-_PREFIX = "directus_realtime_inboxevent"
+PREFIX = "directus_realtime_inboxevent"
 _RETRIED = _("Tried again.")
 _HANDLED = _("Marked as handled.")
 _MANY = _("So were all the others that were selected in the list.")
@@ -100,7 +100,7 @@ class InboxActions(_Admin):
             path(
                 f"<path:object_id>/{name}/",
                 self.admin_site.admin_view(view),
-                name=f"{_PREFIX}_{name.replace('-', '_')}",
+                name=f"{PREFIX}_{name.replace('-', '_')}",
             )
             for name, view in pages.items()
         ]
@@ -204,7 +204,7 @@ class InboxActions(_Admin):
         return row
 
     def _back(self, row: InboxEvent) -> HttpResponse:
-        return HttpResponseRedirect(reverse(f"admin:{_PREFIX}_change", args=[row.pk]))
+        return HttpResponseRedirect(reverse(f"admin:{PREFIX}_change", args=[row.pk]))
 
     def _context(
         self, request: HttpRequest, row: InboxEvent, title: str, **values: Any

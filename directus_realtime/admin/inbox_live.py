@@ -14,13 +14,12 @@ from django.utils.html import conditional_escape
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
-from directus_realtime.admin.inbox_actions import InboxActions
+from directus_realtime.admin.inbox_actions import PREFIX, InboxActions
 from directus_realtime.admin.shared import keys_of
 from directus_realtime.admin.standing import NO_LISTENER
 from directus_realtime.health import OPEN_STATES
 from directus_realtime.models import ConnectionStatus, InboxEvent, InboxState
 
-_PREFIX = "directus_realtime_inboxevent"
 _BUTTONS = "admin/directus_realtime/inboxevent/buttons.html"
 
 #: Rows of a list that are followed at a time.
@@ -50,7 +49,7 @@ class InboxLive(InboxActions):
             "<path:object_id>/live/": ("live_row", self.row_view),
         }
         own = [
-            path(route, self.admin_site.admin_view(require_GET(view)), name=f"{_PREFIX}_{name}")
+            path(route, self.admin_site.admin_view(require_GET(view)), name=f"{PREFIX}_{name}")
             for route, (name, view) in pages.items()
         ]
         return [*own, *super().get_urls()]
@@ -68,7 +67,7 @@ class InboxLive(InboxActions):
         if row is not None:
             found = {**self.offers(request, row), "unheard": _unheard(row)}
             if is_open(row):
-                found["follow_url"] = reverse(f"admin:{_PREFIX}_live_row", args=[row.pk])
+                found["follow_url"] = reverse(f"admin:{PREFIX}_live_row", args=[row.pk])
                 found["follow_state"] = _state(row)
         return super().change_view(request, object_id, form_url, {**found, **(extra_context or {})})
 

@@ -16,6 +16,7 @@ from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import CHANGED, Feed
 from directus_realtime.client.reading import read_by_keys, read_current
+from directus_realtime.client.responses import ASK_LATER
 from directus_realtime.client.rest import PrimaryKey, RestClient
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import ConnectionFailed, EventFailed, RequestRefused
@@ -29,9 +30,6 @@ WINDOW = 0.2
 _AT_A_TIME = 1000
 #: How often an item that goes on changing is read anew before a row is handed over in between.
 _READS = 3
-
-#: Answers that mean: ask again later.
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 T = TypeVar("T")
 Follow = Callable[[Feed], Coroutine[Any, Any, None]]
@@ -164,7 +162,10 @@ class ChangeReader:
                 )
             except RequestRefused as error:
                 feed.report(EventFailed(error.code, error.message))
-                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status not in _LATER:
+                if (
+                    error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+                    and error.status not in ASK_LATER
+                ):
                     return None
             except (httpx.HTTPError, ConnectionFailed) as error:
                 feed.report(EventFailed("UNREACHABLE", str(error)))

@@ -51,7 +51,7 @@ from directus_realtime.exceptions import (
     DirectusRealtimeError,
     SubscriptionRefused,
 )
-from directus_realtime.filters import to_directus_filter, to_plain
+from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, listed, refuse_harmful
 from directus_realtime.protocol.session import SessionAction
@@ -290,8 +290,8 @@ class DirectusClient(SystemCollections):
             filter=to_directus_filter(filter),
             fields=listed("fields", fields),
             sort=listed("sort", sort),
-            item=to_plain(item),
-            deep=to_plain(deep or {}),
+            item=item,
+            deep=deep or {},
             alias=alias or {},
             search=search,
         )

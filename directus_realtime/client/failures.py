@@ -23,7 +23,7 @@ from websockets.exceptions import (
     InvalidURI,
 )
 
-from directus_realtime.client.responses import MALFORMED
+from directus_realtime.client.responses import ASK_LATER, MALFORMED
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
@@ -33,7 +33,6 @@ from directus_realtime.exceptions import (
 from directus_realtime.protocol.redaction import redact
 
 _MESSAGE_TOO_BIG = 1009
-_TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
 
 
 def explain(
@@ -142,7 +141,7 @@ def _refused_request(error: RequestRefused, url: str) -> ConnectionFailed:
         return ConnectionImpossible(
             f"{url} redirects to {redact(error.message)}. Give the address of Directus itself."
         )
-    if error.status in _TRY_AGAIN_STATUSES or error.status >= 500:
+    if error.status in ASK_LATER or error.status >= 500:
         return ConnectionFailed(
             f"Directus at {url} is not ready (HTTP {error.status}: {error.message})"
         )

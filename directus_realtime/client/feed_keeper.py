@@ -241,6 +241,7 @@ def _copied(query: Query) -> Query:
     return replace(
         query,
         filter=to_plain(query.filter),
+        item=to_plain(query.item),
         deep=to_plain(query.deep),
         alias=to_plain(query.alias),
     )

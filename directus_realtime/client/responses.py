@@ -13,6 +13,10 @@ from directus_realtime.exceptions import RequestRefused
 
 #: Code of an answer that is there, but has another shape than Directus gives it.
 MALFORMED = "MALFORMED"
+#: Statuses of answers that mean: ask again later.
+ASK_LATER = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
 
 
 def malformed(place: str) -> RequestRefused:

@@ -22,7 +22,7 @@ from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy
-from directus_realtime.client.responses import data_of, malformed, taken_apart
+from directus_realtime.client.responses import ASK_LATER, data_of, malformed, taken_apart
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.queries import Query
@@ -399,7 +399,7 @@ def _raise_unless_refusal(error: RequestRefused) -> None:
 
     A 500 is a judgement: Directus 10 answers an unknown ``sort`` with it, every time.
     """
-    if error.status in {408, 425, 429, 502, 503, 504}:
+    if error.status in ASK_LATER | {502, 503, 504}:
         raise error
 
 

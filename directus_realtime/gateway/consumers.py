@@ -99,7 +99,7 @@ class DirectusConsumer(DirectusConsumerMixin, AsyncJsonWebsocketConsumer):
 
 async def _rejoin(reference: weakref.ref[Any]) -> None:
     """Join the groups again and again, for as long as the consumer lives."""
-    # By a weak reference: Channels does not call disconnect() on a consumer that failed.
+    # By a weak reference: nothing tells a consumer that its server has cancelled it.
     while True:
         await asyncio.sleep(REJOIN_AFTER)
         consumer = reference()

@@ -83,7 +83,7 @@ class ActiveListener:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a receiver that was called before the lease was lost has not come back."""
+        """Whether a receiver that it did not wait for has not come back."""
         return any(database.is_busy for database in self._databases)
 
     async def run(self, stopping: asyncio.Event, holding: Coroutine[Any, Any, NoReturn]) -> None:
@@ -101,7 +101,7 @@ class ActiveListener:
         hold = asyncio.create_task(holding, name="lease")
         try:
             await self._run(stopping, hold)
-        except LeaseLost:
+        except (LeaseLost, StopTimedOut):
             # Without waiting: a thread may be busy with a receiver for long.
             for database in self._databases:
                 database.close_soon()

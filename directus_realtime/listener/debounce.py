@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import router
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -102,7 +101,7 @@ class _OpenWindows:
 
     def _mark(self, pks: list[int], **values: Any) -> None:
         if pks:
-            _inbox().filter(pk__in=pks, state=InboxState.PENDING).update(
+            InboxEvent.objects.filter(pk__in=pks, state=InboxState.PENDING).update(
                 state=InboxState.MERGED, done_at=self._now, next_attempt_at=None, **values
             )
 
@@ -148,14 +147,9 @@ def _same_subscriptions(rows: Iterable[InboxEvent], now: datetime) -> QuerySet[I
 
 
 def _waiting(now: datetime) -> QuerySet[InboxEvent]:
-    return _inbox().filter(state=InboxState.PENDING, next_attempt_at__gt=now)
+    return InboxEvent.objects.filter(state=InboxState.PENDING, next_attempt_at__gt=now)
 
 
 def _stored(event_ids: Collection[UUID]) -> set[UUID]:
     """Those of some events that are in the table."""
-    return set(_inbox().filter(event_id__in=event_ids).values_list("event_id", flat=True))
-
-
-def _inbox() -> QuerySet[InboxEvent]:
-    """Where it is written to: a replica may lag behind."""
-    return InboxEvent.objects.using(router.db_for_write(InboxEvent))
+    return set(InboxEvent.objects.filter(event_id__in=event_ids).values_list("event_id", flat=True))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from django.db import DataError, IntegrityError, router, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
@@ -200,7 +200,7 @@ class Inbox:
     def _fenced(self, function: Callable[[], Any]) -> Any:
         # The turn before the transaction, as everybody takes them: the other way round, two
         # threads would wait for each other until SQLite gives up.
-        with waits_its_turn(router.db_for_write(InboxEvent)), transaction.atomic(own_alias()):
+        with waits_its_turn(own_alias()), transaction.atomic(own_alias()):
             result = function()
             self._fence()
         return result
@@ -237,7 +237,7 @@ def store(
 
 
 def _store(incoming: list[Incoming], fence: Callable[[], None], fresh: FreshRows) -> list[Incoming]:
-    using = router.db_for_write(InboxEvent)
+    using = own_alias()
     rows: list[InboxEvent] = []
     try:
         with waits_its_turn(using), transaction.atomic(using):

@@ -45,7 +45,7 @@ class Listener:
         self._aliases = [settings.alias for settings in self._settings]
         self._candidate = Candidate(self._aliases, standby_only=standby_only)
         self._sampler = sampler
-        self._earlier: list[ActiveListener] = []
+        self._lost: list[ActiveListener] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Stand by and listen in turn, until ``stopping`` is set.
@@ -75,19 +75,19 @@ class Listener:
         try:
             await self._candidate.leave(LEAVE_TIMEOUT)
             async with asyncio.timeout(LEAVE_TIMEOUT):  # a receiver may be about to come back
-                while any(each.is_busy for each in self._earlier):  # noqa: ASYNC110 - of threads
+                while any(each.is_busy for each in self._lost):  # noqa: ASYNC110 - of threads
                     await asyncio.sleep(_LOOK_INTERVAL)
         except TimeoutError:
             raise StopTimedOut(ended_by) from None
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
         active = ActiveListener(self._settings, fence.check)
-        self._earlier = [*(each for each in self._earlier if each.is_busy), active]
         counts.active.update(fence.tokens)
         try:
             async with self._sampling():
                 await active.run(stopping, self._candidate.hold(fence))
         except LeaseLost:
+            self._lost = [*(each for each in self._lost if each.is_busy), active]
             await self._candidate.tell_loss()
         finally:
             counts.active.update(dict.fromkeys(self._aliases, 0))

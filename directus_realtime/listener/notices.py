@@ -44,8 +44,10 @@ class Notices:
         await self._queue.join()
 
     async def _send(self, signal: DirectusSignal, sender: str, kwargs: dict[str, Any]) -> None:
-        await self._async_connections.look()
-        for call in calls_of([signal], sender, kwargs):
+        calls = calls_of([signal], sender, kwargs)
+        if any(call.is_async for call in calls):
+            await self._async_connections.look()
+        for call in calls:
             failure = await (call.arun() if call.is_async else self._database.run(call.run))
             if failure is not None:
                 counts.receiver_failures.add((failure.receiver,))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import router, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
@@ -128,7 +128,7 @@ def _write(
     fence: Callable[[], None],
 ) -> None:
     now = timezone.now()
-    with waits_its_turn(router.db_for_write(ConnectionStatus)), transaction.atomic(own_alias()):
+    with waits_its_turn(own_alias()), transaction.atomic(own_alias()):
         fence()
         for snapshot, states in zip(snapshots, news, strict=True):
             ConnectionStatus.objects.update_or_create(

@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
-from directus_realtime.settings import ConnectionSettings, aliases, connection_settings
-
-#: Three centuries: with a longer span, there is no date any more.
-MOST_SECONDS = 10**10
+from directus_realtime.settings import (
+    MOST_SECONDS,
+    ConnectionSettings,
+    aliases,
+    connection_settings,
+)
 
 
 def add_connection_argument(parser: CommandParser, verb: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener import active, status
+from directus_realtime.listener import listener as listener_module
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby import candidate as candidate_module
@@ -53,6 +54,34 @@ from tests.integration.listening import (
 from tests.unit.listener.conftest import store_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Hanging:
+    """A receiver that comes back when it is told to."""
+
+    def __init__(self) -> None:
+        self.has_begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def receive(self, **kwargs: Any) -> None:
+        self.has_begun.set()
+        self.go_on.wait(TIMEOUT)
+
+
+@pytest.fixture
+async def hanging() -> AsyncIterator[Hanging]:
+    before = our_threads()
+    hanging = Hanging()
+    directus_event.connect(hanging.receive)
+    yield hanging
+    hanging.go_on.set()
+    directus_event.disconnect(hanging.receive)
+    # With their connections, which those would warn of that are tested next.
+    await await_for(lambda: our_threads() <= before)
+
+
+def our_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("directus-")}
 
 
 async def test_a_change_becomes_a_signal(fake: FakeDirectus, received: Received) -> None:
@@ -206,28 +235,17 @@ async def test_no_connection_that_can_be_had_ends_the_listener(
 
 
 async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
-    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch, hanging: Hanging
 ) -> None:
     monkeypatch.setattr(active, "STOP_TIMEOUT", 0.1)
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def hang(**kwargs: Any) -> None:
-        hanging.set()
-        go_on.wait(TIMEOUT)
-
-    directus_event.connect(hang)
     await sync_to_async(store_event)()
     await fake.stop_listening()
     listener = Listener([connection(fake.url, token="wrong")])
     task = asyncio.create_task(listener.run(asyncio.Event()))
-    try:
-        await await_for(hanging.is_set)
-        await fake.resume_listening()
-        with pytest.raises(StopTimedOut) as caught:
-            await asyncio.wait_for(task, TIMEOUT)
-    finally:
-        go_on.set()
-        directus_event.disconnect(hang)
+    await await_for(hanging.has_begun.is_set)
+    await fake.resume_listening()
+    with pytest.raises(StopTimedOut) as caught:
+        await asyncio.wait_for(task, TIMEOUT)
     assert isinstance(caught.value.ended_by, ConnectionImpossible)
 
 
@@ -373,87 +391,67 @@ async def test_a_database_that_is_away_for_the_lease_is_no_loss(
 
 
 async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_or_lost(
-    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+    fake: FakeDirectus,
+    received: Received,
+    caplog: pytest.LogCaptureFixture,
+    fast_lease: None,
+    hanging: Hanging,
 ) -> None:
     caplog.set_level("INFO", "directus_realtime")
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def hang(**kwargs: Any) -> None:
-        hanging.set()
-        go_on.wait(TIMEOUT)
-
-    directus_event.connect(hang)
     await subscribe()
-    try:
-        async with listening(connection(fake.url)):
-            await until_subscribed(fake)
-            await create(fake, "a")
-            await await_for(hanging.is_set)
-            before = (await ListenerLease.objects.aget()).beat
-            await until(lambda: ListenerLease.objects.filter(beat__gt=before + 3).exists())
-            await change_lease(uuid.uuid4())
-            await await_for(lambda: "standing by; another listener is active" in caplog.messages)
-            assert not go_on.is_set()
-            go_on.set()
-    finally:
-        directus_event.disconnect(hang)
+    async with listening(connection(fake.url)):
+        await until_subscribed(fake)
+        await create(fake, "a")
+        await await_for(hanging.has_begun.is_set)
+        before = (await ListenerLease.objects.aget()).beat
+        await until(lambda: ListenerLease.objects.filter(beat__gt=before + 3).exists())
+        await change_lease(uuid.uuid4())
+        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+        assert not hanging.go_on.is_set()
+        hanging.go_on.set()
 
 
 async def test_a_receiver_that_comes_back_while_the_listener_stops_is_waited_for(
-    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+    fake: FakeDirectus,
+    received: Received,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fast_lease: None,
+    hanging: Hanging,
 ) -> None:
+    monkeypatch.setattr(listener_module, "LEAVE_TIMEOUT", TIMEOUT)
     caplog.set_level("INFO", "directus_realtime")
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def hang(**kwargs: Any) -> None:
-        hanging.set()
-        go_on.wait(TIMEOUT)
-
-    directus_event.connect(hang)
     await sync_to_async(store_event)()
     stopping = asyncio.Event()
     task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
-    try:
-        await await_for(hanging.is_set)
-        await change_lease(uuid.uuid4())
-        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
-        stopping.set()
-        asyncio.get_running_loop().call_later(0.3, go_on.set)
-        await asyncio.wait_for(task, TIMEOUT)
-    finally:
-        go_on.set()
-        directus_event.disconnect(hang)
+    await await_for(hanging.has_begun.is_set)
+    await change_lease(uuid.uuid4())
+    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+    stopping.set()
+    await until(lambda: not ListenerProcess.objects.exists())  # it has said its last words
+    assert not task.done()
+    hanging.go_on.set()
+    await asyncio.wait_for(task, TIMEOUT)
 
 
-@pytest.mark.skipif(
-    database_connection.vendor != "sqlite",
-    reason="leaves a connection that the end of the process closes",
-)
 async def test_a_receiver_that_hangs_since_the_lease_was_lost_is_not_waited_for(
-    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture, fast_lease: None
+    fake: FakeDirectus,
+    received: Received,
+    caplog: pytest.LogCaptureFixture,
+    fast_lease: None,
+    hanging: Hanging,
 ) -> None:
     """Python would wait for its thread, and with it whoever sent SIGTERM."""
     caplog.set_level("INFO", "directus_realtime")
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def hang(**kwargs: Any) -> None:
-        hanging.set()
-        go_on.wait(TIMEOUT)
-
-    directus_event.connect(hang)
     await sync_to_async(store_event)()
     stopping = asyncio.Event()
     task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
-    try:
-        await await_for(hanging.is_set)
-        await change_lease(uuid.uuid4())
-        await await_for(lambda: "standing by; another listener is active" in caplog.messages)
-        stopping.set()
-        with pytest.raises(StopTimedOut) as caught:
-            await asyncio.wait_for(task, TIMEOUT)
-    finally:
-        go_on.set()
-        directus_event.disconnect(hang)
+    await await_for(hanging.has_begun.is_set)
+    await change_lease(uuid.uuid4())
+    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+    stopping.set()
+    with pytest.raises(StopTimedOut) as caught:
+        await asyncio.wait_for(task, TIMEOUT)
     assert caught.value.ended_by is None
 
 

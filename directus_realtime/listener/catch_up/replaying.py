@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import router, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from directus_realtime.client.activity import ActivityRow, Span, UnreadableRow
 from directus_realtime.client.subscription import ClientSubscription
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
 from directus_realtime.listener.catch_up.caught import make_events
@@ -24,7 +24,6 @@ from directus_realtime.listener.incoming import Incoming
 from directus_realtime.listener.inserting import insert
 from directus_realtime.listener.rows import make_row
 from directus_realtime.listener.wanted import Wanted
-from directus_realtime.models import InboxEvent
 from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -242,7 +241,7 @@ def _ignore(event: Event) -> None:
 
 
 def _store(events: Sequence[Event], group: str, read_at: datetime) -> None:
-    using = router.db_for_write(InboxEvent)
+    using = own_alias()
     rows = [row for event in events if (row := make_row(event, group)) is not None]
     with transaction.atomic(using):
         # What the listener received while the items were read may be newer.

@@ -14,14 +14,12 @@ from django.db.models import Min, Q, QuerySet
 from django.utils import timezone
 
 from directus_realtime.client.repetitions import Repetitions
-from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery.outcomes import (
     RowsChanged,
     has_arrived,
-    inbox,
     is_due_again,
-    write_alias,
 )
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.listener.delivery.tasks import enqueue
@@ -129,7 +127,8 @@ class HandOver:
 
     def _take_finished(self) -> list[tuple[Event, str]]:
         """What workers are through with, and the groups were not told of."""
-        rows = inbox().filter(pk__in=list(self._out)).exclude(state=InboxState.DELIVERING)
+        rows = InboxEvent.objects.filter(pk__in=list(self._out))
+        rows = rows.exclude(state=InboxState.DELIVERING)
         return [
             (row.to_event(), row.group) for row in rows.order_by("id") if not self._out.pop(row.pk)
         ]
@@ -137,7 +136,7 @@ class HandOver:
     def _take_next(self) -> list[InboxEvent]:
         """Mark rows as being with workers."""
         now = timezone.now()
-        alias = write_alias()
+        alias = own_alias()
         with waits_its_turn(alias), transaction.atomic(alias):
             rows = self._next(now)
             for state in {row.state for row in rows}:
@@ -161,7 +160,7 @@ class HandOver:
 
     def _take(self, rows: list[InboxEvent], now: datetime) -> None:
         """Mark rows of one state."""
-        same = inbox().filter(state=rows[0].state)
+        same = InboxEvent.objects.filter(state=rows[0].state)
         for alias, timeout in self._timeouts.items():
             pks = [row.pk for row in rows if row.connection == alias]
             until = now + timedelta(seconds=timeout)
@@ -171,7 +170,7 @@ class HandOver:
 
     def _forget_deleted(self) -> None:
         """Free the places of rows that somebody has deleted: no worker gets through with them."""
-        there = inbox().filter(pk__in=list(self._out)).values_list("pk", flat=True)
+        there = InboxEvent.objects.filter(pk__in=list(self._out)).values_list("pk", flat=True)
         self._out = {pk: self._out[pk] for pk in there}
 
     def _lost(self, now: datetime) -> QuerySet[InboxEvent]:
@@ -191,7 +190,7 @@ class HandOver:
         return self._rows().filter(due, pk__in=first.values("first")).order_by("id")
 
     def _rows(self) -> QuerySet[InboxEvent]:
-        return of_connections(inbox(), self._timeouts)
+        return of_connections(InboxEvent.objects.all(), self._timeouts)
 
     def _enqueue(self, rows: Sequence[InboxEvent]) -> int:
         """Enqueue rows, in order; from the first one on that the queue refuses, put them back.
@@ -217,10 +216,10 @@ class HandOver:
             as_read[row.state, row.next_attempt_at].append(row.pk)
             if row.state != InboxState.DELIVERING:
                 del self._out[row.pk]
-        alias = write_alias()
+        alias = own_alias()
         with waits_its_turn(alias), transaction.atomic(alias):
             for (state, next_attempt_at), pks in as_read.items():
-                same = inbox().filter(pk__in=pks, state=InboxState.DELIVERING)
+                same = InboxEvent.objects.filter(pk__in=pks, state=InboxState.DELIVERING)
                 same.update(state=state, next_attempt_at=next_attempt_at)
 
     def _tell_refusal(self, row: InboxEvent, error: str) -> None:

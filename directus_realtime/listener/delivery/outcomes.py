@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
+from directus_realtime.database import own_alias
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
 from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.fresh import FreshRows
@@ -130,7 +131,7 @@ class BlockedItems:
     def read(cls, aliases: Iterable[str]) -> BlockedItems:
         """As the inbox has them."""
         blocked = cls()
-        failed = of_connections(inbox().filter(state=InboxState.FAILED), aliases)
+        failed = of_connections(InboxEvent.objects.filter(state=InboxState.FAILED), aliases)
         for row in failed.only("connection", "collection", "key_json"):
             blocked.add(row)
         return blocked
@@ -178,19 +179,9 @@ class BlockedItems:
                 self.add(failed.job.row)
 
 
-def inbox() -> QuerySet[InboxEvent]:
-    """The inbox, in the database that it is written to; a replica may lag behind."""
-    return InboxEvent.objects.using(write_alias())
-
-
-def write_alias() -> str:
-    """Alias of the database that the inbox is written to."""
-    return router.db_for_write(InboxEvent)
-
-
 def take_back(aliases: Iterable[str]) -> None:
     """Take rows back from workers, after the setting ``DELIVERY`` was changed."""
-    rows = of_connections(inbox().filter(state=InboxState.DELIVERING), aliases)
+    rows = of_connections(InboxEvent.objects.filter(state=InboxState.DELIVERING), aliases)
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
 
 
@@ -207,11 +198,11 @@ def take_stock(aliases: Collection[str], known: BlockedItems | None = None) -> B
     blocked = BlockedItems.read(aliases)
     if known is not None and known.is_same_as(blocked):
         return blocked
-    held = of_connections(inbox().filter(state=InboxState.HELD), aliases)
+    held = of_connections(InboxEvent.objects.filter(state=InboxState.HELD), aliases)
     columns = "connection", "collection", "key_json"
     free = [row.pk for row in held.only(*columns).iterator() if item_of(row) not in blocked]
     for start in range(0, len(free), _CHUNK):
-        rows = inbox().filter(pk__in=free[start : start + _CHUNK], state=InboxState.HELD)
+        rows = InboxEvent.objects.filter(pk__in=free[start : start + _CHUNK], state=InboxState.HELD)
         rows.update(state=InboxState.PENDING)
     return blocked
 
@@ -234,7 +225,7 @@ def due_rows(
         fresh: Rows that need not be read again.
     """
     now = timezone.now()
-    rows = of_connections(inbox().order_by("id"), aliases)
+    rows = of_connections(InboxEvent.objects.order_by("id"), aliases)
     pending = rows.filter(has_arrived(now))
     found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
     if fresh is not None:
@@ -280,7 +271,7 @@ def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> 
 def next_due(aliases: Iterable[str]) -> datetime | None:
     """When the next row comes due that waits for its time: a retry, or a debounced one."""
     states = [InboxState.PENDING, InboxState.FAILED]
-    rows = inbox().filter(state__in=states, next_attempt_at__isnull=False)
+    rows = InboxEvent.objects.filter(state__in=states, next_attempt_at__isnull=False)
     return of_connections(rows, aliases).aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
 
 
@@ -291,7 +282,7 @@ def write(found: Outcomes) -> None:
         RowsChanged: A row is not as it was read; nothing is written.
     """
     now = timezone.now()
-    with transaction.atomic(write_alias(), savepoint=False):
+    with transaction.atomic(own_alias(), savepoint=False):
         _update_rows(
             found.done,
             state=InboxState.DONE,
@@ -340,7 +331,7 @@ def _update_rows(jobs: Collection[Job], **values: Any) -> None:
     for job in jobs:
         as_read[job.row.state, tuple(job.row.delivered)].append(job.row.pk)
     for (state, delivered), pks in as_read.items():
-        rows = inbox().filter(pk__in=pks, state=state, delivered=list(delivered))
+        rows = InboxEvent.objects.filter(pk__in=pks, state=state, delivered=list(delivered))
         if rows.update(**values) != len(pks):
             raise RowsChanged(f"Of {len(pks)} rows some are not {state} any more.")
 
@@ -349,4 +340,4 @@ def _held_back(items: Sequence[Item]) -> QuerySet[InboxEvent]:
     condition = Q()
     for connection, collection, key in items:
         condition |= Q(connection=connection, collection=collection, key_json=key)
-    return inbox().filter(condition, state=InboxState.HELD)
+    return InboxEvent.objects.filter(condition, state=InboxState.HELD)

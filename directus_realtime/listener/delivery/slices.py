@@ -11,6 +11,7 @@ from django.db import Error
 from django.utils import timezone
 
 from directus_realtime.client.repetitions import Repetitions
+from directus_realtime.database import own_alias
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import BlockedItems, Outcomes, RetryPolicy
@@ -71,7 +72,7 @@ class SliceRunner:
         part = _Slice()
         part.found.held += held
         try:
-            with shared_transaction(outcomes.write_alias()) as shared:
+            with shared_transaction(own_alias()) as shared:
                 self._call(jobs, shared, part)
                 part.found.released = self.blocked.released_by(part.found)
                 outcomes.write(part.found)

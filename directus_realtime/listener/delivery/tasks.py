@@ -9,9 +9,9 @@ from asgiref.sync import async_to_sync
 
 from directus_realtime.compat import task
 from directus_realtime.listener.delivery.jobs import Job
-from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged, inbox
+from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.slices import SliceRunner
-from directus_realtime.models import InboxState
+from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import connection_settings
 
 #: Names of receivers that were slow in this process.
@@ -25,7 +25,7 @@ def deliver_row(pk: int) -> None:
         pk: Of its row. Where it is not with a worker (any more), nothing is done: it is
             through, or it will be handed over again.
     """
-    row = inbox().filter(pk=pk, state=InboxState.DELIVERING).first()
+    row = InboxEvent.objects.filter(pk=pk, state=InboxState.DELIVERING).first()
     if row is None:
         return
     policy = RetryPolicy.of(connection_settings(row.connection))

@@ -12,6 +12,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.dispatch import receiver as connects
 
+from directus_realtime.database import own_alias
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery import outcomes, slices
 from directus_realtime.listener.delivery.jobs import Job
@@ -34,13 +35,13 @@ def make_runner(attempts: int = 8, **values: Any) -> SliceRunner:
 
 def deliver(runner: SliceRunner, jobs: list[Job] | None = None, slices: int = 20) -> int:
     """Run slices until nothing is left to do; how many it took."""
-    left = jobs if jobs is not None else [Job.of(row) for row in outcomes.inbox().order_by("id")]
+    left = jobs if jobs is not None else [Job.of(row) for row in InboxEvent.objects.order_by("id")]
     for count in range(slices):
         if not left:
             return count
         left = runner.run(left).unfinished
         # As the database thread does it behind each run.
-        connections[outcomes.write_alias()].close_if_unusable_or_obsolete()
+        connections[own_alias()].close_if_unusable_or_obsolete()
     raise AssertionError(f"not finished after {slices} slices")
 
 
@@ -65,7 +66,7 @@ def effects() -> list[str]:
 
 def rows() -> list[tuple[str, list[str]]]:
     """State and error types of each row, by id."""
-    found = outcomes.inbox().order_by("id")
+    found = InboxEvent.objects.order_by("id")
     return [
         (row.state, [f["error"].partition(":")[0] for f in row.failures.values()]) for row in found
     ]
@@ -110,7 +111,7 @@ def test_rows_of_a_slice_are_marked_by_one_update(
     receivers.add()
     for key in range(50):
         store_event(key)
-    jobs = [Job.of(row) for row in outcomes.inbox()]
+    jobs = [Job.of(row) for row in InboxEvent.objects.all()]
     with QueryLog(alias) as log:
         assert runner.run(jobs).unfinished == []
     assert [sql.split()[0] for sql in log.queries] in (["UPDATE"], ["BEGIN", "UPDATE"])
@@ -189,7 +190,7 @@ def test_a_failing_receiver_loses_its_own_work_only(
     deliver(runner)
     assert effects() == ["before", "behind"] * 3
     assert [state for state, _ in rows()] == ["done", "failed", "done"]
-    assert sorted(outcomes.inbox().get(state="failed").delivered) == [
+    assert sorted(InboxEvent.objects.get(state="failed").delivered) == [
         f"{__name__}.before",
         f"{__name__}.behind",
     ]
@@ -224,7 +225,7 @@ def test_an_error_of_the_database_that_is_hidden_is_a_failure_with_advice(
     store_event(1)
     deliver(runner)
     assert effects() == ["good"]
-    (failure,) = outcomes.inbox().get().failures.values()
+    (failure,) = InboxEvent.objects.get().failures.values()
     assert "Put atomic() around what may fail" in failure["error"]
 
 
@@ -268,7 +269,7 @@ def test_of_a_transaction_that_breaks_the_guilty_one_is_found_and_the_others_com
     deliver(runner, slices=30)
     assert sorted(effects()) == ["before"] * 3 + ["behind"] * 3
     assert [state for state, _ in rows()] == ["done", "failed", "done"]
-    (failure,) = outcomes.inbox().get(state="failed").failures.values()
+    (failure,) = InboxEvent.objects.get(state="failed").failures.values()
     assert failure["receiver"] == f"{__name__}.bad"
     assert error in failure["error"]
 
@@ -279,7 +280,7 @@ def test_what_is_left_open_outside_of_the_transaction_is_ended_and_a_failure(
     """Or all that is delivered later would be part of it, and undone at the end."""
     receivers.connect(non_atomic(lambda event, **kwargs: leave_open(event)))
     store_event(1)
-    (job,) = [Job.of(row) for row in outcomes.inbox()]
+    (job,) = [Job.of(row) for row in InboxEvent.objects.all()]
     job.run_next()
     deliver(runner, [job])
     connections[alias].close()
@@ -296,7 +297,7 @@ def test_after_a_failure_only_receivers_that_are_not_through_are_called(
     deliver(runner)
     deliver(runner)
     assert receivers.log == [("good", "1"), ("bad", "x"), ("bad", "x")]
-    assert outcomes.inbox().get().attempts == 2
+    assert InboxEvent.objects.get().attempts == 2
 
 
 # Two at the same time
@@ -305,7 +306,7 @@ def test_after_a_failure_only_receivers_that_are_not_through_are_called(
 def test_two_runs_of_an_event_cannot_both_commit(runner: SliceRunner, receivers: Receivers) -> None:
     add(receivers, "work", effect)
     store_event(1)
-    (first,), (second,) = [[Job.of(row) for row in outcomes.inbox()] for _ in range(2)]
+    (first,), (second,) = [[Job.of(row) for row in InboxEvent.objects.all()] for _ in range(2)]
     runner.run([first])
     with pytest.raises(RowsChanged):
         runner.run([second])
@@ -321,27 +322,27 @@ def test_two_runs_of_a_receiver_cannot_both_commit_while_others_are_not_through(
     add(receivers, "one", lambda event: effect(event, "one"))
     add(receivers, "two", lambda event: effect(event, "two"))
     store_event(1)
-    (first,), (second,) = [[Job.of(row) for row in outcomes.inbox()] for _ in range(2)]
+    (first,), (second,) = [[Job.of(row) for row in InboxEvent.objects.all()] for _ in range(2)]
     make_runner().run([first])
     assert effects() == ["one"]
     with pytest.raises(RowsChanged):
         make_runner().run([second])
     assert effects() == ["one"]
-    assert outcomes.inbox().get().delivered == [f"{__name__}.one"]
+    assert InboxEvent.objects.get().delivered == [f"{__name__}.one"]
 
 
 def test_a_conflict_undoes_the_whole_slice(runner: SliceRunner, receivers: Receivers) -> None:
     add(receivers, "work", effect)
     for key in (1, 2, 3):
         store_event(key)
-    jobs = [Job.of(row) for row in outcomes.inbox().order_by("id")]
-    outcomes.inbox().filter(pk=jobs[1].row.pk).update(state="done")
+    jobs = [Job.of(row) for row in InboxEvent.objects.order_by("id")]
+    InboxEvent.objects.filter(pk=jobs[1].row.pk).update(state="done")
     # On SQLite the first one has a transaction of its own.
     runner.run(jobs[:1])
     with pytest.raises(RowsChanged):
         runner.run(jobs[1:])
     assert effects() == ["1"]
-    deliver(runner, [Job.of(row) for row in outcomes.inbox().filter(state="pending")])
+    deliver(runner, [Job.of(row) for row in InboxEvent.objects.filter(state="pending")])
     assert effects() == ["1", "3"]
 
 
@@ -404,7 +405,7 @@ def test_the_loss_of_the_connection_at_the_marks_costs_no_attempt(
     deliver(runner)
     assert effects() == ["1"]
     assert rows() == [DONE]
-    assert outcomes.inbox().get().attempts == 1
+    assert InboxEvent.objects.get().attempts == 1
 
 
 # Hooks
@@ -465,7 +466,7 @@ def test_a_slice_ends_when_its_time_is_used_up(
     receivers.add()
     for key in (1, 2, 3):
         store_event(key)
-    left = runner.run([Job.of(row) for row in outcomes.inbox().order_by("id")]).unfinished
+    left = runner.run([Job.of(row) for row in InboxEvent.objects.order_by("id")]).unfinished
     assert len(left) == 2
     assert [state for state, _ in rows()] == ["done", "pending", "pending"]
 
@@ -496,7 +497,7 @@ def test_a_receiver_that_is_known_to_be_slow_has_a_transaction_of_its_own(
     add(receivers, "slow", slow)
     store_event(1)
     deliver(runner)
-    outcomes.inbox().all().delete()
+    InboxEvent.objects.all().delete()
     store_event(2)
     store_event(3)
     deliver(runner)
