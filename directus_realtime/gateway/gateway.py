@@ -49,8 +49,8 @@ AuthenticateFunction = Callable[[str, dict[str, Any]], Any]
 SERVER_SEND = "directus_realtime.send"
 #: Seconds that a browser has to take the frame that closes its connection.
 _CLOSE_TIMEOUT = 5.0
-#: Seconds of a subscribe after which a browser pauses, and how many times as long it does: by
-#: that, one browser takes no more than a third of the process.
+#: Seconds for which a subscribe may keep others waiting before its browser pauses, and how many
+#: times as long it does then.
 _NOTICEABLE, _LEISURE = 0.005, 2
 #: Between two messages of a browser that cost much.
 _pause = asyncio.sleep

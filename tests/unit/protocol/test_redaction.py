@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -77,11 +76,14 @@ def test_harmless_text_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a", "a-", "token", "://a:", "x-", '"', "\\", "token ", "'a"])
-def test_a_long_text_is_masked_at_once(part: str) -> None:
-    """What a receiver raised may be long, and delivery waits: 20 s, were it looked at twice."""
-    began = time.process_time()
-    redact(part * (100_000 // len(part)))
-    assert time.process_time() - began < 2
+@pytest.mark.timeout(120)
+def test_a_long_text_is_looked_at_once(part: str) -> None:
+    """What a receiver raised may be long, and delivery waits.
+
+    Half an hour, were each stretch looked at again from each of its characters.
+    """
+    text = part * (1_000_000 // len(part))
+    assert len(redact(text)) <= len(text)
 
 
 def test_an_excerpt_is_short_and_on_one_line() -> None:
