@@ -48,6 +48,7 @@ class _WireLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 _wire_logger = _WireLogger(logging.getLogger("directus_realtime.wire"), {})
+_wire_logger.setLevel(logging.WARNING)
 
 #: Directus's session cookie, which it also takes with a static token in it.
 SESSION_COOKIE = "directus_session_token"
