@@ -261,7 +261,10 @@ class Connection:
         try:
             yield socket
         finally:
-            await socket.close()
+            try:
+                await socket.close()
+            finally:  # a disconnect() may come while the server is waited for
+                socket.transport.abort()
 
     async def _connect(self, path: str, auth_mode: str, token: AccessToken) -> ClientConnection:
         """Open the WebSocket; strict mode wants the token with the handshake.

@@ -175,6 +175,20 @@ async def test_a_frozen_server_is_noticed(make_client: MakeClient, fake: FakeDir
     await await_for(lambda: client.is_connected)
 
 
+async def test_a_disconnect_does_not_wait_for_a_frozen_server_and_leaves_nothing_open(
+    make_client: MakeClient, fake: FakeDirectus
+) -> None:
+    client = make_client(ping_interval=0.05, pong_timeout=0.1)
+    await within(client.connect())
+    driver = client._connection.driver
+    assert driver is not None
+    fake.freeze()  # so it does not answer the close, either
+    await await_for(lambda: client._connection.driver is None)
+    await within(client.disconnect())
+    assert driver._socket.transport.is_closing()
+    fake.thaw()
+
+
 async def test_a_quiet_connection_is_kept_without_protocol_pings(
     make_client: MakeClient,
 ) -> None:
