@@ -29,6 +29,7 @@ from tests.contract.servers import (
     run_real,
 )
 from tests.contract.wire import Wire, open_wire
+from tests.helpers.leaks import _imported_once, own_leaks  # noqa: F401 - fixtures
 
 REFERENCE = "11.17.4"
 VERSIONS = list(

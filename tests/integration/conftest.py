@@ -20,6 +20,7 @@ from directus_realtime.signals import (
     directus_subscription_failed,
 )
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
+from tests.helpers.leaks import _imported_once, own_leaks  # noqa: F401 - fixtures
 from tests.integration.listening import TOKEN, Received
 
 TIMEOUT = 20.0  # seconds: a deadline, never a wait
