@@ -125,7 +125,7 @@ def to_plain(value: Any) -> Any:
     """A value as JSON has it: dates, decimals and UUIDs become strings.
 
     Raises:
-        ValueError: Something in it can be no part of a filter.
+        ValueError: Something in it cannot be sent.
     """
     if isinstance(value, str | int | float | bool) or value is None:
         return value
@@ -137,4 +137,4 @@ def to_plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, decimal.Decimal | uuid.UUID):
         return str(value)
-    raise ValueError(f"{value!r} cannot be part of a Directus filter.")
+    raise ValueError(f"{value!r} cannot be sent to Directus: it is no value of JSON.")

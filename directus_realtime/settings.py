@@ -20,6 +20,8 @@ from directus_realtime.client.headers import header_problem
 from directus_realtime.client.proxies import parse_proxy
 from directus_realtime.client.subscription import ErrorCallback
 
+__all__ = ["ConnectionSettings", "connection_settings"]
+
 #: Name of the Django setting.
 SETTING = "DIRECTUS_REALTIME"
 #: Alias that is used where none is named.

@@ -43,7 +43,7 @@ from directus_realtime.client.subscription import (
     StateCallback,
     refuse_async,
 )
-from directus_realtime.client.system import SubscribeOptions, SystemCollections
+from directus_realtime.client.system import QueryOptions, SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -315,25 +315,22 @@ class DirectusClient(SystemCollections):
         return subscription
 
     async def subscribe_to_create(
-        self, collection: str, **options: Unpack[SubscribeOptions]
+        self, collection: str, **options: Unpack[QueryOptions]
     ) -> ClientSubscription:
         """Like :meth:`subscribe`, for new items only."""
-        options["events"] = ("create",)
-        return await self.subscribe(collection, **options)
+        return await self.subscribe(collection, events=("create",), **options)
 
     async def subscribe_to_update(
-        self, collection: str, **options: Unpack[SubscribeOptions]
+        self, collection: str, **options: Unpack[QueryOptions]
     ) -> ClientSubscription:
         """Like :meth:`subscribe`, for changed items only."""
-        options["events"] = ("update",)
-        return await self.subscribe(collection, **options)
+        return await self.subscribe(collection, events=("update",), **options)
 
     async def subscribe_to_delete(
-        self, collection: str, **options: Unpack[SubscribeOptions]
+        self, collection: str, **options: Unpack[QueryOptions]
     ) -> ClientSubscription:
         """Like :meth:`subscribe`, for deleted items only."""
-        options["events"] = ("delete",)
-        return await self.subscribe(collection, **options)
+        return await self.subscribe(collection, events=("delete",), **options)
 
     def add(
         self,
@@ -462,14 +459,20 @@ class DirectusClient(SystemCollections):
         """Ask again for a subscription that was refused."""
         self._feeds.retry(subscription.feed)
 
-    def unsubscribe(self, subscription: ClientSubscription) -> None:
-        """End a subscription; nothing of it is handed over from now on."""
-        if self._subscriptions.get(subscription.uid) is not subscription:
+    def unsubscribe(self, subscription: ClientSubscription | str) -> None:
+        """End a subscription; nothing of it is handed over from now on.
+
+        Args:
+            subscription: It, or its uid. One that has ended already is left alone.
+        """
+        uid = subscription if isinstance(subscription, str) else subscription.uid
+        found = self._subscriptions.get(uid)
+        if found is None or subscription not in (uid, found):
             return  # ended already; the uid may be another's by now
-        del self._subscriptions[subscription.uid]
-        subscription.feed.subscriptions.remove(subscription)
-        self._feeds.release(subscription.feed)
-        subscription.close()
+        del self._subscriptions[uid]
+        found.feed.subscriptions.remove(found)
+        self._feeds.release(found.feed)
+        found.close()
 
     def unsubscribe_all(self) -> None:
         """End every subscription."""
@@ -512,7 +515,7 @@ class DirectusClient(SystemCollections):
 
         Args:
             collection: Such as ``articles``.
-            data: The values of its fields.
+            data: The values of its fields; dates, decimals and UUIDs may be among them.
             parameters: Directus's query for what is returned, such as ``fields``.
 
         Returns:
@@ -522,6 +525,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached; whether the item was made is not
                 known where the connection was lost on the way.
+            ValueError: A value cannot be sent as JSON.
         """
         with self._explained():
             return await self._connection.rest.create_item(collection, data, **parameters)
@@ -534,7 +538,7 @@ class DirectusClient(SystemCollections):
         Args:
             collection: Such as ``articles``.
             key: Of the item.
-            data: The values that change.
+            data: The values that change, as for :meth:`create_item`.
             parameters: Directus's query for what is returned, such as ``fields``.
 
         Returns:
@@ -544,6 +548,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error; ``FORBIDDEN`` also where there
                 is no such item.
             ConnectionFailed: Directus could not be reached.
+            ValueError: A value cannot be sent as JSON.
         """
         with self._explained():
             return await self._connection.rest.update_item(collection, key, data, **parameters)

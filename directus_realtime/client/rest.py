@@ -24,7 +24,7 @@ from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy
 from directus_realtime.client.responses import ASK_LATER, data_of, malformed, taken_apart
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
-from directus_realtime.filters import to_directus_filter
+from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.queries import Query
 
 #: How often a request is made again that the rate limiter refused.
@@ -362,7 +362,7 @@ class RestClient:
             RequestRefused: Directus answered with an error.
             httpx.TransportError: Directus could not be reached.
         """
-        return await self.request("POST", items_path(collection), parameters, dict(data))
+        return await self.request("POST", items_path(collection), parameters, to_plain(dict(data)))
 
     async def update_item(
         self, collection: str, key: int | str, data: Mapping[str, Any], **parameters: Any
@@ -373,7 +373,8 @@ class RestClient:
             RequestRefused: Directus answered with an error.
             httpx.TransportError: Directus could not be reached.
         """
-        return await self.request("PATCH", _item_path(collection, key), parameters, dict(data))
+        path = _item_path(collection, key)
+        return await self.request("PATCH", path, parameters, to_plain(dict(data)))
 
     async def delete_item(self, collection: str, key: int | str) -> None:
         """Delete an item.

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from django.db.models import Q
 
 
-class SubscribeOptions(TypedDict, total=False):
-    """The options of :meth:`DirectusClient.subscribe`, which says what each one means."""
+class QueryOptions(TypedDict, total=False):
+    """The options of :meth:`DirectusClient.subscribe` but for the events."""
 
-    events: Iterable[Action]
     filter: dict[str, Any] | Q | None
     fields: Iterable[str]
     sort: Iterable[str]
@@ -35,6 +34,12 @@ class SubscribeOptions(TypedDict, total=False):
     name: str | None
     on_event: EventCallback | None
     on_error: ErrorCallback | None
+
+
+class SubscribeOptions(QueryOptions, total=False):
+    """The options of :meth:`DirectusClient.subscribe`, which says what each one means."""
+
+    events: Iterable[Action]
 
 
 Helper = Callable[..., Awaitable[ClientSubscription]]

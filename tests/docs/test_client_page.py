@@ -80,6 +80,7 @@ async def test_example(
     block: Block,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -88,6 +89,7 @@ async def test_example(
         FakeDirectus(COLLECTIONS) as fake,
         DirectusClient(fake.url, token=fake.token, options=options) as client,
     ):
+        settings.DIRECTUS_REALTIME = {"default": {"URL": fake.url, "TOKEN": fake.token}}
         names: dict[str, Any] = {"client": client, "fake": fake}
         await run(compiled(imports(page)), names)
         await run(compiled(block.directives.get("before", "")), names)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -194,6 +198,25 @@ async def test_queries_are_encoded_as_directus_wants_them(
 ) -> None:
     await rest.read_items("articles", **parameters)
     assert server.last == sent
+
+
+async def test_what_is_written_may_be_dates_decimals_and_uuids(
+    rest: RestClient, server: Server
+) -> None:
+    paid = {"paid_at": datetime(2026, 5, 4, 3, 2, tzinfo=UTC), "total": Decimal("9.90")}
+    sent = {"paid_at": "2026-05-04T03:02:00+00:00", "total": "9.90"}
+    await rest.create_item("orders", {**paid, "lines": [{"of": UUID(int=1)}]})
+    await rest.update_item("orders", 1, paid)
+    assert [json.loads(request.content) for request in server.requests] == [
+        {**sent, "lines": [{"of": "00000000-0000-0000-0000-000000000001"}]},
+        sent,
+    ]
+
+
+async def test_what_cannot_be_written_is_named(rest: RestClient, server: Server) -> None:
+    with pytest.raises(ValueError, match="cannot be sent to Directus"):
+        await rest.create_item("orders", {"total": 1j})
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
