@@ -28,6 +28,12 @@ RENEW_AFTER = 0.6
 #: Seconds for a callable to return the token.
 CALL_TIMEOUT = 10.0
 
+#: Log-ins that are refused in a row before the next one waits. Directus suspends a user after 25
+#: (10, 11 and 12 do), and refuses the right password from then on.
+LOG_INS_AT_ONCE = 5
+#: Seconds that it waits.
+LOG_IN_PAUSE = 3600.0
+
 #: A static token, or a callable without arguments that returns the one of now.
 Token = str | Callable[[], str]
 
@@ -168,11 +174,20 @@ class PasswordLogin:
 
     The login is made over REST and not over the socket because the socket tells
     neither an access token nor when it ends.
+
+    Args:
+        email: E-mail address of a Directus user.
+        password: Password of that user.
+        pause: Seconds between two log-ins, once some were refused.
     """
 
-    def __init__(self, email: str, password: str) -> None:
+    def __init__(self, email: str, password: str, pause: float = LOG_IN_PAUSE) -> None:
         self._email = email
         self._password = password
+        self._pause = pause
+        self._refusals = 0
+        self._refusal = ""
+        self._log_in_at = 0.0
         self._token: AccessToken | None = None
         self._refresh_token = ""
         self._renewing = asyncio.Lock()
@@ -217,17 +232,36 @@ class PasswordLogin:
             except RequestRefused:
                 # Used up by a request whose answer got lost, or too old: log in anew.
                 self._refresh_token = ""
+        return await self._log_in(http)
+
+    async def _log_in(self, http: httpx.AsyncClient) -> AccessToken:
+        if time.monotonic() < self._log_in_at:
+            raise CredentialsRefused(self._refusal)
         try:
-            return await self._request(
+            token = await self._request(
                 http, "/auth/login", {"email": self._email, "password": self._password}
             )
         except RequestRefused as error:
             if error.status not in _REFUSALS:
                 raise
-            raise CredentialsRefused(
-                f"Directus refused the log-in ({error.message.rstrip('.')}). "
-                "Check EMAIL and PASSWORD, and that the user is active."
-            ) from None
+            self._note_refusal(error.message)
+            raise CredentialsRefused(self._refusal) from None
+        self._refusals = 0
+        return token
+
+    def _note_refusal(self, message: str) -> None:
+        """A password that was changed must not suspend the user by being tried for ever."""
+        self._refusals += 1
+        self._refusal = (
+            f"Directus refused the log-in ({message.rstrip('.')}). "
+            "Check EMAIL and PASSWORD, and that the user is active."
+        )
+        if self._refusals >= LOG_INS_AT_ONCE:
+            self._log_in_at = time.monotonic() + self._pause
+            self._refusal += (
+                f" It is tried every {self._pause / 60:g} minutes from now on, since Directus "
+                "suspends a user after 25 refusals; a restart tries at once."
+            )
 
     async def _request(
         self, http: httpx.AsyncClient, path: str, body: dict[str, str]

@@ -44,6 +44,24 @@ async def test_wrong_credentials_are_impossible(server: Server) -> None:
         await client.disconnect()
 
 
+@pytest.mark.real_only
+async def test_refused_log_ins_suspend_a_user(server: Server) -> None:
+    """Why the client does not try a wrong password for ever: even the right one is refused then."""
+    email, password = "suspended@example.com", "the right one"
+    user = server.admin.request(
+        "POST", "/users", {"email": email, "password": password, "status": "active"}
+    )
+    async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT) as http:
+        wrong = {"email": email, "password": "a wrong one"}
+        for _ in range(26):
+            refused = await http.post("/auth/login", json=wrong)
+            assert refused.status_code == 401
+        right = await http.post("/auth/login", json={"email": email, "password": password})
+    assert right.status_code == 401
+    assert server.admin.request("GET", f"/users/{user['id']}")["status"] == "suspended"
+    server.admin.request("DELETE", f"/users/{user['id']}")
+
+
 async def test_log_in_with_a_password(server: Server, make_client: MakeClient) -> None:
     """The token of the log-in serves REST and socket."""
     events: list[Event] = []

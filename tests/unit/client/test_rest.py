@@ -358,6 +358,49 @@ async def test_a_refused_log_in(http: httpx.AsyncClient, server: Server) -> None
         await PasswordLogin("e", "p").access_token(http)
 
 
+async def test_a_password_that_is_refused_again_and_again_suspends_nobody(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+    login = PasswordLogin("e", "p")
+    reasons = []
+    for _ in range(30):
+        with pytest.raises(CredentialsRefused) as caught:
+            await login.access_token(http)
+        reasons.append(str(caught.value))
+    assert len(server.requests) == 5
+    assert "every 60 minutes" not in reasons[3]
+    assert set(reasons[4:]) == {reasons[4]}
+    assert "every 60 minutes" in reasons[4]
+
+
+async def test_a_password_that_is_good_again_is_found_after_the_pause(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+    login = PasswordLogin("e", "p", pause=0)
+    for _ in range(6):
+        with pytest.raises(CredentialsRefused):
+            await login.access_token(http)
+    server.answers["/auth/login"] = tokens(1)
+    assert (await login.access_token(http)).value == "a1"
+    assert len(server.requests) == 7
+
+
+async def test_a_log_in_that_succeeds_begins_the_count_anew(
+    http: httpx.AsyncClient, server: Server
+) -> None:
+    server.answers["/auth/refresh"] = httpx.Response(401, json=REFUSAL)
+    login = PasswordLogin("e", "p")
+    for _ in range(3):
+        server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+        for _ in range(4):
+            with pytest.raises(CredentialsRefused, match=r"active\.$"):
+                await login.access_token(http)
+        server.answers["/auth/login"] = tokens(1, expires=0)
+        await login.access_token(http)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_that_is_not_ready_is_not_taken_for_a_wrong_password(
     http: httpx.AsyncClient, server: Server, status: int
