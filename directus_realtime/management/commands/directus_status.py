@@ -19,7 +19,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from directus_realtime.database import check_tables
+from directus_realtime.database import DATABASE_IS_AWAY, check_tables
 from directus_realtime.health import (
     CatchUpHealth,
     ConnectionHealth,
@@ -44,7 +44,7 @@ class Command(BaseCommand):
     help = (
         "Say how the connections stand, from the database alone: nothing is connected to. "
         "Exits with 0 where all is healthy, with 1 where not, with 2 where the database is "
-        "away or not migrated."
+        "away (with --this-host, with 0 then) or not migrated."
     )
     # A probe runs often, and looks at nothing that the checks are about.
     requires_system_checks = []
@@ -106,6 +106,9 @@ class Command(BaseCommand):
                 aliases = [each.alias for each in chosen_connections(options["connection"])]
                 is_healthy = self._tell(gather(aliases, limits), as_json=options["json"])
         except (ImproperlyConfigured, DatabaseError) as error:
+            if options["this_host"] and isinstance(error, DATABASE_IS_AWAY):
+                self._do_not_restart(error)
+                return
             _cannot_tell(error)
         except CommandError as error:  # the settings are wrong
             raise CommandError(str(error), returncode=CANNOT_TELL) from None
@@ -168,14 +171,23 @@ class Command(BaseCommand):
             self.stdout.write(self.style.ERROR("No listener on this machine is alive."))
         return bool(rows)
 
+    def _do_not_restart(self, error: Exception) -> None:
+        """A listener waits for its database, so a probe must not have it started anew."""
+        text = f"The database cannot tell, and a restart would not help: {_on_one_line(error)}"
+        self.stderr.write(self.style.WARNING(text))
+
     def _row(self, name: str, value: str) -> None:
         if value:
             self.stdout.write(f"  {name:14}{value}")
 
 
 def _cannot_tell(error: Exception) -> NoReturn:
-    text = " ".join(str(error).split())
-    raise CommandError(f"The database cannot tell: {text}", returncode=CANNOT_TELL) from None
+    text = f"The database cannot tell: {_on_one_line(error)}"
+    raise CommandError(text, returncode=CANNOT_TELL) from None
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def shown_time(moment: datetime | None) -> str:

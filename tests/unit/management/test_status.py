@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from directus_realtime import health
+from directus_realtime.management.commands import directus_status
 from directus_realtime.models import (
     ActivityCursor,
     ConnectionStatus,
@@ -65,7 +66,7 @@ def run(*arguments: str) -> tuple[int, str]:
     """Exit status and output."""
     output = StringIO()
     try:
-        call_command("directus_status", *arguments, stdout=output, no_color=True)
+        call_command("directus_status", *arguments, stdout=output, stderr=output, no_color=True)
     except SystemExit as error:
         return int(error.code or 0), output.getvalue()
     except CommandError as error:
@@ -324,9 +325,24 @@ def test_a_database_that_is_away_cannot_tell(monkeypatch: pytest.MonkeyPatch) ->
     assert run() == (2, "The database cannot tell: connection refused Is the server running?")
 
 
-def test_a_database_that_is_not_migrated_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_has_no_listener_restarted_for_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    monkeypatch.setattr(directus_status, "listeners_of_this_host", away)
+    status, output = run("--this-host")
+    assert status == 0
+    assert "a restart would not help: connection refused Is the server running?" in output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--this-host",)])
+def test_a_database_that_is_not_migrated_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
     monkeypatch.setattr(connection.introspection, "table_names", list)
-    status, output = run()
+    status, output = run(*arguments)
     assert status == 2
     assert output.endswith("Run: python manage.py migrate")
 
