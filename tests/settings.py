@@ -92,6 +92,7 @@ _connection = {
     "RETRY_CEILING": 1.0,
     # So rarely that it hides no live event that was lost: a test which needs it says so.
     "CATCH_UP_INTERVAL": env.float("DIRECTUS_CATCH_UP_INTERVAL", default=600.0),
+    "RETRY_ATTEMPTS": env.int("DIRECTUS_RETRY_ATTEMPTS", default=8),
     "DELIVERY": env.str("DIRECTUS_DELIVERY", default="inline"),
     "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),
 }

@@ -43,10 +43,15 @@ class ActiveListener:
     Args:
         connections: The settings of the connections to listen to.
         fence: Called in each transaction that writes; raises where the lease is lost.
+        after_crash: Whether the listener before this one was killed, or hangs.
     """
 
     def __init__(
-        self, connections: Iterable[ConnectionSettings], fence: Callable[[], None]
+        self,
+        connections: Iterable[ConnectionSettings],
+        fence: Callable[[], None],
+        *,
+        after_crash: bool = False,
     ) -> None:
         self._settings = list(connections)
         self._fence = fence
@@ -67,7 +72,9 @@ class ActiveListener:
         inline = [settings for settings in self._settings if settings.delivery == INLINE]
         policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
         fresh = FreshRows(policies)
-        self._delivery = Delivery(delivery_database, policies, self._sender, fence, fresh)
+        self._delivery = Delivery(
+            delivery_database, policies, self._sender, fence, fresh, after_crash=after_crash
+        )
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)

@@ -81,7 +81,7 @@ class Listener:
             raise StopTimedOut(ended_by) from None
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
-        active = ActiveListener(self._settings, fence.check)
+        active = ActiveListener(self._settings, fence.check, after_crash=fence.after_crash)
         counts.active.update(fence.tokens)
         try:
             async with self._sampling():

@@ -225,6 +225,38 @@ def test_a_receiver_that_raises_is_retried_and_disturbs_no_other(
     assert "not-to-be-shown" not in listener.output
 
 
+def test_an_event_that_ends_the_process_is_a_dead_letter_in_the_end(
+    make_site: Callable[..., Site], directus_env: dict[str, str], directus: DirectusAdmin
+) -> None:
+    """One that nobody sees fail does not end every listener for ever, nor hold back others."""
+
+    def is_dead() -> bool:
+        return bool(site.inbox.filter(state="dead").exists())
+
+    site = make_site({**directus_env, "DIRECTUS_RETRY_ATTEMPTS": "3"})
+    site.subscribe()
+    listeners = [site.listen()]
+    bad = directus.create_items("articles", [{"title": "end-the-process"}, {"title": "fine"}])[0]
+    while not is_dead():
+        assert listeners[-1].wait() == 9
+        listeners.append(site.listen(ready=False))
+        wait_for(lambda: listeners[-1].has_ended or is_dead())
+        assert len(listeners) < 10
+    assert listeners[-1].wait() == 9
+    # The first one did not know that it would end.
+    assert len(listeners) == 1 + 3
+    row = site.inbox.get(state="dead")
+    assert row.attempts == 3
+    assert row.failures["directus_listen"]["error"].startswith("ProcessEnded: ")
+    listeners[-1].wait_for_line(f"articles {bad['id']} create was delivered")
+    listeners[-1].wait_for_line("Try 3, the last one.")
+    last = site.listen()
+    directus.update_item("articles", bad["id"], {"title": "later"})
+    wait_for(lambda: site.inbox.filter(state="done").count() == 2)
+    assert [entry["title"] for entry in site.received() if entry["key"] != bad["id"]] == ["fine"]
+    assert not last.has_ended
+
+
 # Losing the server
 
 

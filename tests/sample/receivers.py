@@ -2,7 +2,8 @@
 
 ``SAMPLE_SLEEP`` (seconds) makes the ``def`` receiver slow. An item whose title is
 ``fail-once`` fails at its first try, ``fail-always`` at every one, and one that begins with
-``fail-until-mended`` until there is a file named ``SAMPLE_MENDED``. With ``SAMPLE_EFFECTS``
+``fail-until-mended`` until there is a file named ``SAMPLE_MENDED``; one with the title
+``end-the-process`` does that. With ``SAMPLE_EFFECTS``
 a receiver writes a row to the database for each event.
 """
 
@@ -52,6 +53,8 @@ def on_event(sender: str, event: Event, **kwargs: Any) -> None:
 
 def on_article_created(sender: str, event: Event, **kwargs: Any) -> None:
     title = (event.data or {}).get("title")
+    if title == "end-the-process":
+        os._exit(9)
     if title == "fail-always" or (title == "fail-once" and event.id not in _failed):
         _failed.add(event.id)
         raise ValueError(f"{title} with access_token=not-to-be-shown")

@@ -46,6 +46,8 @@ class Delivery:
         fence: Called before receivers are called, and in each transaction before its commit;
             what it raises ends delivery, and nothing of that transaction has happened.
         fresh: Rows that need not be read from the inbox.
+        after_crash: Whether the delivery before this one was cut off: what is due first is
+            delivered one by one then, and each attempt written down before it is made.
     """
 
     def __init__(
@@ -55,8 +57,12 @@ class Delivery:
         sender: GroupSender,
         fence: Callable[[], None] = lambda: None,
         fresh: FreshRows | None = None,
+        *,
+        after_crash: bool = False,
     ) -> None:
         self._fresh = fresh
+        self._after_crash = after_crash
+        self._suspects: set[int] = set()
         self._database = database
         self._fence = fence
         self._aliases = list(policies)
@@ -89,11 +95,28 @@ class Delivery:
                 ceiling=self._ceiling,
                 fresh=self._fresh,
             )
+            if self._after_crash:
+                self._suspect(rows)
             if rows:
                 await self._deliver(rows, stopping)
             else:
                 due = await self._database.run_surely(outcomes.next_due, self._aliases)
                 await self._wait_for_work(due)
+
+    def _suspect(self, rows: list[InboxEvent]) -> None:
+        """Note what the delivery before this one may have been at when it was cut off."""
+        self._after_crash = False
+        self._suspects = {row.pk for row in rows}
+        if rows:
+            logger.info(
+                "the listener before was cut off; what is due (%s) is delivered one by one",
+                "1 event" if len(rows) == 1 else f"{len(rows)} events",
+                extra={"what": "one-by-one", "events": len(rows)},
+            )
+
+    def _job(self, row: InboxEvent) -> Job:
+        is_suspect = row.pk in self._suspects or outcomes.has_ended_a_process(row)
+        return Job.of(row, is_suspect=is_suspect)
 
     async def _take_stock(self) -> None:
         """Look now and then at what holds items back, and let go what waits for nothing."""
@@ -116,7 +139,7 @@ class Delivery:
 
     async def _deliver(self, rows: list[InboxEvent], stopping: asyncio.Event) -> None:
         """Deliver rows, slice by slice, until told to stop or until others go first."""
-        waiting = deque(Job.of(row) for row in rows)
+        waiting = deque(self._job(row) for row in rows)
         try:
             while waiting := _to_go_on_with(waiting, stopping):
                 if await self._deliver_slice(waiting):
@@ -143,6 +166,9 @@ class Delivery:
         await self._database.run_surely(self._fence)
         held = self._take_held(waiting)
         jobs = self._take_slice(waiting)
+        for job in jobs:
+            if job.is_suspect and job.left and not job.is_written_ahead:
+                await self._database.run_surely(self._runner.write_ahead, job)
         await self._patiently(self._call_outside(jobs))
         found = await self._patiently(self._database.run_surely(self._runner.run, jobs, held))
         waiting.extendleft(reversed(found.unfinished))
@@ -175,14 +201,14 @@ class Delivery:
         Where an item comes a second time, its first event must have succeeded with all of
         its receivers; only those that share the transaction are known to be through by
         then. A ``def`` receiver outside of it is slow, and no other job waits to be marked
-        meanwhile.
+        meanwhile. A job in which the process may end runs alone, too.
         """
         jobs: list[Job] = []
         items: set[Item] = set()
         unsure: set[Item] = set()
         while waiting and not self._is_held(waiting[0]):
             job = waiting[0]
-            is_alone = job.is_outside and not job.is_awaited
+            is_alone = job.is_suspect or (job.is_outside and not job.is_awaited)
             if job.item in unsure or (jobs and is_alone) or (job.is_outside and job.item in items):
                 break
             jobs.append(waiting.popleft())

@@ -33,6 +33,8 @@ class Job:
         failures: What the receivers of this attempt raised.
         is_begun: Whether a receiver was called.
         is_careful: Whether each call has a transaction of its own.
+        is_suspect: Whether the process may have ended in it before, and may do so again.
+        is_written_ahead: Whether it is written down already as an attempt that failed.
     """
 
     row: InboxEvent
@@ -43,13 +45,23 @@ class Job:
     failures: list[Failure] = field(default_factory=list)
     is_begun: bool = False
     is_careful: bool = False
+    is_suspect: bool = False
+    is_written_ahead: bool = False
 
     @classmethod
-    def of(cls, row: InboxEvent, *, is_careful: bool = False) -> Self:
+    def of(cls, row: InboxEvent, *, is_careful: bool = False, is_suspect: bool = False) -> Self:
         """The job of a row; the receivers that are through are not called again."""
         event = row.to_event()
         calls = calls_for(event, row.delivered)
-        return cls(row, event, item_of(row), calls, list(row.delivered), is_careful=is_careful)
+        return cls(
+            row,
+            event,
+            item_of(row),
+            calls,
+            list(row.delivered),
+            is_careful=is_careful or is_suspect,
+            is_suspect=is_suspect,
+        )
 
     @property
     def next(self) -> Call | None:

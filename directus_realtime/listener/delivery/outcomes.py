@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from directus_realtime.database import own_alias
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
+from directus_realtime.listener.delivery.receivers import Failure
 from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
@@ -24,6 +25,12 @@ from directus_realtime.settings import ConnectionSettings
 _CLOCKS = timedelta(seconds=60)
 #: Rows of one statement.
 _CHUNK = 500
+
+
+#: What a row has failed by while nobody has said how its delivery ended.
+ENDED = Failure(
+    "directus_listen", "ProcessEnded: The process ended while this event was delivered.", "", ""
+)
 
 
 class RowsChanged(Exception):
@@ -283,16 +290,17 @@ def write(found: Outcomes) -> None:
     """
     now = timezone.now()
     with transaction.atomic(own_alias(), savepoint=False):
-        _update_rows(
-            found.done,
-            state=InboxState.DONE,
-            done_at=now,
-            next_attempt_at=None,
-            attempts=F("attempts") + 1,
-            failures={},
-            delivered=[],
-            sent_at=now,
-        )
+        for is_counted in (False, True):
+            _update_rows(
+                [job for job in found.done if job.is_written_ahead == is_counted],
+                state=InboxState.DONE,
+                done_at=now,
+                next_attempt_at=None,
+                attempts=F("attempts") + (0 if is_counted else 1),
+                failures={},
+                delivered=[],
+                sent_at=now,
+            )
         for failed in found.failed:
             _update_rows([failed.job], **_values_of(failed, now))
         for delivered, jobs in _by_delivered(found.progressed).items():
@@ -300,6 +308,32 @@ def write(found: Outcomes) -> None:
         _update_rows(found.held, state=InboxState.HELD, sent_at=now)
         if found.released:
             _held_back(found.released).update(state=InboxState.PENDING)
+
+
+def write_ahead(failed: FailedAttempt) -> None:
+    """Write an attempt down before it is made, as one in which the process ended.
+
+    If that happens, nobody could write it any more, and the event would end each process
+    after it. If not, :func:`write` overwrites it.
+
+    Raises:
+        RowsChanged: The row is not as it was read; nothing is written.
+    """
+    job = failed.job
+    _update_rows(
+        [job],
+        state=failed.state,
+        attempts=failed.attempts,
+        next_attempt_at=failed.next_attempt_at,
+        failures={ENDED.receiver: asdict(ENDED)},
+    )
+    job.row.state = failed.state
+    job.is_written_ahead = True
+
+
+def has_ended_a_process(row: InboxEvent) -> bool:
+    """Whether a process ended in the last attempt to deliver a row."""
+    return ENDED.receiver in row.failures
 
 
 def _values_of(failed: FailedAttempt, now: datetime) -> dict[str, Any]:

@@ -84,6 +84,19 @@ class SliceRunner:
         self._settle(part.found)
         return part.found
 
+    def write_ahead(self, job: Job) -> None:
+        """Write down that the process ended in a job, before it is begun.
+
+        Raises:
+            RowsChanged: The row is not as it was read.
+            django.db.Error: The database is away.
+        """
+        was_ended_by_it = outcomes.has_ended_a_process(job.row)
+        ahead = outcomes.FailedAttempt.of(job, self._policies[job.row.connection])
+        outcomes.write_ahead(ahead)
+        if was_ended_by_it:
+            _report_suspect(ahead)
+
     def _call(self, jobs: Sequence[Job], shared: SharedTransaction, part: _Slice) -> None:
         until = monotonic() + SLICE
         failed: set[Item] = set()
@@ -218,6 +231,28 @@ class SliceRunner:
                     "attempt": failed.attempts,
                 },
             )
+
+
+def _report_suspect(ahead: outcomes.FailedAttempt) -> None:
+    event = ahead.job.event
+    logger.warning(
+        "The listener ended while %s %s %s was delivered (event %d in the admin). Try %d%s.",
+        event.collection,
+        event.key,
+        event.action,
+        ahead.job.row.pk,
+        ahead.attempts,
+        ", the last one" if ahead.is_dead else "",
+        extra={
+            "what": "ended-in-delivery",
+            "connection": event.connection,
+            "subscription": event.subscription,
+            "collection": event.collection,
+            "key": event.key,
+            "event_id": event.id,
+            "attempt": ahead.attempts,
+        },
+    )
 
 
 def _after_a_break(

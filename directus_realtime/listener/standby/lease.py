@@ -66,14 +66,16 @@ def take(leases: Iterable[Lease], holder: UUID) -> Fence | None:
         The fence of the new holder; ``None`` where somebody was faster.
     """
     tokens = {}
+    holders = {None, holder}
     try:
         with transaction.atomic(own_alias()):
             for lease in leases:
                 _take(lease, holder)
                 tokens[lease.alias] = lease.token + 1
+                holders.add(lease.holder)
     except LeaseLost:
         return None
-    return Fence(holder, tokens)
+    return Fence(holder, tokens, after_crash=holders != {None, holder})
 
 
 def _take(lease: Lease, holder: UUID) -> None:
@@ -93,10 +95,14 @@ class Fence:
     Args:
         holder: The listener.
         tokens: Fencing numbers, by alias.
+        after_crash: Whether the holder before has not given them up: it was killed, or hangs.
     """
 
-    def __init__(self, holder: UUID, tokens: Mapping[str, int]) -> None:
+    def __init__(
+        self, holder: UUID, tokens: Mapping[str, int], *, after_crash: bool = False
+    ) -> None:
         self.tokens = dict(tokens)
+        self.after_crash = after_crash
         self._holder = holder
 
     def __str__(self) -> str:

@@ -213,10 +213,11 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
         ceiling: float = 0.0,
         aliases: tuple[str, ...] = ("default",),
         sender: GroupSender | None = None,
+        after_crash: bool = False,
     ) -> AsyncIterator[Delivery]:
         database = DatabaseThread("test-delivery")
         policies = {alias: RetryPolicy(attempts, ceiling, base=ceiling) for alias in aliases}
-        delivery = Delivery(database, policies, sender or GroupSender())
+        delivery = Delivery(database, policies, sender or GroupSender(), after_crash=after_crash)
         stopping = asyncio.Event()
         task = asyncio.create_task(delivery.run(stopping))
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -685,6 +686,100 @@ async def test_an_async_receiver_is_cancelled_with_delivery(receivers: Receivers
         await asyncio.gather(task, return_exceptions=True)
         await database.aclose()
     assert list((await astates()).values()) == ["pending"]
+
+
+# After a process that was cut off
+
+
+async def cut_off(after_crash: bool = True) -> None:
+    """Deliver until the first commit, and go no further: as if the process ended there."""
+
+    class Killed(Exception):
+        pass
+
+    def fence() -> None:
+        if next(checks) == 1:
+            raise Killed
+
+    checks = itertools.count()
+    database = DatabaseThread("test-killed")
+    policies = {"default": RetryPolicy(8, 0)}
+    delivery = Delivery(database, policies, GroupSender(), fence, after_crash=after_crash)
+    try:
+        with pytest.raises(Killed):
+            await asyncio.wait_for(delivery.run(asyncio.Event()), DEADLINE)
+    finally:
+        await database.aclose()
+
+
+async def test_an_attempt_is_not_written_down_before_it_is_made(receivers: Receivers) -> None:
+    receivers.add()
+    await astore(1, "a")
+    await cut_off(after_crash=False)
+    assert (await row("a")).state == "pending"
+
+
+async def test_after_a_crash_each_attempt_is_written_down_before_it_is_made(
+    receivers: Receivers,
+) -> None:
+    receivers.add()
+    for title in ("a", "b"):
+        await astore(1, title)
+    await cut_off()
+    first, second = await row("a"), await row("b")
+    assert (first.state, first.attempts, first.sent_at) == ("failed", 1, None)
+    assert first.failures["directus_listen"]["error"] == (
+        "ProcessEnded: The process ended while this event was delivered."
+    )
+    assert (second.state, second.attempts, second.failures) == ("pending", 0, {})
+    assert receivers.titles() == ["a"]
+
+
+async def test_what_has_ended_a_process_is_written_down_before_each_attempt(
+    receivers: Receivers, caplog: pytest.LogCaptureFixture
+) -> None:
+    receivers.add()
+    await astore(1, "a")
+    await cut_off()
+    for attempts in range(2, 9):
+        await cut_off(after_crash=False)
+        assert (await row("a")).attempts == attempts
+        assert f"Try {attempts}" in caplog.text
+    assert "Try 8, the last one." in caplog.text
+    assert (await row("a")).state == "dead"
+    assert len(receivers.log) == 8
+
+
+async def test_what_goes_well_after_a_crash_leaves_no_trace(
+    receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
+    receivers.add()
+    receivers.add_async("async")
+    receivers.connect(non_atomic(lambda event, **kwargs: None))
+    for title in ("a", "b", "c"):
+        await astore(1, title)
+    async with deliver(after_crash=True):
+        await until_states("done", "done", "done")
+        assert "what is due (3 events) is delivered one by one" in caplog.text
+    found = [(await row(title)) for title in ("a", "b", "c")]
+    assert [(each.attempts, each.failures) for each in found] == [(1, {})] * 3
+    assert receivers.titles() == receivers.titles("async") == ["a", "b", "c"]
+    assert all(each.sent_at for each in found)
+
+
+async def test_a_receiver_that_fails_after_a_crash_is_the_one_that_failed(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    receivers.add(fail=fails("a"))
+    await astore(1, "a")
+    await astore(1, "b")
+    async with deliver(attempts=2, after_crash=True):
+        await until_states("dead", "done")
+    assert receivers.titles() == ["a", "a", "b"]
+    failed = await row("a")
+    assert failed.attempts == 2
+    assert [each["error"] for each in failed.failures.values()] == ["ValueError: no"]
 
 
 # The admin's retry

@@ -67,6 +67,17 @@ def test_each_change_of_hands_has_a_greater_fencing_number() -> None:
 
 
 @pytest.mark.django_db
+def test_a_fence_knows_whether_the_holder_before_has_left() -> None:
+    assert not have(ME).after_crash  # there was none
+    release(ALIASES, ME)
+    assert not have(OTHER).after_crash
+    assert have(ME).after_crash
+    assert not have(ME).after_crash  # a commit whose answer got lost
+    release(["blog"], ME)
+    assert have(OTHER).after_crash
+
+
+@pytest.mark.django_db
 def test_of_two_that_saw_the_same_lease_one_gets_it() -> None:
     seen = look(ALIASES)
     assert take(seen, ME) is not None
