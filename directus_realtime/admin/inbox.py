@@ -288,16 +288,21 @@ def _moment(moment: datetime | None) -> str:
 def _cells(one: Reception) -> tuple[Any, ...]:
     error: Any = "–"
     if one.error:
-        error = format_html(
-            '<p class="directus-error">{}</p><details><summary>{}</summary>'
-            '<pre class="directus-pre" tabindex="0">{}</pre></details>',
-            one.error,
-            gettext("Traceback"),
-            one.traceback,
-        )
+        error = format_html('<p class="directus-error">{}</p>{}', one.error, _folded(one.traceback))
     tries = "–" if one.tries is None else one.tries
     labels = gettext("Tries"), gettext("Last error")
     return one.receiver, _outcome(one, one.label), labels[0], tries, labels[1], error
+
+
+def _folded(traceback: str) -> SafeString:
+    """A traceback to unfold; nothing where there is none, as of a process that ended."""
+    if not traceback:
+        return SafeString("")
+    return format_html(
+        '<details><summary>{}</summary><pre class="directus-pre" tabindex="0">{}</pre></details>',
+        gettext("Traceback"),
+        traceback,
+    )
 
 
 def _outcome(one: Reception, label: Any = "") -> SafeString:

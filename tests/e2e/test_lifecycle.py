@@ -236,6 +236,8 @@ def test_an_event_that_ends_the_process_is_a_dead_letter_in_the_end(
     site = make_site({**directus_env, "DIRECTUS_RETRY_ATTEMPTS": "3"})
     site.subscribe()
     listeners = [site.listen()]
+    # What comes between the first confirmation and the first look at the log may be missed.
+    wait_for(lambda: site.subscriptions.get().caught_up_to is not None)
     bad = directus.create_items("articles", [{"title": "end-the-process"}, {"title": "fine"}])[0]
     while not is_dead():
         assert listeners[-1].wait() == 9

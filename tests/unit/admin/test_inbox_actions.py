@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from directus_realtime import dead_letters
 from directus_realtime.admin import inbox_actions
 from directus_realtime.admin.receiving import all_receptions
 from directus_realtime.admin.replaying import Outcome
+from directus_realtime.listener.delivery.outcomes import ENDED
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event
 from tests.helpers.admin import run_action, said, subscription, url, user_who_may
@@ -331,6 +333,13 @@ def test_receivers__each_with_its_outcome(admin_client: Client) -> None:
     assert '<span class="directus-state directus-outcome-failed">failed</span>' in content
     assert '<td data-label="Tries">8</td>' in content
     assert '<span class="directus-state directus-outcome-through">succeeded</span>' in content
+
+
+def test_receivers__a_process_that_ended_has_no_traceback(admin_client: Client) -> None:
+    row = add_row(state="dead", failures={ENDED.receiver: asdict(ENDED)})
+    content = admin_client.get(url(INBOX, "change", row.pk)).content.decode()
+    assert "ProcessEnded: The process ended while this event was delivered." in content
+    assert "Traceback" not in content
 
 
 # The item in Directus
