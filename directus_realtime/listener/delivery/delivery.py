@@ -47,7 +47,7 @@ class Delivery:
             what it raises ends delivery, and nothing of that transaction has happened.
         fresh: Rows that need not be read from the inbox.
         after_crash: Whether the delivery before this one was cut off: what is due first is
-            delivered one by one then, and each attempt written down before it is made.
+            delivered one by one then, and written down before it is begun.
     """
 
     def __init__(
@@ -115,6 +115,8 @@ class Delivery:
             )
 
     def _job(self, row: InboxEvent) -> Job:
+        if outcomes.was_begun(row):
+            return Job.ended(row, outcomes.ENDED)
         is_suspect = row.pk in self._suspects or outcomes.has_ended_a_process(row)
         return Job.of(row, is_suspect=is_suspect)
 

@@ -34,7 +34,7 @@ class Job:
         is_begun: Whether a receiver was called.
         is_careful: Whether each call has a transaction of its own.
         is_suspect: Whether the process may have ended in it before, and may do so again.
-        is_written_ahead: Whether it is written down already as an attempt that failed.
+        is_written_ahead: Whether it is written down already that it was begun.
     """
 
     row: InboxEvent
@@ -59,9 +59,16 @@ class Job:
             item_of(row),
             calls,
             list(row.delivered),
-            is_careful=is_careful or is_suspect,
+            is_careful=is_careful,
             is_suspect=is_suspect,
         )
+
+    @classmethod
+    def ended(cls, row: InboxEvent, failure: Failure) -> Self:
+        """An attempt of which only its end is known: no receiver is called."""
+        job = cls(row, row.to_event(), item_of(row), [], list(row.delivered))
+        job.failures.append(failure)
+        return job
 
     @property
     def next(self) -> Call | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,9 +28,13 @@ _CLOCKS = timedelta(seconds=60)
 _CHUNK = 500
 
 
-#: What a row has failed by while nobody has said how its delivery ended.
+#: Stands among the receivers for the process itself.
+_LISTENER = "directus_listen"
+_THIS_PROCESS = uuid.uuid4().hex
+#: What is written down before an attempt, and what became of one that was never written down.
+BEGUN = Failure(_LISTENER, "Begun: It is delivered now, or the process ended meanwhile.", "", "")
 ENDED = Failure(
-    "directus_listen", "ProcessEnded: The process ended while this event was delivered.", "", ""
+    _LISTENER, "ProcessEnded: The process ended while this event was delivered.", "", ""
 )
 
 
@@ -290,17 +295,16 @@ def write(found: Outcomes) -> None:
     """
     now = timezone.now()
     with transaction.atomic(own_alias(), savepoint=False):
-        for is_counted in (False, True):
-            _update_rows(
-                [job for job in found.done if job.is_written_ahead == is_counted],
-                state=InboxState.DONE,
-                done_at=now,
-                next_attempt_at=None,
-                attempts=F("attempts") + (0 if is_counted else 1),
-                failures={},
-                delivered=[],
-                sent_at=now,
-            )
+        _update_rows(
+            found.done,
+            state=InboxState.DONE,
+            done_at=now,
+            next_attempt_at=None,
+            attempts=F("attempts") + 1,
+            failures={},
+            delivered=[],
+            sent_at=now,
+        )
         for failed in found.failed:
             _update_rows([failed.job], **_values_of(failed, now))
         for delivered, jobs in _by_delivered(found.progressed).items():
@@ -310,30 +314,27 @@ def write(found: Outcomes) -> None:
             _held_back(found.released).update(state=InboxState.PENDING)
 
 
-def write_ahead(failed: FailedAttempt) -> None:
-    """Write an attempt down before it is made, as one in which the process ended.
+def write_ahead(job: Job) -> None:
+    """Write down that an attempt is begun: if the process ends in it, nobody else would know.
 
-    If that happens, nobody could write it any more, and the event would end each process
-    after it. If not, :func:`write` overwrites it.
+    Nothing else of the row is changed; :func:`write` takes it away with what comes of it.
 
     Raises:
-        RowsChanged: The row is not as it was read; nothing is written.
+        RowsChanged: The row is not as it was read.
     """
-    job = failed.job
-    _update_rows(
-        [job],
-        state=failed.state,
-        attempts=failed.attempts,
-        next_attempt_at=failed.next_attempt_at,
-        failures={ENDED.receiver: asdict(ENDED)},
-    )
-    job.row.state = failed.state
-    job.is_written_ahead = True
+    begun = {**asdict(BEGUN), "process": _THIS_PROCESS}
+    _update_rows([job], failures={**job.row.failures, BEGUN.receiver: begun})
+
+
+def was_begun(row: InboxEvent) -> bool:
+    """Whether another process ended in an attempt that it had written down ahead."""
+    own: dict[str, str] = row.failures.get(_LISTENER, {})
+    return own.get("error") == BEGUN.error and own.get("process") != _THIS_PROCESS
 
 
 def has_ended_a_process(row: InboxEvent) -> bool:
-    """Whether a process ended in the last attempt to deliver a row."""
-    return ENDED.receiver in row.failures
+    """Whether a process ended in an attempt before, or may have."""
+    return _LISTENER in row.failures
 
 
 def _values_of(failed: FailedAttempt, now: datetime) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from django.db import Error
+from django.db import Error, transaction
 from django.utils import timezone
 
 from directus_realtime.client.repetitions import Repetitions
@@ -85,17 +85,16 @@ class SliceRunner:
         return part.found
 
     def write_ahead(self, job: Job) -> None:
-        """Write down that the process ended in a job, before it is begun.
+        """Write down that a job is begun, so that it is known if the process ends in it.
 
         Raises:
             RowsChanged: The row is not as it was read.
             django.db.Error: The database is away.
         """
-        was_ended_by_it = outcomes.has_ended_a_process(job.row)
-        ahead = outcomes.FailedAttempt.of(job, self._policies[job.row.connection])
-        outcomes.write_ahead(ahead)
-        if was_ended_by_it:
-            _report_suspect(ahead)
+        with transaction.atomic(own_alias()):
+            outcomes.write_ahead(job)
+            self._fence()
+        job.is_written_ahead = True
 
     def _call(self, jobs: Sequence[Job], shared: SharedTransaction, part: _Slice) -> None:
         until = monotonic() + SLICE
@@ -233,28 +232,6 @@ class SliceRunner:
             )
 
 
-def _report_suspect(ahead: outcomes.FailedAttempt) -> None:
-    event = ahead.job.event
-    logger.warning(
-        "The listener ended while %s %s %s was delivered (event %d in the admin). Try %d%s.",
-        event.collection,
-        event.key,
-        event.action,
-        ahead.job.row.pk,
-        ahead.attempts,
-        ", the last one" if ahead.is_dead else "",
-        extra={
-            "what": "ended-in-delivery",
-            "connection": event.connection,
-            "subscription": event.subscription,
-            "collection": event.collection,
-            "key": event.key,
-            "event_id": event.id,
-            "attempt": ahead.attempts,
-        },
-    )
-
-
 def _after_a_break(
     jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
 ) -> Outcomes:
@@ -275,7 +252,10 @@ def _after_a_break(
         extra={"what": "transaction-broken", "error": str(error), "receivers": len(calls)},
     )
     broken = {job for job, _ in calls}
-    again = [Job.of(job.row, is_careful=True) if job in broken else job for job in jobs]
+    again = [
+        Job.of(job.row, is_careful=True, is_suspect=job.is_suspect) if job in broken else job
+        for job in jobs
+    ]
     return Outcomes(unfinished=again)
 
 

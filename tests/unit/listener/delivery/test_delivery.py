@@ -5,6 +5,7 @@ import functools
 import itertools
 import re
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,20 @@ from django.utils import timezone
 from directus_realtime.database import DatabaseThread
 from directus_realtime.dead_letters import retry_now
 from directus_realtime.events import Event
+from directus_realtime.layers import InboxCursor
 from directus_realtime.listener.delivery import delivery as delivery_module
-from directus_realtime.listener.delivery import slices, transactions
+from directus_realtime.listener.delivery import outcomes, slices, transactions
 from directus_realtime.listener.delivery.delivery import Delivery
-from directus_realtime.listener.delivery.outcomes import RetryPolicy
+from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.sending import GroupSender
 from directus_realtime.models import InboxEvent
-from directus_realtime.signals import directus_item_created, directus_item_updated, non_atomic
+from directus_realtime.signals import (
+    directus_event,
+    directus_item_created,
+    directus_item_updated,
+    non_atomic,
+)
 from tests.helpers.waiting import DEADLINE, POLL_INTERVAL, await_for
 from tests.sample.models import Effect
 from tests.unit.listener.conftest import (
@@ -690,64 +698,103 @@ async def test_an_async_receiver_is_cancelled_with_delivery(receivers: Receivers
 
 # After a process that was cut off
 
+ENDED = "ProcessEnded: The process ended while this event was delivered."
 
-async def cut_off(after_crash: bool = True) -> None:
-    """Deliver until the first commit, and go no further: as if the process ended there."""
+
+async def cut_off(monkeypatch: pytest.MonkeyPatch, after_crash: bool = True) -> None:
+    """Deliver until the first commit of receivers, as another process that ends there."""
 
     class Killed(Exception):
         pass
 
     def fence() -> None:
-        if next(checks) == 1:
+        if called:
             raise Killed
 
-    checks = itertools.count()
+    def receiver(event: Event, **kwargs: Any) -> None:
+        called.append(event)
+
+    called: list[Event] = []
+    directus_event.connect(receiver)
+    monkeypatch.setattr(outcomes, "_THIS_PROCESS", uuid.uuid4().hex)
     database = DatabaseThread("test-killed")
-    policies = {"default": RetryPolicy(8, 0)}
+    policies = {"default": RetryPolicy(3, 0)}
     delivery = Delivery(database, policies, GroupSender(), fence, after_crash=after_crash)
     try:
         with pytest.raises(Killed):
             await asyncio.wait_for(delivery.run(asyncio.Event()), DEADLINE)
     finally:
         await database.aclose()
+        assert directus_event.disconnect(receiver)
+        monkeypatch.setattr(outcomes, "_THIS_PROCESS", uuid.uuid4().hex)
 
 
-async def test_an_attempt_is_not_written_down_before_it_is_made(receivers: Receivers) -> None:
-    receivers.add()
+def own_failure(row: InboxEvent) -> str:
+    return str(row.failures["directus_listen"]["error"])
+
+
+async def test_an_attempt_is_not_written_down_before_it_is_made(
+    receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await astore(1, "a")
-    await cut_off(after_crash=False)
-    assert (await row("a")).state == "pending"
+    await cut_off(monkeypatch, after_crash=False)
+    assert (await row("a")).failures == {}
 
 
 async def test_after_a_crash_each_attempt_is_written_down_before_it_is_made(
-    receivers: Receivers,
+    receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receivers.add()
     for title in ("a", "b"):
         await astore(1, title)
-    await cut_off()
+    await cut_off(monkeypatch)
     first, second = await row("a"), await row("b")
-    assert (first.state, first.attempts, first.sent_at) == ("failed", 1, None)
-    assert first.failures["directus_listen"]["error"] == (
-        "ProcessEnded: The process ended while this event was delivered."
-    )
-    assert (second.state, second.attempts, second.failures) == ("pending", 0, {})
-    assert receivers.titles() == ["a"]
+    assert (first.state, first.attempts, first.sent_at) == ("pending", 0, None)
+    assert own_failure(first).startswith("Begun: ")
+    assert (second.state, second.failures) == ("pending", {})
 
 
-async def test_what_has_ended_a_process_is_written_down_before_each_attempt(
-    receivers: Receivers, caplog: pytest.LogCaptureFixture
+async def test_an_attempt_in_which_the_process_ended_has_failed(
+    receivers: Receivers,
+    deliver: RunDelivery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is tried again later, and holds back its own item meanwhile."""
+    receivers.add()
+    await astore(1, "a")
+    await astore(1, "b")
+    await astore(2, "c")
+    await cut_off(monkeypatch)
+    receivers.log.clear()
+    monkeypatch.setattr(RetryPolicy, "delay", lambda *_: timedelta(seconds=30))
+    async with deliver():
+        await until_states("failed", "held", "done")
+    failed = await row("a")
+    assert (failed.attempts, own_failure(failed)) == (1, ENDED)
+    assert failed.sent_at is not None
+    assert receivers.titles() == ["c"]
+    assert ENDED in caplog.text
+
+
+async def test_an_event_that_ends_each_process_is_a_dead_letter(
+    receivers: Receivers,
+    deliver: RunDelivery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     receivers.add()
     await astore(1, "a")
-    await cut_off()
-    for attempts in range(2, 9):
-        await cut_off(after_crash=False)
+    for attempts in range(3):
+        await cut_off(monkeypatch, after_crash=attempts == 0)
         assert (await row("a")).attempts == attempts
-        assert f"Try {attempts}" in caplog.text
-    assert "Try 8, the last one." in caplog.text
-    assert (await row("a")).state == "dead"
-    assert len(receivers.log) == 8
+    receivers.log.clear()
+    async with deliver(attempts=3):
+        await until_states("dead")
+    dead = await row("a")
+    assert (dead.attempts, own_failure(dead)) == (3, ENDED)
+    assert dead.sent_at is not None
+    assert receivers.log == []
+    assert f"articles 1 update is a dead letter after 3 tries (event {dead.pk}" in caplog.text
 
 
 async def test_what_goes_well_after_a_crash_leaves_no_trace(
@@ -780,6 +827,59 @@ async def test_a_receiver_that_fails_after_a_crash_is_the_one_that_failed(
     failed = await row("a")
     assert failed.attempts == 2
     assert [each["error"] for each in failed.failures.values()] == ["ValueError: no"]
+
+
+async def test_after_a_crash_browsers_are_told_behind_the_commit(
+    receivers: Receivers, deliver: RunDelivery
+) -> None:
+    cursor = await sync_to_async(InboxCursor.at_end)(["default"])
+    told: list[int] = []
+
+    async def receiver(event: Event, **kwargs: Any) -> None:
+        told.append(len(await sync_to_async(cursor.read)(False)))
+
+    receivers.connect(receiver)
+    await astore(1, "a")
+    async with deliver(after_crash=True):
+        await until_states("done")
+    assert told == [0]
+    assert await sync_to_async(cursor.read)(False)
+
+
+async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(found: outcomes.Outcomes) -> None:
+        if next(writes) == 0:
+            raise OperationalError("server closed the connection unexpectedly")
+        real(found)
+
+    real, writes = outcomes.write, itertools.count()
+    monkeypatch.setattr(outcomes, "write", write)
+    receivers.add()
+    await astore(1, "a")
+    async with deliver(attempts=1, after_crash=True):
+        await until_states("done")
+    assert receivers.titles() == ["a", "a"]
+
+
+async def test_what_this_process_has_begun_is_no_end_of_a_process(
+    receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of the commit got lost, and the inbox is read again."""
+
+    def write_ahead(job: Job) -> None:
+        real(job)
+        if next(writes) == 0:
+            raise RowsChanged
+
+    real, writes = outcomes.write_ahead, itertools.count()
+    monkeypatch.setattr(outcomes, "write_ahead", write_ahead)
+    receivers.add()
+    await astore(1, "a")
+    async with deliver(attempts=1, after_crash=True):
+        await until_states("done")
+    assert receivers.titles() == ["a"]
 
 
 # The admin's retry
