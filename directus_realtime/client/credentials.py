@@ -7,6 +7,7 @@ import contextlib
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -30,9 +31,9 @@ CALL_TIMEOUT = 10.0
 
 #: Log-ins that are refused in a row before the next one waits. Directus suspends a user after 25
 #: (10, 11 and 12 do), and refuses the right password from then on.
-LOG_INS_AT_ONCE = 5
-#: Seconds that it waits.
-LOG_IN_PAUSE = 3600.0
+LOG_INS_AT_ONCE = 3
+#: Seconds that the next one waits; the one after that twice as long, and so on.
+LOG_IN_PAUSE, LONGEST_PAUSE = 3600.0, 86400.0
 
 #: A static token, or a callable without arguments that returns the one of now.
 Token = str | Callable[[], str]
@@ -169,25 +170,52 @@ async def _call_in_thread(function: Callable[[], object]) -> tuple[object, str]:
     return await future
 
 
+@dataclass(slots=True)
+class _Refusals:
+    """Log-ins of a user that were refused in a row, by all clients of this process.
+
+    A password that was changed must not suspend its user by being tried for ever.
+    """
+
+    count: int = 0
+    next_at: float = 0.0
+    reason: str = ""
+
+    def note(self, error: RequestRefused) -> str:
+        """Count one, and give the reason in words."""
+        self.reason = (
+            f"Directus refused the log-in ({error.message.rstrip('.')}). "
+            "Check EMAIL and PASSWORD, and that the user is active."
+        )
+        if error.code:  # else it was not Directus that refused it
+            self.count += 1
+        if self.count >= LOG_INS_AT_ONCE:
+            pause = min(LOG_IN_PAUSE * 2 ** (self.count - LOG_INS_AT_ONCE), LONGEST_PAUSE)
+            self.next_at = time.monotonic() + pause
+            self.reason += (
+                f" The next try comes after {pause / 3600:g} h, since Directus suspends a user "
+                "after 25 refusals; a restart tries at once."
+            )
+        return self.reason
+
+    def forget(self) -> None:
+        """A log-in succeeded."""
+        self.count, self.next_at = 0, 0.0
+
+
+_refusals: defaultdict[tuple[str, str, int], _Refusals] = defaultdict(_Refusals)
+
+
 class PasswordLogin:
     """Logs in over REST and keeps the access token fresh by the refresh token.
 
     The login is made over REST and not over the socket because the socket tells
     neither an access token nor when it ends.
-
-    Args:
-        email: E-mail address of a Directus user.
-        password: Password of that user.
-        pause: Seconds between two log-ins, once some were refused.
     """
 
-    def __init__(self, email: str, password: str, pause: float = LOG_IN_PAUSE) -> None:
+    def __init__(self, email: str, password: str) -> None:
         self._email = email
         self._password = password
-        self._pause = pause
-        self._refusals = 0
-        self._refusal = ""
-        self._log_in_at = 0.0
         self._token: AccessToken | None = None
         self._refresh_token = ""
         self._renewing = asyncio.Lock()
@@ -235,8 +263,9 @@ class PasswordLogin:
         return await self._log_in(http)
 
     async def _log_in(self, http: httpx.AsyncClient) -> AccessToken:
-        if time.monotonic() < self._log_in_at:
-            raise CredentialsRefused(self._refusal)
+        refused = _refusals[str(http.base_url), self._email, hash(self._password)]
+        if time.monotonic() < refused.next_at:
+            raise CredentialsRefused(refused.reason)
         try:
             token = await self._request(
                 http, "/auth/login", {"email": self._email, "password": self._password}
@@ -244,24 +273,10 @@ class PasswordLogin:
         except RequestRefused as error:
             if error.status not in _REFUSALS:
                 raise
-            self._note_refusal(error.message)
-            raise CredentialsRefused(self._refusal) from None
-        self._refusals = 0
+            reason = refused.note(error)
+            raise CredentialsRefused(reason) from None
+        refused.forget()
         return token
-
-    def _note_refusal(self, message: str) -> None:
-        """A password that was changed must not suspend the user by being tried for ever."""
-        self._refusals += 1
-        self._refusal = (
-            f"Directus refused the log-in ({message.rstrip('.')}). "
-            "Check EMAIL and PASSWORD, and that the user is active."
-        )
-        if self._refusals >= LOG_INS_AT_ONCE:
-            self._log_in_at = time.monotonic() + self._pause
-            self._refusal += (
-                f" It is tried every {self._pause / 60:g} minutes from now on, since Directus "
-                "suspends a user after 25 refusals; a restart tries at once."
-            )
 
     async def _request(
         self, http: httpx.AsyncClient, path: str, body: dict[str, str]

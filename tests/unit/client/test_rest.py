@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from directus_realtime.client import credentials
 from directus_realtime.client.connection import websocket_url
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
 from directus_realtime.client.options import ClientOptions
@@ -358,47 +361,79 @@ async def test_a_refused_log_in(http: httpx.AsyncClient, server: Server) -> None
         await PasswordLogin("e", "p").access_token(http)
 
 
-async def test_a_password_that_is_refused_again_and_again_suspends_nobody(
-    http: httpx.AsyncClient, server: Server
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+    """Sets the monotonic clock of the log-ins forward, in hours; nobody was refused before."""
+    now = 1000.0
+
+    def forward(hours: float) -> None:
+        nonlocal now
+        now += hours * 3600
+
+    monkeypatch.setattr(credentials, "time", SimpleNamespace(monotonic=lambda: now))
+    credentials._refusals.clear()
+    yield forward
+    credentials._refusals.clear()
+
+
+async def refused(http: httpx.AsyncClient, password: str = "p") -> str:
+    """The reason of a log-in of a new client."""
+    with pytest.raises(CredentialsRefused) as caught:
+        await PasswordLogin("e", password).access_token(http)
+    return str(caught.value)
+
+
+async def test_a_password_that_is_refused_is_tried_ever_more_seldom(
+    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
+) -> None:
+    """By all clients together: in ten days, fewer than what suspends a user."""
+    server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+    assert "The next try" not in await refused(http)
+    await refused(http)
+    assert "The next try comes after 1 h" in await refused(http)
+    for _ in range(10):
+        assert "The next try comes after 1 h" in await refused(http)
+    assert len(server.requests) == 3
+    pauses(1.01)
+    assert "The next try comes after 2 h" in await refused(http)
+    for _ in range(10 * 24 * 2):
+        await refused(http)
+        pauses(0.5)
+    assert "The next try comes after 24 h" in await refused(http)
+    assert 10 < len(server.requests) < 20
+
+
+async def test_another_password_is_tried_at_once(
+    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
 ) -> None:
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
-    login = PasswordLogin("e", "p")
-    reasons = []
-    for _ in range(30):
-        with pytest.raises(CredentialsRefused) as caught:
-            await login.access_token(http)
-        reasons.append(str(caught.value))
-    assert len(server.requests) == 5
-    assert "every 60 minutes" not in reasons[3]
-    assert set(reasons[4:]) == {reasons[4]}
-    assert "every 60 minutes" in reasons[4]
+    for _ in range(4):
+        await refused(http)
+    await refused(http, "another")
+    assert len(server.requests) == 4
 
 
 async def test_a_password_that_is_good_again_is_found_after_the_pause(
-    http: httpx.AsyncClient, server: Server
+    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
 ) -> None:
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
-    login = PasswordLogin("e", "p", pause=0)
-    for _ in range(6):
-        with pytest.raises(CredentialsRefused):
-            await login.access_token(http)
+    for _ in range(4):
+        await refused(http)
     server.answers["/auth/login"] = tokens(1)
-    assert (await login.access_token(http)).value == "a1"
-    assert len(server.requests) == 7
+    await refused(http)
+    pauses(1.01)
+    assert (await PasswordLogin("e", "p").access_token(http)).value == "a1"
+    server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
+    assert "The next try" not in await refused(http)
 
 
-async def test_a_log_in_that_succeeds_begins_the_count_anew(
-    http: httpx.AsyncClient, server: Server
+async def test_a_proxy_that_refuses_a_log_in_is_asked_again(
+    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
 ) -> None:
-    server.answers["/auth/refresh"] = httpx.Response(401, json=REFUSAL)
-    login = PasswordLogin("e", "p")
-    for _ in range(3):
-        server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
-        for _ in range(4):
-            with pytest.raises(CredentialsRefused, match=r"active\.$"):
-                await login.access_token(http)
-        server.answers["/auth/login"] = tokens(1, expires=0)
-        await login.access_token(http)
+    server.answers["/auth/login"] = httpx.Response(403, text="<html>Forbidden</html>")
+    for _ in range(10):
+        assert "The next try" not in await refused(http)
+    assert len(server.requests) == 10
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
