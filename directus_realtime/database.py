@@ -123,8 +123,12 @@ class DatabaseThread:
                 if not is_away:
                     logger.warning(
                         "The database is away (%s); waiting for it.",
-                        _line(error),
-                        extra={"what": "database-away", "task": self._name, "error": _line(error)},
+                        on_one_line(error),
+                        extra={
+                            "what": "database-away",
+                            "task": self._name,
+                            "error": on_one_line(error),
+                        },
                     )
                 is_away = True
                 await asyncio.sleep(next(delays))
@@ -201,7 +205,8 @@ def _close_failed() -> None:
             wrapper.close()
 
 
-def _line(error: Exception) -> str:
+def on_one_line(error: Exception) -> str:
+    """What a database says, which may be several lines."""
     return " ".join(str(error).split())
 
 

@@ -7,7 +7,6 @@ import contextlib
 import math
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -198,12 +197,9 @@ class _Refusals:
             )
         return self.reason
 
-    def forget(self) -> None:
-        """A log-in succeeded."""
-        self.count, self.next_at = 0, 0.0
 
-
-_refusals: defaultdict[tuple[str, str, int], _Refusals] = defaultdict(_Refusals)
+#: By server, e-mail and hash of the password; those that were refused last.
+_refusals: dict[tuple[str, str, int], _Refusals] = {}
 
 
 class PasswordLogin:
@@ -263,8 +259,9 @@ class PasswordLogin:
         return await self._log_in(http)
 
     async def _log_in(self, http: httpx.AsyncClient) -> AccessToken:
-        refused = _refusals[str(http.base_url), self._email, hash(self._password)]
-        if time.monotonic() < refused.next_at:
+        user = str(http.base_url), self._email, hash(self._password)
+        refused = _refusals.get(user)
+        if refused is not None and time.monotonic() < refused.next_at:
             raise CredentialsRefused(refused.reason)
         try:
             token = await self._request(
@@ -273,9 +270,9 @@ class PasswordLogin:
         except RequestRefused as error:
             if error.status not in _REFUSALS:
                 raise
-            reason = refused.note(error)
-            raise CredentialsRefused(reason) from None
-        refused.forget()
+            refused = _refusals.setdefault(user, _Refusals())
+            raise CredentialsRefused(refused.note(error)) from None
+        _refusals.pop(user, None)
         return token
 
     async def _request(

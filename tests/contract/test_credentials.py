@@ -62,6 +62,25 @@ async def test_refused_log_ins_suspend_a_user(server: Server) -> None:
     server.admin.request("DELETE", f"/users/{user['id']}")
 
 
+@pytest.mark.real_only
+async def test_a_wrong_password_or_token_of_the_client_suspends_nobody(server: Server) -> None:
+    email, password, token = "wrong@example.com", "the right one", "the-right-token"
+    user = server.admin.request(
+        "POST",
+        "/users",
+        {"email": email, "password": password, "token": token, "status": "active"},
+    )
+    for wrong in ({"email": email, "password": "a wrong one"}, {"token": "a-wrong-token"}):
+        for _ in range(30):
+            client = DirectusClient(server.url, **wrong)
+            with pytest.raises(CredentialsRefused):
+                await asyncio.wait_for(client.connect(), TIMEOUT)
+            await client.disconnect()
+    assert server.admin.request("GET", f"/users/{user['id']}")["status"] == "active"
+    await _log_in(server, email, password)
+    server.admin.request("DELETE", f"/users/{user['id']}")
+
+
 async def test_log_in_with_a_password(server: Server, make_client: MakeClient) -> None:
     """The token of the log-in serves REST and socket."""
     events: list[Event] = []

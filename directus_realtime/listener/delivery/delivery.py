@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.utils import timezone
 
 from directus_realtime.database import AsyncConnections, DatabaseThread
-from directus_realtime.listener.delivery import outcomes
+from directus_realtime.listener.delivery import begun, outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.sending import GroupSender
@@ -115,10 +115,9 @@ class Delivery:
             )
 
     def _job(self, row: InboxEvent) -> Job:
-        if outcomes.was_begun(row):
-            return Job.ended(row, outcomes.ENDED)
-        is_suspect = row.pk in self._suspects or outcomes.has_ended_a_process(row)
-        return Job.of(row, is_suspect=is_suspect)
+        if begun.has_ended(row):
+            return Job.ended(row, begun.ENDED)
+        return Job.of(row, is_suspect=row.pk in self._suspects or begun.may_end(row))
 
     async def _take_stock(self) -> None:
         """Look now and then at what holds items back, and let go what waits for nothing."""

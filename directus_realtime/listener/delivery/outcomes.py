@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,6 @@ from django.utils import timezone
 
 from directus_realtime.database import own_alias
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
-from directus_realtime.listener.delivery.receivers import Failure
 from directus_realtime.listener.finding import of_connections
 from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
@@ -26,16 +24,6 @@ from directus_realtime.settings import ConnectionSettings
 _CLOCKS = timedelta(seconds=60)
 #: Rows of one statement.
 _CHUNK = 500
-
-
-#: Stands among the receivers for the process itself.
-_LISTENER = "directus_listen"
-_THIS_PROCESS = uuid.uuid4().hex
-#: What is written down before an attempt, and what became of one that was never written down.
-BEGUN = Failure(_LISTENER, "Begun: It is delivered now, or the process ended meanwhile.", "", "")
-ENDED = Failure(
-    _LISTENER, "ProcessEnded: The process ended while this event was delivered.", "", ""
-)
 
 
 class RowsChanged(Exception):
@@ -295,7 +283,7 @@ def write(found: Outcomes) -> None:
     """
     now = timezone.now()
     with transaction.atomic(own_alias(), savepoint=False):
-        _update_rows(
+        update_rows(
             found.done,
             state=InboxState.DONE,
             done_at=now,
@@ -306,35 +294,12 @@ def write(found: Outcomes) -> None:
             sent_at=now,
         )
         for failed in found.failed:
-            _update_rows([failed.job], **_values_of(failed, now))
+            update_rows([failed.job], **_values_of(failed, now))
         for delivered, jobs in _by_delivered(found.progressed).items():
-            _update_rows(jobs, delivered=list(delivered))
-        _update_rows(found.held, state=InboxState.HELD, sent_at=now)
+            update_rows(jobs, delivered=list(delivered))
+        update_rows(found.held, state=InboxState.HELD, sent_at=now)
         if found.released:
             _held_back(found.released).update(state=InboxState.PENDING)
-
-
-def write_ahead(job: Job) -> None:
-    """Write down that an attempt is begun: if the process ends in it, nobody else would know.
-
-    Nothing else of the row is changed; :func:`write` takes it away with what comes of it.
-
-    Raises:
-        RowsChanged: The row is not as it was read.
-    """
-    begun = {**asdict(BEGUN), "process": _THIS_PROCESS}
-    _update_rows([job], failures={**job.row.failures, BEGUN.receiver: begun})
-
-
-def was_begun(row: InboxEvent) -> bool:
-    """Whether another process ended in an attempt that it had written down ahead."""
-    own: dict[str, str] = row.failures.get(_LISTENER, {})
-    return own.get("error") == BEGUN.error and own.get("process") != _THIS_PROCESS
-
-
-def has_ended_a_process(row: InboxEvent) -> bool:
-    """Whether a process ended in an attempt before, or may have."""
-    return _LISTENER in row.failures
 
 
 def _values_of(failed: FailedAttempt, now: datetime) -> dict[str, Any]:
@@ -356,11 +321,14 @@ def _by_delivered(jobs: Iterable[Job]) -> dict[tuple[str, ...], list[Job]]:
     return found
 
 
-def _update_rows(jobs: Collection[Job], **values: Any) -> None:
+def update_rows(jobs: Collection[Job], **values: Any) -> None:
     """Change the rows of jobs on condition that they are as they were read.
 
     The state alone would not do: where an event is delivered twice at the same time, the
     same receiver must not be marked, and so must not have its work committed, twice.
+
+    Raises:
+        RowsChanged: A row is not as it was read.
     """
     as_read: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for job in jobs:

@@ -11,8 +11,8 @@ from django.db import Error, transaction
 from django.utils import timezone
 
 from directus_realtime.client.repetitions import Repetitions
-from directus_realtime.database import own_alias
-from directus_realtime.listener.delivery import outcomes
+from directus_realtime.database import on_one_line, own_alias, waits_its_turn
+from directus_realtime.listener.delivery import begun, outcomes
 from directus_realtime.listener.delivery.jobs import Item, Job
 from directus_realtime.listener.delivery.outcomes import BlockedItems, Outcomes, RetryPolicy
 from directus_realtime.listener.delivery.receivers import Call
@@ -91,8 +91,8 @@ class SliceRunner:
             RowsChanged: The row is not as it was read.
             django.db.Error: The database is away.
         """
-        with transaction.atomic(own_alias()):
-            outcomes.write_ahead(job)
+        with waits_its_turn(own_alias()), transaction.atomic(own_alias()):
+            begun.write_ahead(job)
             self._fence()
         job.is_written_ahead = True
 
@@ -247,7 +247,7 @@ def _after_a_break(
     logger.warning(
         "A transaction could not be committed (%s); its %d receivers are called again, each "
         "in a transaction of its own.",
-        " ".join(str(error).split()),
+        on_one_line(error),
         len(calls),
         extra={"what": "transaction-broken", "error": str(error), "receivers": len(calls)},
     )

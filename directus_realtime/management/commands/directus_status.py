@@ -19,7 +19,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from directus_realtime.database import DATABASE_IS_AWAY, check_tables
+from directus_realtime.database import DATABASE_IS_AWAY, check_tables, on_one_line
 from directus_realtime.health import (
     CatchUpHealth,
     ConnectionHealth,
@@ -173,7 +173,7 @@ class Command(BaseCommand):
 
     def _do_not_restart(self, error: Exception) -> None:
         """A listener waits for its database, so a probe must not have it started anew."""
-        text = f"The database cannot tell, and a restart would not help: {_on_one_line(error)}"
+        text = f"The database cannot tell, and a restart would not help: {on_one_line(error)}"
         self.stderr.write(self.style.WARNING(text))
 
     def _row(self, name: str, value: str) -> None:
@@ -182,12 +182,8 @@ class Command(BaseCommand):
 
 
 def _cannot_tell(error: Exception) -> NoReturn:
-    text = f"The database cannot tell: {_on_one_line(error)}"
+    text = f"The database cannot tell: {on_one_line(error)}"
     raise CommandError(text, returncode=CANNOT_TELL) from None
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def shown_time(moment: datetime | None) -> str:
