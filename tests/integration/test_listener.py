@@ -411,6 +411,21 @@ async def test_a_receiver_that_hangs_does_not_keep_the_lease_from_being_renewed_
         hanging.go_on.set()
 
 
+async def stopping_without_the_lease(
+    fake: FakeDirectus, hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> asyncio.Task[None]:
+    """A listener that is told to stop, whose receiver hangs since before the lease was lost."""
+    caplog.set_level("INFO", "directus_realtime")
+    await sync_to_async(store_event)()
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
+    await await_for(hanging.has_begun.is_set)
+    await change_lease(uuid.uuid4())
+    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
+    stopping.set()
+    return task
+
+
 async def test_a_receiver_that_comes_back_while_the_listener_stops_is_waited_for(
     fake: FakeDirectus,
     received: Received,
@@ -420,14 +435,7 @@ async def test_a_receiver_that_comes_back_while_the_listener_stops_is_waited_for
     hanging: Hanging,
 ) -> None:
     monkeypatch.setattr(listener_module, "LEAVE_TIMEOUT", TIMEOUT)
-    caplog.set_level("INFO", "directus_realtime")
-    await sync_to_async(store_event)()
-    stopping = asyncio.Event()
-    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
-    await await_for(hanging.has_begun.is_set)
-    await change_lease(uuid.uuid4())
-    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
-    stopping.set()
+    task = await stopping_without_the_lease(fake, hanging, caplog)
     await until(lambda: not ListenerProcess.objects.exists())  # it has said its last words
     assert not task.done()
     hanging.go_on.set()
@@ -442,14 +450,7 @@ async def test_a_receiver_that_hangs_since_the_lease_was_lost_is_not_waited_for(
     hanging: Hanging,
 ) -> None:
     """Python would wait for its thread, and with it whoever sent SIGTERM."""
-    caplog.set_level("INFO", "directus_realtime")
-    await sync_to_async(store_event)()
-    stopping = asyncio.Event()
-    task = asyncio.create_task(Listener([connection(fake.url)]).run(stopping))
-    await await_for(hanging.has_begun.is_set)
-    await change_lease(uuid.uuid4())
-    await await_for(lambda: "standing by; another listener is active" in caplog.messages)
-    stopping.set()
+    task = await stopping_without_the_lease(fake, hanging, caplog)
     with pytest.raises(StopTimedOut) as caught:
         await asyncio.wait_for(task, TIMEOUT)
     assert caught.value.ended_by is None
