@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from directus_realtime.models import DirectusSubscription, EventCount
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime(2026, 11, 26, 12, 0, 30, tzinfo=UTC)
+#: Relative to the clock, because counts of another day are old and deleted.
+THIS_MINUTE = timezone.now().replace(second=30, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +27,10 @@ def counts() -> set[tuple[Any, ...]]:
 
 
 def test_events_are_added_up_by_the_minute() -> None:
-    count_by_minute({"a": Tally(3, NOON), "b": Tally(1, NOON)})
-    count_by_minute({"a": Tally(2, NOON + timedelta(seconds=29))})
-    count_by_minute({"a": Tally(7, NOON + timedelta(seconds=30))})
-    minute = NOON.replace(second=0)
+    count_by_minute({"a": Tally(3, THIS_MINUTE), "b": Tally(1, THIS_MINUTE)})
+    count_by_minute({"a": Tally(2, THIS_MINUTE + timedelta(seconds=29))})
+    count_by_minute({"a": Tally(7, THIS_MINUTE + timedelta(seconds=30))})
+    minute = THIS_MINUTE.replace(second=0)
     assert counts() == {
         ("a", "blog", minute, 5),
         ("b", "blog", minute, 1),
@@ -38,14 +39,14 @@ def test_events_are_added_up_by_the_minute() -> None:
 
 
 def test_a_subscription_that_was_deleted_is_left_out() -> None:
-    count_by_minute({"gone": Tally(3, NOON), "a": Tally(1, NOON), "b": Tally(0, None)})
+    count_by_minute({"gone": Tally(3, THIS_MINUTE), "a": Tally(1, THIS_MINUTE), "b": Tally(0, None)})
     assert [row[0] for row in counts()] == ["a"]
 
 
 def test_a_subscription_that_was_renamed_in_case_only_does_no_harm() -> None:
-    count_by_minute({"a": Tally(3, NOON)})
+    count_by_minute({"a": Tally(3, THIS_MINUTE)})
     DirectusSubscription.objects.filter(name="a").update(name="A")
-    count_by_minute({"A": Tally(2, NOON), "b": Tally(1, NOON)})
+    count_by_minute({"A": Tally(2, THIS_MINUTE), "b": Tally(1, THIS_MINUTE)})
     assert [events for name, _, _, events in counts() if name == "a"] == [3]
     assert [events for name, _, _, events in counts() if name == "b"] == [1]
 
@@ -66,7 +67,7 @@ def test_nothing_costs_nothing_and_many_cost_no_more_than_one(
     DirectusSubscription.objects.bulk_create(
         DirectusSubscription(name=f"s{n}", collection="articles") for n in range(100)
     )
-    tallies = {f"s{n}": Tally(1, NOON) for n in range(100)}
+    tallies = {f"s{n}": Tally(1, THIS_MINUTE) for n in range(100)}
     with django_assert_num_queries(4):
         count_by_minute(tallies)
     with django_assert_num_queries(3):
