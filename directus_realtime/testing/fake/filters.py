@@ -6,6 +6,7 @@ LIKE does.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -24,11 +25,12 @@ STRINGS |= {"_ends_with", "_nends_with", "_iends_with", "_niends_with"}
 OPERATORS = {"string": STRINGS, "text": STRINGS, "uuid": EQUALS, "json": NULLS}
 OPERATORS["boolean"] = {"_eq", "_neq", *NULLS}  # every other type has an order
 
-NUMBERS: dict[str, Callable[[Any], Any]] = {
+CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "integer": int,
     "bigInteger": int,
     "float": float,
     "decimal": float,
+    "timestamp": lambda written: dt.datetime.fromisoformat(written).astimezone(dt.UTC),
 }
 
 
@@ -97,6 +99,7 @@ def _compare(kind: str, operator: str, value: Any, operand: Any) -> bool:
         return value is not None and _among(kind, operator, value, _as_list(operand))
     if value is None or operand is None:
         return False
+    value = _cast(kind, value) if kind == "timestamp" else value
     if operator in ("_eq", "_neq"):
         return (value == _cast(kind, operand)) is (operator == "_eq")
     if operator in ("_lt", "_lte", "_gt", "_gte"):
@@ -106,6 +109,7 @@ def _compare(kind: str, operator: str, value: Any, operand: Any) -> bool:
 
 def _among(kind: str, operator: str, value: Any, operands: list[Any]) -> bool:
     cast = [_cast(kind, operand) for operand in operands]
+    value = _cast(kind, value) if kind == "timestamp" else value
     if operator in ("_in", "_nin"):
         return (value in cast) is (operator == "_in")
     low, high = cast[:2]
@@ -131,7 +135,7 @@ def _text(operator: str, value: str, operand: str) -> bool:
 
 
 def _cast(kind: str, operand: Any) -> Any:
-    convert = NUMBERS.get(kind)
+    convert = CONVERSIONS.get(kind)
     if convert is None or operand is None:
         return operand if kind == "boolean" else str(operand)
     try:

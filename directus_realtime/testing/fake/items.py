@@ -38,7 +38,13 @@ class Items:
         return self._reader.read_one(self._access, self._name, key, query)
 
     def read_many(self, keys: Sequence[Any], query: Query) -> list[Item]:
-        """Return the items with these keys, as far as they exist."""
+        """Return the items with these keys, as far as they exist.
+
+        Raises:
+            ApiError: The collection is refused, or a key can be none of its keys.
+        """
+        if self._access.may_read(self._name) and self._name in self._reader.store.schema:
+            self._reader.store.schema[self._name].check_keys(keys)
         return self._reader.read_keys(self._access, self._name, keys, query)
 
     def create(self, data: Any, query: Query) -> Any:

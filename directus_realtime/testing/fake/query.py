@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from directus_realtime.testing.fake.errors import NoReplyError, invalid_query
+from directus_realtime.testing.fake.errors import (
+    NoReplyError,
+    invalid_payload,
+    invalid_query,
+)
 from directus_realtime.testing.fake.filters import Filter
 from directus_realtime.testing.fake.store import timestamp
 
 DEFAULT_QUERY_LIMIT = 100  # rows, unless the caller or the server says otherwise
+SHIFT = re.compile(r"\$NOW\(([+-]?\d+) (second|minute|hour|day|week)s?\)")
 BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 
@@ -37,9 +43,14 @@ class Query:
     def from_address(cls, pairs: Iterable[tuple[str, str]], limit_max: int | None = None) -> Query:
         """Read the parameters of a request; a bad limit, or one too high, is refused."""
         values = _nest(pairs)
+        return cls.from_request(values, limit_max) if values else cls()
+
+    @classmethod
+    def from_request(cls, values: dict[str, Any], limit_max: int | None = None) -> Query:
+        """Read the ``query`` of a SEARCH; a bad limit, or one too high, is refused."""
         if "limit" in values:
             _check_limit(values["limit"], limit_max)
-        return cls.from_values(values) if values else cls()
+        return cls.from_values(values)
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Query:
@@ -59,6 +70,29 @@ class Query:
         query.group = _names(values.get("groupBy") or [])
         query.aggregate = {k: _names(v) for k, v in (values.get("aggregate") or {}).items()}
         return query
+
+
+def searched_keys(body: Any) -> list[Any] | None:
+    """Return the ``keys`` in the body of a SEARCH, or None if it has none.
+
+    Raises:
+        ApiError: Directus refuses the body.
+    """
+    if not isinstance(body, dict):
+        raise invalid_payload('"value" must be of type object')
+    if unknown := [name for name in body if name not in ("keys", "query")]:
+        raise invalid_payload(f'"{unknown[0]}" is not allowed')
+    keys = body.get("keys", [])
+    if not isinstance(keys, list):
+        raise invalid_payload('"keys" must be an array')
+    for number, key in enumerate(keys):
+        if isinstance(key, bool) or not isinstance(key, str | int | float):
+            raise invalid_payload(f'"keys[{number}]" must be one of [string, number]')
+        if key == "":
+            raise invalid_payload(f'"keys[{number}]" is not allowed to be empty')
+    if not isinstance(body.get("query", {}), dict):
+        raise invalid_payload('"query" must be of type object')
+    return keys if "keys" in body else None
 
 
 def _nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -145,4 +179,11 @@ def _with_time(value: Any) -> Any:
         return {key: _with_time(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_with_time(each) for each in value]
-    return timestamp() if value == "$NOW" else value
+    return _moment(value) if isinstance(value, str) and value.startswith("$NOW") else value
+
+
+def _moment(variable: str) -> str:
+    shift = SHIFT.fullmatch(variable)
+    if shift is None:
+        return timestamp() if variable == "$NOW" else variable
+    return timestamp(dt.timedelta(**{f"{shift[2]}s": int(shift[1])}))

@@ -23,7 +23,7 @@ from directus_realtime.testing.fake.errors import (
 from directus_realtime.testing.fake.faults import Faults
 from directus_realtime.testing.fake.items import Items
 from directus_realtime.testing.fake.messages import encode
-from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query
+from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query, searched_keys
 from directus_realtime.testing.fake.reader import Reader
 from directus_realtime.testing.fake.schema import USERS, Item
 from directus_realtime.testing.fake.store import Origin
@@ -75,26 +75,33 @@ class RestApi:
             web.get("/server/info", self._server_info),
             web.post("/auth/login", self._login),
             web.post("/auth/refresh", self._refresh),
-            web.get("/users", self._read),
             web.get("/users/me", self._me),
+            *self._read_routes("/users"),
             web.get("/collections", self._collections),
+            web.route("SEARCH", "/collections", self._search_collections),
             web.get("/collections/{collection}", self._collection),
             web.get("/fields", self._all_fields),
             web.get("/fields/{collection}", self._fields),
             web.get("/fields/{collection}/{field}", self._field),
             web.get("/relations", self._relations),
-            web.get("/activity", self._read),
+            *self._read_routes("/activity"),
             *self._item_routes("/items/{collection}"),
             *self._item_routes("/notifications"),
         ]
 
-    def _item_routes(self, path: str) -> list[web.RouteDef]:
+    def _read_routes(self, path: str) -> list[web.RouteDef]:
         return [
             web.get(path, self._read),
+            web.route("SEARCH", path, self._search),
+            web.get(f"{path}/{{key}}", self._read_one),
+        ]
+
+    def _item_routes(self, path: str) -> list[web.RouteDef]:
+        return [
+            *self._read_routes(path),
             web.post(path, self._create),
             web.patch(path, self._update),
             web.delete(path, self._delete),
-            web.get(f"{path}/{{key}}", self._read_one),
             web.patch(f"{path}/{{key}}", self._update_one),
             web.delete(f"{path}/{{key}}", self._delete_one),
         ]
@@ -210,12 +217,26 @@ class RestApi:
             raise forbidden()
         return _data(schema.describe_field(collection, name))
 
+    async def _search_collections(self, request: web.Request) -> web.Response:
+        keys = searched_keys(await _body(request))
+        self._demand_admin(request, forbidden_collection("directus_collections"))
+        schema = self._reader.store.schema
+        found = [each for each in schema.collections.values() if keys is None or each.name in keys]
+        return _data([schema.describe_collection(each) for each in found])
+
     async def _read(self, request: web.Request) -> web.Response:
         items, query = self._items(request), self._query(request)
-        answer: Item = {"data": items.read(query)}
-        if query.meta:
-            answer = {"meta": items.meta(query), **answer}
-        return _json(answer)
+        return _rows(items, query, items.read(query))
+
+    async def _search(self, request: web.Request) -> web.Response:
+        body, items = await _body(request), self._items(request)
+        query, keys = self._query(request), searched_keys(body)
+        if request.path == "/users":
+            keys = None  # Directus reads all users then
+        if "query" in body:
+            query = Query.from_request(body["query"], self._info.limit_max)
+        found = items.read(query) if keys is None else items.read_many(keys, query)
+        return _rows(items, query, found)
 
     async def _create(self, request: web.Request) -> web.Response:
         body, items = await _body(request), self._items(request)
@@ -288,6 +309,13 @@ def _data(data: Any) -> web.Response:
     return _json({"data": data})
 
 
+def _rows(items: Items, query: Query, found: list[Item]) -> web.Response:
+    answer: Item = {"data": found}
+    if query.meta:
+        answer = {"meta": items.meta(query), **answer}
+    return _json(answer)
+
+
 def _errors(refusal: ApiError) -> web.Response:
     return _json({"errors": [refusal.as_json()]}, status=refusal.status)
 
@@ -295,5 +323,7 @@ def _errors(refusal: ApiError) -> web.Response:
 async def _body(request: web.Request) -> Any:
     try:
         return json.loads(await request.text() or "{}")
+    except web.HTTPRequestEntityTooLarge:
+        raise invalid_payload("request entity too large") from None
     except ValueError as error:
         raise invalid_payload(str(error)) from None

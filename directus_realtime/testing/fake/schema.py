@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
-from directus_realtime.testing.fake.errors import forbidden_collection
+from directus_realtime.testing.fake.errors import forbidden, forbidden_collection
 
 Item = dict[str, Any]
 Key = int | str
@@ -17,6 +19,9 @@ ACTIVITY = "directus_activity"
 USERS = "directus_users"
 NOTIFICATIONS = "directus_notifications"
 TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills by itself
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+PREFIXED = re.compile(r"0[xXoObB]")
+NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 DATA_TYPES = {
     "string": "varchar",
     "uuid": "char",
@@ -70,12 +75,33 @@ class FakeCollection:
 
     def cast_key(self, key: Any) -> Key | None:
         """Return the key in the primary key's type, or None if it cannot be one."""
-        if self.key_type != "integer":
-            return str(key)
-        try:
-            return int(key)
-        except (TypeError, ValueError):
-            return None
+        return whole_number(key) if self.key_type == "integer" else str(key)
+
+    def check_keys(self, keys: Iterable[Any]) -> None:
+        """Refuse keys of the wrong type, as Directus does before it reads by key.
+
+        Raises:
+            ApiError: A key is no integer or no UUID, where the collection has such keys.
+        """
+        for key in keys:
+            if self.cast_key(key) is None or (self.key_type == "uuid" and not UUID.match(str(key))):
+                raise forbidden()
+
+
+def whole_number(written: Any) -> int | None:
+    """Return the integer that JavaScript's ``Number`` makes of a value, or None.
+
+    Args:
+        written: For example ``" 42 "``, ``"042"``, ``"42.0"``, ``"4.2e1"`` or ``"0x2a"``.
+    """
+    text = str(written).strip()
+    try:
+        if PREFIXED.match(text):
+            return int(text, 0)
+        number = Decimal(text) if NUMERAL.match(text) else None
+    except (ValueError, ArithmeticError):
+        return None
+    return int(number) if number is not None and number == number.to_integral_value() else None
 
 
 def default_collections() -> list[FakeCollection]:

@@ -176,9 +176,9 @@ class Store:
         return Change("create", ACTIVITY, (number,))
 
 
-def timestamp() -> str:
-    """Return the present time as Directus writes it, in UTC with milliseconds."""
-    now = dt.datetime.now(dt.UTC)
+def timestamp(shift: dt.timedelta = dt.timedelta()) -> str:
+    """Return the shifted present time as Directus writes it, in UTC with milliseconds."""
+    now = dt.datetime.now(dt.UTC) + shift
     return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
