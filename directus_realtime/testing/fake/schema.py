@@ -21,7 +21,7 @@ NOTIFICATIONS = "directus_notifications"
 TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills by itself
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 PREFIXED = re.compile(r"0[xXoObB]")
-NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\Z", re.ASCII)
 DATA_TYPES = {
     "string": "varchar",
     "uuid": "char",
