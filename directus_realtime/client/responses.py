@@ -13,10 +13,39 @@ from directus_realtime.exceptions import RequestRefused
 
 #: Code of an answer that is there, but has another shape than Directus gives it.
 MALFORMED = "MALFORMED"
+#: Directus's code for a path, or a method there, that it does not have.
+ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
 #: Statuses of answers that mean: ask again later.
 ASK_LATER = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+
+
+#: Statuses with which a proxy, or Directus, refuses a method.
+_METHOD_REFUSALS = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+)
+
+
+def is_not_ready(error: RequestRefused) -> bool:
+    """Return whether a server that is busy, or absent behind its proxy, has judged nothing."""
+    return error.status in ASK_LATER | {502, 503, 504}
+
+
+def refuses_method(error: RequestRefused) -> bool:
+    """Return whether an error may be about the HTTP method, and not about what was asked.
+
+    Directus says why it refuses a request; a proxy has an error page.
+    """
+    if error.status in _METHOD_REFUSALS:
+        return True
+    return not error.code and error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
+
+
+def is_under_pressure(response: httpx.Response) -> bool:
+    """Return whether Directus refuses a request because its event loop is too busy now."""
+    is_refused = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    return is_refused and "under pressure" in response.text.lower()
 
 
 def malformed(place: str) -> RequestRefused:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import json
+import logging
 import random
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,17 +20,39 @@ import httpx
 
 from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.credentials import AccessToken, Credentials
+from directus_realtime.client.failures import explained
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy
-from directus_realtime.client.responses import ASK_LATER, data_of, malformed, taken_apart
+from directus_realtime.client.query_strings import (
+    encoded,
+    filtered_by_keys,
+    is_interpreted,
+    key_batches,
+    with_fresh_cache_key,
+)
+from directus_realtime.client.responses import (
+    ROUTE_NOT_FOUND,
+    data_of,
+    is_not_ready,
+    is_under_pressure,
+    malformed,
+    refuses_method,
+    taken_apart,
+)
+from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.queries import Query
 
-#: How often a request is made again that the rate limiter refused.
+logger = logging.getLogger("directus_realtime.client")
+
+#: How often a request is sent again that the rate limiter refused.
 _RATE_LIMITED_TRIES = 5
+#: How often a request is sent again that a server under pressure refused, and the pause in
+#: seconds before each.
+_PRESSURE_TRIES, _PRESSURE_PAUSE = 20, 0.25
 _SYSTEM_PREFIX = "directus_"
-_INTEGER_TYPES = frozenset({"integer", "bigInteger"})
 
 #: What Directus logs of a collection's changes: activity and revisions, activity alone,
 #: nothing, or not known because the token may not see it.
@@ -62,31 +84,6 @@ class ServerInfo:
     query_limit: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class PrimaryKey:
-    """The primary key of a collection.
-
-    Attributes:
-        name: Of the field.
-        is_integer: Whether the column holds numbers; ``None`` where that is not known yet.
-    """
-
-    name: str = "id"
-    is_integer: bool | None = None
-
-    def cast(self, key: int | str) -> int | str:
-        """A key with the type of its column (``DELETE /items/x/1`` sends ``"1"``)."""
-        if self.is_integer and isinstance(key, str) and _is_integer(key):
-            return int(key)
-        return str(key) if self.is_integer is False else key
-
-    def seen(self, key: object) -> PrimaryKey:
-        """What is known after a row with this key."""
-        if self.is_integer is None and isinstance(key, int | str):
-            return PrimaryKey(self.name, isinstance(key, int))
-        return self
-
-
 def items_path(collection: str) -> str:
     """Where the items of a collection are read; system collections have their own place."""
     # Encoded, so that a name such as ../flows leads to no other place.
@@ -97,6 +94,13 @@ def items_path(collection: str) -> str:
 
 class RestClient:
     """Directus's REST interface, as far as it is needed.
+
+    Items, and whatever else Directus lets be read by the method SEARCH, come by
+    :meth:`search`, and all else by :meth:`get_fresh`: no answer comes out of a cache, neither
+    Directus's own nor that of a proxy.
+
+    Every method may raise :class:`RequestRefused`, where Directus answers with an error, or
+    :class:`ConnectionFailed`, where it cannot be reached or there is no access token.
 
     Args:
         url: The server's URL; a sub-path is kept.
@@ -112,41 +116,33 @@ class RestClient:
         options: ClientOptions,
         proxy: Proxy | None = None,
     ) -> None:
+        self.url = url
         self.info: ServerInfo | None = None
         self.proxy_address = proxy.address if proxy else ""
         self.clock = ServerClock()
         self._credentials = credentials
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            timeout=options.connect_timeout,
-            headers=dict(options.headers),
-            # The system's certificates, as for the socket; httpx has its own.
-            verify=options.ssl or ssl.create_default_context(),
-            proxy=_through(proxy, options.ssl) if proxy else None,
-            trust_env=False,  # its proxies are looked up once, for the socket as well
-        )
+        #: Paths that SEARCH does not reach; "" for all of them.
+        self._not_searched: set[str] = set()
+        self._warned_of_search = False
+        with explained(url, self.proxy_address):
+            self._http = httpx.AsyncClient(
+                base_url=url,
+                timeout=options.connect_timeout,
+                headers=dict(options.headers),
+                # The system's certificates, as for the socket; httpx has its own.
+                verify=options.ssl or ssl.create_default_context(),
+                proxy=_through(proxy, options.ssl) if proxy else None,
+                trust_env=False,  # its proxies are looked up once, for the socket as well
+            )
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def access_token(self) -> AccessToken:
-        """The access token that is valid now, renewed if it must be."""
-        return await self._credentials.access_token(self._http)
-
-    async def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        """``GET`` with the access token.
-
-        Args:
-            path: Below the server's URL, such as ``/items/articles``.
-            parameters: Directus's query; lists and filters are encoded as it wants them.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: There is no access token to be had.
-            httpx.TransportError: Directus could not be reached.
-        """
-        return await self.request("GET", path, parameters)
+        """Return the access token that is valid now, renewed if it must be."""
+        with explained(self.url, self.proxy_address):
+            return await self._credentials.access_token(self._http)
 
     async def request(
         self,
@@ -155,38 +151,157 @@ class RestClient:
         parameters: Mapping[str, Any] | None = None,
         body: object = None,
     ) -> Any:
-        """Like :meth:`get`, with a method and a body.
+        """Send a request with the access token.
 
         It is sent again only where the server refused it before it did anything.
 
         Args:
-            method: Such as ``PATCH``.
-            path: Below the server's URL.
+            method: The HTTP method, for example ``PATCH``.
+            path: Path below the server's URL, for example ``/items/articles``.
             parameters: Directus's query.
-            body: Sent as JSON unless ``None``.
+            body: Content, sent as JSON unless it is bytes or ``None``.
 
         Returns:
-            What is under ``data`` in the answer; ``None`` where it has no content.
+            The ``data`` of the answer; ``None`` where it has no content.
         """
-        query = {name: _encode(value) for name, value in (parameters or {}).items()}
-        request = functools.partial(self._http.build_request, method, path, params=query, json=body)
-        token = await self.access_token()
-        response = await self._send(request(), token)
-        if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
-            refused, token = token, await self.access_token()
-            if token.value != refused.value:
-                response = await self._send(request(), token)
-        for _ in range(_RATE_LIMITED_TRIES):
-            if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                break
-            await asyncio.sleep(_retry_after(response))
-            response = await self._send(request(), await self.access_token())
+        query = encoded(parameters or {})
+        content: dict[str, Any] = {"content" if isinstance(body, bytes) else "json": body}
+        if isinstance(body, bytes):
+            content["headers"] = {"Content-Type": "application/json"}
+
+        async def send() -> httpx.Response:
+            request = self._build(method, path, query, content)
+            return await self._send(request, await self.access_token())
+
+        response = await self._accepted(send)
         return None if response.status_code == HTTPStatus.NO_CONTENT else data_of(response)
+
+    async def search(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        keys: Sequence[Key] | None = None,
+        key_field: str = "id",
+    ) -> Any:
+        """Read by the method SEARCH, which no cache answers.
+
+        Where a proxy does not let SEARCH through, GET is used with another address each time.
+
+        Args:
+            path: Path below the server's URL, for example ``/items/articles``.
+            query: Directus's query.
+            keys: Only the items with these keys, in the form of :meth:`PrimaryKey.wire`.
+            key_field: Name of the field with the keys.
+        """
+        query = dict(query or {})
+        if any("[" in name for name in query):  # written for a URL
+            return await self.get_fresh(path, query)
+        if keys is not None and "" in keys:  # which SEARCH refuses among its keys
+            return await self._search_with_empty_key(path, query, keys, key_field)
+        if not self._not_searched.isdisjoint({"", path}):
+            return await self._search_by_get(path, query, keys, key_field)
+        body = {"query": query} if keys is None else {"query": query, "keys": list(keys)}
+        content = json.dumps(body, allow_nan=False, default=str).encode()
+        try:
+            return await self.request("SEARCH", path, body=content)
+        except RequestRefused as error:
+            if not refuses_method(error):
+                raise
+            found = await self._search_by_get(path, query, keys, key_field)
+            self._note_refused_search(path, error)
+            return found
+
+    async def get_fresh(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Read by the method GET, with an address that no cache has an answer for.
+
+        Args:
+            path: Path below the server's URL, for example ``/fields/articles``.
+            parameters: Directus's query.
+        """
+        try:
+            return await self.request("GET", path, with_fresh_cache_key(parameters or {}))
+        except UnicodeError:
+            raise _not_sendable("it has half a surrogate pair") from None
+
+    async def _search_by_get(
+        self, path: str, query: dict[str, Any], keys: Sequence[Key] | None, key_field: str
+    ) -> Any:
+        if keys is None:
+            return await self.get_fresh(path, query)
+        rows: list[Any] = []
+        for batch in key_batches([key for key in keys if not is_interpreted(key)]):
+            found = await self.get_fresh(path, filtered_by_keys(query, key_field, batch))
+            if not isinstance(found, list):
+                return found  # a singleton
+            rows += found
+        parameters = {name: value for name, value in query.items() if name != "limit"}
+        for key in filter(is_interpreted, keys):
+            try:
+                rows.append(await self.get_fresh(f"{path}/{quote(str(key), safe='')}", parameters))
+            except RequestRefused as error:
+                if error.status != HTTPStatus.FORBIDDEN:  # which also means: not found
+                    raise
+        return rows
+
+    async def _search_with_empty_key(
+        self, path: str, query: dict[str, Any], keys: Sequence[Key], key_field: str
+    ) -> Any:
+        found = await self.search(path, filtered_by_keys(query, key_field, [""]))
+        others = [key for key in keys if key != ""]
+        if not others or not isinstance(found, list):
+            return found
+        return found + await self.search(path, query, keys=others, key_field=key_field)
+
+    def _note_refused_search(self, path: str, error: RequestRefused) -> None:
+        if error.code == ROUTE_NOT_FOUND:  # Directus itself has no SEARCH there
+            self._not_searched.add(path)
+            return
+        self._not_searched.add("")
+        if not self._warned_of_search:
+            self._warned_of_search = True
+            logger.warning(
+                "A proxy in front of %s does not let the HTTP method SEARCH through (HTTP %s), so "
+                "items are read by GET with another address each time, which is slower. Allow "
+                "SEARCH there, for example by its list of HTTP methods.",
+                self.url,
+                error.status,
+                extra={"what": "search-refused", "url": self.url, "status": error.status},
+            )
+
+    def _build(
+        self, method: str, path: str, query: dict[str, str], content: dict[str, Any]
+    ) -> httpx.Request:
+        try:
+            return self._http.build_request(method, path, params=query, **content)
+        except httpx.InvalidURL as error:
+            raise _not_sendable(str(error)) from None
+
+    async def _accepted(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        """Send until the server does not put us off any more, as often as is reasonable."""
+        token = await self.access_token()
+        response = await send()
+        if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
+            if (await self.access_token()).value != token.value:
+                response = await send()
+        limited = pressed = 0
+        while True:
+            if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                limited, pause = limited + 1, _retry_after(response)
+            elif is_under_pressure(response):
+                pressed, pause = pressed + 1, _PRESSURE_PAUSE
+            else:
+                return response
+            if limited > _RATE_LIMITED_TRIES or pressed > _PRESSURE_TRIES:
+                return response
+            await asyncio.sleep(pause)
+            response = await send()
 
     async def _send(self, request: httpx.Request, token: AccessToken) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token.value}"
         sent_at = datetime.now(UTC)
-        response = await self._http.send(request)
+        with explained(self.url, self.proxy_address):
+            response = await self._http.send(request)
         self.clock.note(response.headers.get("Date", ""), sent_at, datetime.now(UTC))
         return response
 
@@ -196,16 +311,26 @@ class RestClient:
 
     async def server_info(self) -> ServerInfo:
         """Version, WebSocket path and authentication mode of the server."""
-        info = await self.get("/server/info")
+        self._not_searched.clear()  # the server, or what is in front of it, may be another one
+        info = await self.get_fresh("/server/info")
         if not isinstance(info, dict) or "project" not in info:
             raise malformed("/server/info")
         with taken_apart("/server/info"):
             self.info = _server_info(info)
         return self.info
 
+    async def query_limit(self) -> int:
+        """Return the server's ``QUERY_LIMIT_MAX``; -1 where there is none."""
+        return (self.info or await self.server_info()).query_limit
+
+    async def capped(self, size: int) -> int:
+        """Return a page size that ``QUERY_LIMIT_MAX`` allows."""
+        limit = await self.query_limit()
+        return size if limit < 0 else min(size, limit)
+
     async def identity(self) -> str:
         """Who the token is, for people: the e-mail address, or the name, or the id."""
-        me = await self.get("/users/me", {"fields": ["id", "email", "first_name"]})
+        me = await self.get_fresh("/users/me", {"fields": ["id", "email", "first_name"]})
         if not isinstance(me, dict):
             raise malformed("/users/me")
         return str(me.get("email") or me.get("first_name") or me.get("id"))
@@ -218,10 +343,10 @@ class RestClient:
 
         Raises:
             RequestRefused: The server is not ready to answer.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         try:
-            permissions = await self.get("/permissions/me")
+            permissions = await self.get_fresh("/permissions/me")
         except RequestRefused as error:
             _raise_unless_refusal(error)
         else:
@@ -229,7 +354,7 @@ class RestClient:
                 read = permissions.get(collection, {}).get("read", {})
                 return str(read.get("access", "none"))
         try:
-            await self.get(items_path(collection), {"limit": 1})
+            await self.search(items_path(collection), {"limit": 1})
         except RequestRefused as error:
             _raise_unless_refusal(error)
             return "none"
@@ -244,15 +369,17 @@ class RestClient:
 
         Raises:
             RequestRefused: The server is not ready to answer.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         try:
-            found = await self.get(f"/collections/{quote(collection, safe='')}")
+            found = await self.search("/collections", keys=[collection], key_field="collection")
         except RequestRefused as error:
             _raise_unless_refusal(error)
             return "unknown"
+        with taken_apart("/collections"):
+            metas = [each.get("meta") for each in found if each["collection"] == collection]
         # Left out where the field is hidden; the whole is null where the row is.
-        meta = found.get("meta") if isinstance(found, dict) else None
+        meta = metas[0] if metas else None
         if not isinstance(meta, dict) or "accountability" not in meta:
             return "unknown"
         value = meta["accountability"]
@@ -277,14 +404,14 @@ class RestClient:
             RequestRefused: The server is not ready to answer.
         """
         try:
-            fields = await self.get(f"/fields/{quote(collection, safe='')}")
+            fields = await self.get_fresh(f"/fields/{quote(collection, safe='')}")
         except RequestRefused as error:
             _raise_unless_refusal(error)
             fields = []
         with taken_apart(f"/fields/{collection}"):
             for field in fields:
                 if (field.get("schema") or {}).get("is_primary_key"):
-                    key = PrimaryKey(str(field["field"]), field.get("type") in _INTEGER_TYPES)
+                    key = PrimaryKey.of_field(field)
                     return key, f"-{_creation_field(fields) or key.name}"
         key = await self._guess_primary_key(collection)
         return key, f"-{key.name}"
@@ -292,7 +419,7 @@ class RestClient:
     async def _guess_primary_key(self, collection: str) -> PrimaryKey:
         """Take the key for ``id``: a token without read on ``directus_fields`` sees no schema."""
         try:
-            rows = await self.get(items_path(collection), {"fields": ["id"], "limit": 1})
+            rows = await self.search(items_path(collection), {"fields": ["id"], "limit": 1})
         except RequestRefused as error:
             _raise_unless_refusal(error)
             message = error.message
@@ -313,9 +440,14 @@ class RestClient:
         """
         if query.events == ("delete",):
             return  # Deletes are sent without any filter, field or permission.
-        parameters = {**query.rest_parameters(primary_key.name), "limit": 1}
+        path, asked = items_path(query.collection), query.rest_parameters(primary_key.name)
         try:
-            await self.get(items_path(query.collection), parameters)
+            try:
+                await self.search(path, {**asked, "limit": 1})
+            except RequestRefused as error:
+                if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                await self.search(path, {**asked, "limit": 0})  # that one item may be unreadable
         except RequestRefused as error:
             _raise_unless_refusal(error)
             raise SubscriptionRefused(error.code, error.message) from None
@@ -329,17 +461,17 @@ class RestClient:
 
         Raises:
             RequestRefused: Directus answered with an error.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         path = items_path(collection)
         if "filter" in parameters:
             parameters["filter"] = to_directus_filter(parameters["filter"])
         if _has_own_size(parameters):
-            return await self.get(path, _flat(parameters))
-        size = (self.info or await self.server_info()).query_limit
+            return await self.search(path, parameters)
+        size = await self.query_limit()
         found: list[Any] = []
         for page in itertools.count(1):
-            rows = await self.get(path, {**parameters, "limit": size, "page": page})
+            rows = await self.search(path, {**parameters, "limit": size, "page": page})
             if not isinstance(rows, list):
                 return rows  # a singleton
             found += rows
@@ -351,16 +483,16 @@ class RestClient:
 
         Raises:
             RequestRefused: Directus answered with an error.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
-        return await self.get(_item_path(collection, key), parameters)
+        return await self.get_fresh(_item_path(collection, key), parameters)
 
     async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
         """Make an item, and return it.
 
         Raises:
             RequestRefused: Directus answered with an error.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         return await self.request("POST", items_path(collection), parameters, to_plain(dict(data)))
 
@@ -371,7 +503,7 @@ class RestClient:
 
         Raises:
             RequestRefused: Directus answered with an error.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         path = _item_path(collection, key)
         return await self.request("PATCH", path, parameters, to_plain(dict(data)))
@@ -381,7 +513,7 @@ class RestClient:
 
         Raises:
             RequestRefused: Directus answered with an error.
-            httpx.TransportError: Directus could not be reached.
+            ConnectionFailed: Directus could not be reached.
         """
         await self.request("DELETE", _item_path(collection, key))
 
@@ -400,8 +532,13 @@ def _raise_unless_refusal(error: RequestRefused) -> None:
 
     A 500 is a judgement: Directus 10 answers an unknown ``sort`` with it, every time.
     """
-    if error.status in ASK_LATER | {502, 503, 504}:
+    if is_not_ready(error):
         raise error
+
+
+def _not_sendable(problem: str) -> RequestRefused:
+    sentence = f"The query cannot be sent in a URL: {problem}."
+    return RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_QUERY", sentence)
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -445,25 +582,3 @@ def _creation_field(fields: list[dict[str, Any]]) -> str:
 
 def _has_own_size(parameters: Mapping[str, Any]) -> bool:
     return not parameters.keys().isdisjoint({"limit", "offset", "page", "aggregate", "groupBy"})
-
-
-def _encode(value: Any) -> str:
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, list | tuple):
-        return ",".join(str(entry) for entry in value)
-    return str(value)
-
-
-def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
-    """``aggregate={"count": "*"}`` as ``aggregate[count]=*``; the rest as it is."""
-    aggregate = parameters.pop("aggregate", None) or {}
-    return {**parameters, **{f"aggregate[{name}]": field for name, field in aggregate.items()}}
-
-
-def _is_integer(text: str) -> bool:
-    digits = text.removeprefix("-")
-    # Python refuses to convert thousands of digits, which fit no column anyway.
-    return digits.isascii() and digits.isdigit() and len(digits) <= 1000
