@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.sampling import Sample
+from directus_realtime.client.items import Sample
 from directus_realtime.exceptions import (
     DirectusRealtimeError,
     RequestRefused,

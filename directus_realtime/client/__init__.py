@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from directus_realtime.client.client import DirectusClient
+from directus_realtime.client.items import CurrentItems
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.reading import CurrentItems
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import ClientSubscription
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from directus_realtime.client.failures import explained
 from directus_realtime.client.responses import malformed, taken_apart
 from directus_realtime.client.rest import RestClient
 from directus_realtime.events import Action
@@ -91,12 +90,10 @@ class ActivityLog:
 
     Args:
         rest: To read with.
-        url: The server's URL, for error messages.
     """
 
-    def __init__(self, rest: RestClient, url: str) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
-        self._url = url
 
     async def newest(self) -> ActivityRow | None:
         """The row with the highest id, of whatever kind; ``None`` where the log is empty."""
@@ -113,10 +110,9 @@ class ActivityLog:
 
     async def count(self, span: Span) -> int:
         """How many rows a part of the log has."""
-        with explained(self._url, self._rest.proxy_address):
-            found = await self._rest.read_items(
-                "directus_activity", filter=span.filter(), aggregate={"count": "*"}
-            )
+        found = await self._rest.search(
+            _PATH, {"filter": span.filter(), "aggregate": {"count": ["*"]}}
+        )
         with taken_apart(f"{_PATH} (a count)"):
             return int(found[0]["count"])
 
@@ -165,8 +161,7 @@ class ActivityLog:
         return rows[0] if rows else None
 
     async def _read(self, query: dict[str, Any]) -> list[Any]:
-        with explained(self._url, self._rest.proxy_address):
-            found = await self._rest.get(_PATH, {**query, "fields": _FIELDS})
+        found = await self._rest.search(_PATH, {**query, "fields": _FIELDS})
         if not isinstance(found, list):
             raise malformed(_PATH)
         return found

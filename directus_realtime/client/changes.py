@@ -10,14 +10,13 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeVar
 
-import httpx
-
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import CHANGED, Feed
-from directus_realtime.client.reading import read_by_keys, read_current
-from directus_realtime.client.responses import ASK_LATER
-from directus_realtime.client.rest import PrimaryKey, RestClient
+from directus_realtime.client.items import CurrentItems, ItemsRead, read_by_keys, read_current
+from directus_realtime.client.keys import PrimaryKey
+from directus_realtime.client.responses import ASK_LATER, UNREADABLE
+from directus_realtime.client.rest import RestClient
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import ConnectionFailed, EventFailed, RequestRefused
 from directus_realtime.protocol.queries import Query
@@ -31,7 +30,7 @@ _AT_A_TIME = 1000
 #: How often an item that goes on changing is read anew before a row is handed over in between.
 _READS = 3
 
-T = TypeVar("T")
+T = TypeVar("T", ItemsRead, CurrentItems)
 Follow = Callable[[Feed], Coroutine[Any, Any, None]]
 Reading = Callable[[RestClient, Query, PrimaryKey, Sequence[Key]], Awaitable[T]]
 
@@ -90,7 +89,8 @@ class ChangeReader:
         reads: Counter[Key] = Counter()
         while feed.subscriptions and (keys := list(islice(feed.late, _AT_A_TIME))):
             with feed.news.taken() as changed:
-                rows = await self._read(feed, read_by_keys, keys)
+                read = await self._read(feed, read_by_keys, keys)
+            rows = read.rows if read else None
             reads.update(keys)
             for key in keys:
                 row = rows.get(key) if rows else None
@@ -123,7 +123,7 @@ class ChangeReader:
             if key not in feed.leaving.suspects or (items and key in changed):
                 continue
             del feed.leaving.suspects[key]
-            if items and key not in items.matching:
+            if items and key not in items.matching and key not in items.unreadable:
                 feed.receive_left(key, items.others.get(key))
 
     # Updates that come without the query
@@ -137,27 +137,29 @@ class ChangeReader:
     async def _hand_over_updated(self, feed: Feed, keys: list[Key]) -> None:
         # What was handed over while it was read has told its newer state already.
         with feed.told.taken() as told:
-            rows = await self._read(feed, read_by_keys, keys)
-        for key, row in (rows or {}).items():
+            read = await self._read(feed, read_by_keys, keys)
+        if read is None:
+            return
+        for key, row in read.rows.items():
             if key not in told:
                 feed.receive_current("update", key, row)
-        if rows is not None and feed.query.tells_leaving:
-            outside = [key for key in keys if key not in rows and feed.may_lose(key)]
-            await self._tell_outside(feed, outside)
+        if feed.query.tells_leaving:
+            absent = [key for key in keys if key not in read.rows and key not in read.unreadable]
+            await self._tell_outside(feed, [key for key in absent if feed.may_lose(key)])
 
     async def _tell_outside(self, feed: Feed, keys: list[Key]) -> None:
         with feed.told.taken() as told:
             others = await self._read(feed, _read_unfiltered, keys)
         for key in keys:
-            if others is not None and key not in told:
-                feed.receive_left(key, others.get(key))
+            if others is not None and key not in told and key not in others.unreadable:
+                feed.receive_left(key, others.rows.get(key))
 
     async def _read(self, feed: Feed, read: Reading[T], keys: list[Key]) -> T | None:
         """Read items; ``None`` where Directus refuses, a server that is away is waited for."""
         delays = full_jitter()
         while True:
             try:
-                return await read(
+                found = await read(
                     self._connection.rest, feed.query, feed.primary_key or PrimaryKey(), keys
                 )
             except RequestRefused as error:
@@ -167,8 +169,12 @@ class ChangeReader:
                     and error.status not in ASK_LATER
                 ):
                     return None
-            except (httpx.HTTPError, ConnectionFailed) as error:
+            except ConnectionFailed as error:
                 feed.report(EventFailed("UNREACHABLE", str(error)))
+            else:
+                for sentence in found.unreadable.values():
+                    feed.report(EventFailed(UNREADABLE, sentence))
+                return found
             await asyncio.sleep(next(delays))
 
 
@@ -199,5 +205,5 @@ def _settle_late(feed: Feed, key: Key, row: dict[str, Any] | None) -> None:
 
 async def _read_unfiltered(
     rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Sequence[Key]
-) -> dict[Key, dict[str, Any]]:
+) -> ItemsRead:
     return await read_by_keys(rest, query.without_condition(), primary_key, keys)

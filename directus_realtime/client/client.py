@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -18,22 +17,24 @@ from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.debounce import DebounceBy
-from directus_realtime.client.failures import explained
 from directus_realtime.client.feed_keeper import FeedKeeper
-from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.reading import (
+from directus_realtime.client.items import (
     CurrentItems,
     Newest,
     Page,
+    Sample,
     read_current,
     read_keys,
     read_newest,
     read_pages,
+    read_sample,
 )
+from directus_realtime.client.keys import PrimaryKey
+from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.repetitions import Repetitions
-from directus_realtime.client.rest import Accountability, PrimaryKey, ServerInfo
+from directus_realtime.client.responses import UNREADABLE
+from directus_realtime.client.rest import Accountability, ServerInfo
 from directus_realtime.client.rights import Rights
-from directus_realtime.client.sampling import Sample, read_sample
 from directus_realtime.client.schema import Schema, read_schema
 from directus_realtime.client.states import ConnectionState, StateChange
 from directus_realtime.client.subscription import (
@@ -49,6 +50,7 @@ from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
     DirectusRealtimeError,
+    EventFailed,
     SubscriptionRefused,
 )
 from directus_realtime.filters import to_directus_filter
@@ -404,10 +406,12 @@ class DirectusClient(SystemCollections):
         await feed.settled()
         primary_key = feed.primary_key or PrimaryKey()
         subscription.load_begins()
-        with self._explained(), feed.noting_changes() as changed:
+        with feed.noting_changes() as changed:
             async for page in read_pages(self._connection.rest, feed.query, primary_key):
                 if subscription.is_ended:
                     raise SubscriptionRefused("UNSUBSCRIBED", "The subscription was ended.")
+                for sentence in page.unreadable.values():
+                    feed.report(EventFailed(UNREADABLE, sentence))
                 for key, row in page.rows:
                     if key not in changed:
                         subscription.receive("update", key, row, "snapshot")
@@ -426,9 +430,8 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached.
         """
         primary_key = await self._primary_key(subscription)
-        with self._explained():
-            async for keys in read_keys(self._connection.rest, subscription.query, primary_key):
-                yield keys
+        async for keys in read_keys(self._connection.rest, subscription.query, primary_key):
+            yield keys
 
     async def read_current(
         self, subscription: ClientSubscription, keys: Sequence[Key]
@@ -448,8 +451,7 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached.
         """
         primary_key = await self._primary_key(subscription)
-        with self._explained():
-            return await read_current(self._connection.rest, subscription.query, primary_key, keys)
+        return await read_current(self._connection.rest, subscription.query, primary_key, keys)
 
     def noting_changes(self, subscription: ClientSubscription) -> AbstractContextManager[set[Key]]:
         """The keys of the items of which live news came while the block runs."""
@@ -496,8 +498,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await self._connection.rest.read_items(collection, **parameters)
+        return await self._connection.rest.read_items(collection, **parameters)
 
     async def read_item(self, collection: str, key: Key, **parameters: Any) -> Any:
         """Read one item over REST.
@@ -507,8 +508,7 @@ class DirectusClient(SystemCollections):
                 is no such item.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await self._connection.rest.read_item(collection, key, **parameters)
+        return await self._connection.rest.read_item(collection, key, **parameters)
 
     async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
         """Make an item over REST.
@@ -527,8 +527,7 @@ class DirectusClient(SystemCollections):
                 known where the connection was lost on the way.
             ValueError: A value cannot be sent as JSON.
         """
-        with self._explained():
-            return await self._connection.rest.create_item(collection, data, **parameters)
+        return await self._connection.rest.create_item(collection, data, **parameters)
 
     async def update_item(
         self, collection: str, key: Key, data: Mapping[str, Any], **parameters: Any
@@ -550,8 +549,7 @@ class DirectusClient(SystemCollections):
             ConnectionFailed: Directus could not be reached.
             ValueError: A value cannot be sent as JSON.
         """
-        with self._explained():
-            return await self._connection.rest.update_item(collection, key, data, **parameters)
+        return await self._connection.rest.update_item(collection, key, data, **parameters)
 
     async def delete_item(self, collection: str, key: Key) -> None:
         """Delete an item over REST.
@@ -560,8 +558,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            await self._connection.rest.delete_item(collection, key)
+        await self._connection.rest.delete_item(collection, key)
 
     async def read_schema(self) -> Schema:
         """The collections that the token may see, with their fields and relations.
@@ -570,8 +567,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await read_schema(self._connection.rest)
+        return await read_schema(self._connection.rest)
 
     async def read_sample(self, query: Query, size: int = 10) -> Sample:
         """The items that match now: their number, and some of them.
@@ -585,8 +581,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: Directus answered with an error.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await read_sample(self._connection.rest, query, size)
+        return await read_sample(self._connection.rest, query, size)
 
     async def read_newest(self, query: Query, limit: int) -> Newest:
         """Read the newest items as a subscription would see them, the newest first.
@@ -600,8 +595,7 @@ class DirectusClient(SystemCollections):
             SubscriptionRefused: The collection does not exist, or may not be read.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await read_newest(self._connection.rest, query, limit)
+        return await read_newest(self._connection.rest, query, limit)
 
     async def read_access(self, collection: str) -> str:
         """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
@@ -610,8 +604,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: The server is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await self._connection.rest.read_access(collection)
+        return await self._connection.rest.read_access(collection)
 
     async def _settled(self, subscription: ClientSubscription) -> None:
         """Wait for the answer; without a connection, or an attempt at one, none would come."""
@@ -638,12 +631,12 @@ class DirectusClient(SystemCollections):
     @property
     def activity(self) -> ActivityLog:
         """Directus's activity log."""
-        return ActivityLog(self._connection.rest, self.url)
+        return ActivityLog(self._connection.rest)
 
     @property
     def rights(self) -> Rights:
         """What the token may read."""
-        return Rights(self._connection.rest, self.url)
+        return Rights(self._connection.rest)
 
     @property
     def clock(self) -> ServerClock:
@@ -661,11 +654,7 @@ class DirectusClient(SystemCollections):
             RequestRefused: The server is not ready to answer.
             ConnectionFailed: Directus could not be reached.
         """
-        with self._explained():
-            return await self._connection.rest.accountability(collection)
-
-    def _explained(self) -> contextlib.AbstractContextManager[None]:
-        return explained(self.url, self._connection.proxy_address)
+        return await self._connection.rest.accountability(collection)
 
     # What the connection says
 

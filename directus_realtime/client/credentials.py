@@ -60,7 +60,7 @@ class Credentials(Protocol):
         Raises:
             CredentialsRefused: Directus does not accept the credentials.
             ConnectionFailed: There is no token to be had now.
-            httpx.TransportError: Directus could not be reached.
+            httpx.TransportError: Directus could not be reached; :class:`RestClient` explains it.
         """
         ...
 

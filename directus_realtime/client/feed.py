@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from directus_realtime.client.copying import copied
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.leaving import Leaving
 from directus_realtime.client.noting import ChangeNotes
-from directus_realtime.client.rest import PrimaryKey
 from directus_realtime.client.tombstones import Tombstones
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, SubscriptionRefused
@@ -256,7 +256,7 @@ class Feed:
             raise BadFrame(problem, excerpt(_text(entry)))
         if action != "delete":
             self.primary_key = primary_key = primary_key.seen(key)
-        return primary_key.cast(key)
+        return primary_key.canonical(key)
 
     def _is_wanted(self, key: Key) -> bool:
         """Whether a change is of the one item asked for: deletes come for every item."""

@@ -8,13 +8,11 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import httpx
-
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import Feed, SubscriptionState
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.subscription import CALLBACK_FAILURES
 from directus_realtime.client.system import known_gap
 from directus_realtime.exceptions import (
@@ -156,12 +154,12 @@ class FeedKeeper:
             try:
                 async with self._checks:
                     feed.primary_key = await self._check(feed.query)
-            except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
+            except (RequestRefused, ConnectionFailed) as error:
                 self._log_again(feed, error)
                 await asyncio.sleep(next(delays))
             except Exception as error:
                 feed.refuse(_refusal(error))
-                if isinstance(error, SubscriptionRefused | httpx.InvalidURL | UnicodeError):
+                if isinstance(error, SubscriptionRefused):
                     return
                 raise  # a bug of ours; but nobody waits for ever
             else:
@@ -226,14 +224,8 @@ class FeedKeeper:
 
 
 def _refusal(error: Exception) -> SubscriptionRefused:
-    match error:
-        case SubscriptionRefused():
-            return error
-        case httpx.InvalidURL():
-            return SubscriptionRefused("INVALID_QUERY", f"{error}. Is it too long?")
-        case UnicodeError():
-            sentence = "The query has a character that cannot be sent."
-            return SubscriptionRefused("INVALID_QUERY", sentence)
+    if isinstance(error, SubscriptionRefused):
+        return error
     return SubscriptionRefused("UNEXPECTED", f"An unexpected error ({type(error).__name__}).")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from directus_realtime.client.rest import PrimaryKey, RestClient, ServerInfo
+from directus_realtime.client.keys import PrimaryKey
+from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.protocol.queries import Query
 
@@ -47,7 +48,13 @@ class GatewayRest(RestClient):
     async def check_query(self, query: Query, primary_key: PrimaryKey) -> None:
         """Nothing: unlike Directus, a gateway checks a subscribe, and answers each."""
 
-    async def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        body: object = None,
+    ) -> Any:
         """Refused.
 
         Raises:

@@ -20,6 +20,8 @@ _INTEGER_TYPES = frozenset({"integer", "bigInteger"})
 _UUID_COLUMNS = frozenset({"uuid", "uniqueidentifier"})
 #: The largest number that JavaScript, and so Directus, holds exactly.
 _MAX_SAFE = 2**53 - 1
+#: SQLite writes larger numbers with an exponent, and 15 digits of them.
+_MAX_SPELLED_OUT = 10**15
 #: Python refuses to convert thousands of digits, which fit no column anyway.
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]{1,1000}[ \t\n\v\f\r]*")
 _DECIMAL = re.compile(
@@ -95,8 +97,8 @@ def _integer(text: str) -> Key:
     if not (found := _DECIMAL.fullmatch(text)):
         return text
     number = Decimal(found[1])
-    # SQLite writes a large number with an exponent and fewer digits than it has.
-    if found[2] and abs(number) > _MAX_SAFE or number != number.to_integral_value():
+    is_rounded = bool(found[2]) and abs(number) >= _MAX_SPELLED_OUT
+    if is_rounded or number != number.to_integral_value():
         return text
     return int(number)
 

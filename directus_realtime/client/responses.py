@@ -13,6 +13,8 @@ from directus_realtime.exceptions import RequestRefused
 
 #: Code of an answer that is there, but has another shape than Directus gives it.
 MALFORMED = "MALFORMED"
+#: Code of an item that Directus fails to read, though it can read others.
+UNREADABLE = "UNREADABLE"
 #: Directus's code for a path, or a method there, that it does not have.
 ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
 #: Statuses of answers that mean: ask again later.

@@ -202,7 +202,7 @@ class RestClient:
         if not self._not_searched.isdisjoint({"", path}):
             return await self._search_by_get(path, query, keys, key_field)
         body = {"query": query} if keys is None else {"query": query, "keys": list(keys)}
-        content = json.dumps(body, allow_nan=False, default=str).encode()
+        content = json.dumps(body, default=str).encode()
         try:
             return await self.request("SEARCH", path, body=content)
         except RequestRefused as error:
@@ -281,9 +281,12 @@ class RestClient:
         """Send until the server does not put us off any more, as often as is reasonable."""
         token = await self.access_token()
         response = await send()
-        if response.status_code == HTTPStatus.UNAUTHORIZED and self._credentials.forget():
-            if (await self.access_token()).value != token.value:
-                response = await send()
+        if (
+            response.status_code == HTTPStatus.UNAUTHORIZED
+            and self._credentials.forget()
+            and (await self.access_token()).value != token.value
+        ):
+            response = await send()
         limited = pressed = 0
         while True:
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from directus_realtime.client.failures import explained
 from directus_realtime.client.responses import taken_apart
 from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
@@ -45,12 +44,10 @@ class Rights:
 
     Args:
         rest: To ask with.
-        url: The server's URL, for error messages.
     """
 
-    def __init__(self, rest: RestClient, url: str) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
-        self._url = url
 
     async def of_collections(self) -> dict[str, Right] | None:
         """What the token may read, by collection; ``None`` where it cannot be asked for.
@@ -90,20 +87,18 @@ class Rights:
 
     async def primary_key(self, collection: str) -> str:
         """Name of a collection's primary key; ``id`` where that may not be seen."""
-        with explained(self._url, self._rest.proxy_address):
-            try:
-                return (await self._rest.primary_key(collection)).name
-            except SubscriptionRefused:
-                return "id"
+        try:
+            return (await self._rest.primary_key(collection)).name
+        except SubscriptionRefused:
+            return "id"
 
     async def _ask(self, path: str) -> Any:
-        with explained(self._url, self._rest.proxy_address):
-            try:
-                return await self._rest.get(path)
-            except RequestRefused as error:
-                if error.status in _REFUSALS:
-                    return None
-                raise
+        try:
+            return await self._rest.get_fresh(path)
+        except RequestRefused as error:
+            if error.status in _REFUSALS:
+                return None
+            raise
 
 
 def _relations(found: Iterable[Any]) -> Relations:

@@ -54,17 +54,17 @@ async def read_schema(rest: RestClient) -> Schema:
 
     Raises:
         RequestRefused: Directus answered with an error.
-        httpx.TransportError: Directus could not be reached.
+        ConnectionFailed: Directus could not be reached.
     """
     try:
-        collections = await rest.get("/collections")
-        fields = await rest.get("/fields")
-        relations = await rest.get("/relations")
+        collections = await rest.search("/collections")
+        fields = await rest.get_fresh("/fields")
+        relations = await rest.get_fresh("/relations")
     except RequestRefused as error:
         if error.status != 403:
             raise
         try:
-            permissions = await rest.get("/permissions/me")
+            permissions = await rest.get_fresh("/permissions/me")
         except RequestRefused:
             raise error from None  # Directus 10 cannot be asked
         with taken_apart("/permissions/me"):

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.reading import Newest
+from directus_realtime.client.items import Newest
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.gateway.offers import Offer
 from directus_realtime.gateway.streams import Change, Row, Stream

@@ -9,7 +9,7 @@ import pytest
 from django.db.models import Q
 
 from directus_realtime.client import CurrentItems, changes
-from directus_realtime.client.reading import read_current
+from directus_realtime.client.items import read_current
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query

@@ -8,7 +8,7 @@ import string
 from typing import Any
 
 from directus_realtime.client.feed import Feed
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError
@@ -306,8 +306,8 @@ def session_in(state: str) -> Session:
 
 PRIMARY_KEYS = (
     None,
-    PrimaryKey("id", True),
-    PrimaryKey("id", False),
-    PrimaryKey("id", None),
-    PrimaryKey("title", False),
+    PrimaryKey("id", "integer"),
+    PrimaryKey("id", "string"),
+    PrimaryKey("id"),
+    PrimaryKey("title", "string"),
 )

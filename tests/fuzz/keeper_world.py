@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-import httpx
 
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import AccessToken, StaticToken
@@ -15,11 +14,15 @@ from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.feed import CHANGED, Feed, SubscriptionState
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.rest import RestClient
+from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.states import ConnectionState
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
-from directus_realtime.exceptions import DirectusRealtimeError, RequestRefused
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    DirectusRealtimeError,
+    RequestRefused,
+)
 from directus_realtime.protocol.queries import Query
 from tests.fuzz.checked_session import CheckedSession
 from tests.fuzz.model_server import GOOD, SILENCE, WAITS, WAYS, Message, asked_by, error
@@ -56,7 +59,7 @@ class ScriptedRest(RestClient):
     """REST whose answers come when the script says so."""
 
     def __init__(self) -> None:
-        self.info = None
+        self.info = ServerInfo("11.17.4")
         self._questions: list[tuple[str, asyncio.Future[Any]]] = []
 
     @property
@@ -65,13 +68,23 @@ class ScriptedRest(RestClient):
         self._questions = [entry for entry in self._questions if not entry[1].done()]
         return self._questions
 
-    async def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        body: object = None,
+    ) -> Any:
+        return await self.ask(path)
+
+    async def ask(self, path: str) -> Any:
+        """Ask a question, and wait for its answer."""
         future = asyncio.get_running_loop().create_future()
         self._questions.append((path, future))
         return await future
 
     async def access_token(self) -> Any:
-        return await self.get("token")
+        return await self.ask("token")
 
     def forget_token(self) -> None:
         pass
@@ -86,7 +99,7 @@ class ScriptedRest(RestClient):
         elif outcome == NOT_READY:
             future.set_exception(RequestRefused(503, "SERVICE_UNAVAILABLE", "Not ready."))
         elif outcome == UNREACHABLE:
-            future.set_exception(httpx.ConnectError("Connection refused"))
+            future.set_exception(ConnectionFailed("Connection refused"))
         elif path == "token":
             future.set_result(AccessToken("T"))
         else:

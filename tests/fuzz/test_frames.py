@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.protocol import messages
 from directus_realtime.protocol.redaction import excerpt
 from directus_realtime.protocol.session import Ignored

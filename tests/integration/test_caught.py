@@ -9,7 +9,7 @@ import pytest
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
-from directus_realtime.client.reading import CurrentItems
+from directus_realtime.client.items import CurrentItems
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Action, Event, Key
 from directus_realtime.listener.catch_up.caught import make_events

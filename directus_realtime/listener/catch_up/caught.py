@@ -10,8 +10,8 @@ from typing import Any
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity import ActivityRow
-from directus_realtime.client.reading import CurrentItems
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.items import CurrentItems
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Action, Event, Key, Origin
 
@@ -63,7 +63,7 @@ async def make_events(
         ConnectionFailed: Directus could not be reached.
     """
     primary_key = subscription.feed.primary_key or PrimaryKey()
-    written = [(row, primary_key.cast(row.item)) for row in rows]
+    written = [(row, primary_key.canonical(row.item)) for row in rows]
     # Whoever wants deletes alone may have no right to read the items.
     may_return = set(subscription.query.events) != {"delete"}
     keys = list(dict.fromkeys(k for row, k in written if row.action != "delete" or may_return))

@@ -8,7 +8,7 @@ from django.test import Client
 
 from directus_realtime.admin import guide
 from directus_realtime.admin.operators import OPERATORS_BY_TYPE, operator_names
-from directus_realtime.client.sampling import Sample
+from directus_realtime.client.items import Sample
 from directus_realtime.protocol.queries import OPERATORS
 from directus_realtime.testing import ThreadedFakeDirectus
 from tests.helpers.admin import form, subscription, url, user_who_may

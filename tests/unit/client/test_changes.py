@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, cast
 
-import httpx
 import pytest
 
 from directus_realtime.client import changes
 from directus_realtime.client.changes import ChangeReader
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import Feed
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
-from directus_realtime.events import Event
-from directus_realtime.exceptions import EventFailed, RequestRefused, SubscriptionRefused
+from directus_realtime.events import Event, Key
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    EventFailed,
+    RequestRefused,
+    SubscriptionRefused,
+)
 from directus_realtime.protocol.queries import Query
 from tests.helpers.waiting import await_for
 
@@ -28,22 +31,32 @@ Row = dict[str, Any]
 class Question:
     """A request that waits for its answer."""
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
-        by_key, *own = parameters["filter"]["_and"]
-        self.keys = by_key["id"]["_in"]
-        self.is_filtered = bool(own)
+    def __init__(self, query: Mapping[str, Any], keys: Sequence[Key]) -> None:
+        self.keys = list(keys)
+        self.is_filtered = "filter" in query
         self.answer: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
 
 
 class ScriptedRest:
-    info = None
-
     def __init__(self) -> None:
         self.questions: list[Question] = []
 
-    async def get(self, path: str, parameters: Mapping[str, Any]) -> list[Row]:
-        assert path == "/items/articles"
-        question = Question(json.loads(json.dumps(parameters)))
+    async def query_limit(self) -> int:
+        return -1
+
+    async def capped(self, size: int) -> int:
+        return size
+
+    async def search(
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        keys: Sequence[Key] = (),
+        key_field: str = "id",
+    ) -> list[Row]:
+        assert (path, key_field) == ("/items/articles", "id")
+        question = Question(query, keys)
         self.questions.append(question)
         return await question.answer
 
@@ -57,7 +70,7 @@ class World:
         self.events: list[Event] = []
         self.errors: list[Exception] = []
         self.feed = Feed("u", Query("articles", **query))
-        self.feed.primary_key = PrimaryKey("id", True)
+        self.feed.primary_key = PrimaryKey("id", "integer")
         self.subscription = ClientSubscription(
             "u",
             self.feed,
@@ -216,6 +229,7 @@ async def test_a_refused_read_is_an_error_of_the_subscription() -> None:
     world.say("changed", {"id": 1})
     refused = RequestRefused(403, "FORBIDDEN", "No.")
     (await world.asked()).answer.set_exception(refused)
+    (await world.asked()).answer.set_exception(refused)  # of the query without keys, too
     await world.idle()
     assert world.told() == []
     assert [type(error) for error in world.errors] == [EventFailed]
@@ -226,7 +240,7 @@ async def test_a_refused_read_is_an_error_of_the_subscription() -> None:
     [
         RequestRefused(503, "SERVICE_UNAVAILABLE", "Later."),
         RequestRefused(429, "REQUESTS_EXCEEDED", "Later."),
-        httpx.ConnectError("refused"),
+        ConnectionFailed("refused"),
     ],
 )
 async def test_a_server_that_is_away_is_asked_again(problem: Exception) -> None:
@@ -238,6 +252,20 @@ async def test_a_server_that_is_away_is_asked_again(problem: Exception) -> None:
     await world.idle()
     assert world.told() == [("update", {"id": 1}, True)]
     assert [type(error) for error in world.errors] == [EventFailed]
+
+
+async def test_an_item_that_cannot_be_read_has_not_left() -> None:
+    world = filtered()
+    world.say("changed", {"id": 1})
+    failed = RequestRefused(500, "INTERNAL_SERVER_ERROR", "Invalid time value.")
+    (await world.asked()).answer.set_exception(failed)
+    await world.answer()  # the query without keys is accepted
+    await world.idle()
+    assert world.told() == []
+    assert [str(error) for error in world.errors] == [
+        "Directus could not send an event (UNREADABLE: articles 1 cannot be read "
+        "(Invalid time value).)"
+    ]
 
 
 async def test_nothing_is_told_after_a_refusal() -> None:

@@ -12,17 +12,22 @@ import pytest
 from directus_realtime.client.activity import ActivityLog, ActivityRow, Span, UnreadableRow
 from directus_realtime.client.credentials import PasswordLogin, StaticToken
 from directus_realtime.client.failures import explain
+from directus_realtime.client.items import (
+    read_by_keys,
+    read_keys,
+    read_newest,
+    read_pages,
+    read_sample,
+)
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.reading import read_by_keys, read_keys, read_newest, read_pages
 from directus_realtime.client.responses import MALFORMED
 from directus_realtime.client.rest import PrimaryKey, RestClient, ServerInfo
 from directus_realtime.client.rights import Rights
-from directus_realtime.client.sampling import read_sample
 from directus_realtime.client.schema import read_schema
 from directus_realtime.exceptions import ConnectionImpossible, RequestRefused
 from directus_realtime.protocol.queries import Query
 
-KEY = PrimaryKey("id", True)
+KEY = PrimaryKey("id", "integer")
 QUERY = Query("articles")
 SPAN = Span(("articles",), 0, 100)
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -47,15 +52,15 @@ async def _all(pages: Any) -> list[Any]:
 
 
 def _log(rest: RestClient) -> ActivityLog:
-    return ActivityLog(rest, "http://cms")
+    return ActivityLog(rest)
 
 
 def _rights(rest: RestClient) -> Rights:
-    return Rights(rest, "http://cms")
+    return Rights(rest)
 
 
 Ask = Callable[[RestClient], Awaitable[Any]]
-NO_ROWS: list[Any] = [[None], [{}], [{"id": None}], [{"id": {}}], [{"id": True}], ["x"], 1, "x"]
+NO_ROWS: list[Any] = [[None], [{"id": {}}], [{"id": True}], ["x"], 1, "x"]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +121,11 @@ async def test_the_newest_items_may_come_without_keys_but_not_as_something_else(
 
 
 async def test_a_singleton_is_one_item_and_none_before_it_is_saved() -> None:
-    assert await read_by_keys(rest_of({"id": 1}), QUERY, KEY, [1]) == {1: {"id": 1}}
-    assert await read_by_keys(rest_of({"id": None, "title": "x"}), QUERY, KEY, [1]) == {}
+    saved = await read_by_keys(rest_of({"id": 1}), QUERY, KEY, [1])
+    assert saved.rows == {1: {"id": 1}}
+    unsaved = await read_by_keys(rest_of({"id": None, "title": "x"}), QUERY, KEY, [1])
+    assert unsaved.rows == {}
+    assert await _all(read_keys(rest_of({"id": None}), QUERY, KEY)) == []
     assert await _all(read_keys(rest_of({"id": 1}), QUERY, KEY)) == [[1]]
 
 
@@ -145,7 +153,7 @@ async def test_an_answer_that_is_nested_too_deeply_is_an_error() -> None:
     rest = rest_of([])
     rest._http = httpx.AsyncClient(base_url="http://cms", transport=httpx.MockTransport(answer))
     with pytest.raises(RequestRefused, match="too deeply") as caught:
-        await rest.get("/items/articles")
+        await rest.get_fresh("/items/articles")
     assert caught.value.code == MALFORMED
 
 

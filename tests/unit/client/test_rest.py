@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -12,60 +12,26 @@ import httpx
 import pytest
 
 from directus_realtime.client import credentials
+from directus_realtime.client import rest as rest_module
 from directus_realtime.client.connection import websocket_url
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.responses import data_of
 from directus_realtime.client.rest import (
-    PrimaryKey,
     RestClient,
     ServerInfo,
     _retry_after,
     items_path,
 )
 from directus_realtime.exceptions import (
+    ConnectionFailed,
     ConnectionImpossible,
     CredentialsRefused,
     RequestRefused,
     SubscriptionRefused,
 )
 from directus_realtime.protocol.queries import Query
-
-
-@pytest.mark.parametrize(
-    ("given", "number", "text", "unknown"),
-    [
-        (1, 1, "1", 1),
-        ("1", 1, "1", "1"),
-        ("-5", -5, "-5", "-5"),
-        ("0", 0, "0", "0"),
-        ("abc", "abc", "abc", "abc"),
-        ("1.5", "1.5", "1.5", "1.5"),
-        ("", "", "", ""),
-        ("-", "-", "-", "-"),
-        ("--1", "--1", "--1", "--1"),
-        (" 1", " 1", " 1", " 1"),
-        ("٣", "٣", "٣", "٣"),
-        ("²", "²", "²", "²"),
-        ("9" * 30, int("9" * 30), "9" * 30, "9" * 30),
-        ("9" * 5000, "9" * 5000, "9" * 5000, "9" * 5000),
-    ],
-    ids=lambda value: str(value)[:10],
-)
-def test_a_key_gets_the_type_of_its_column(
-    given: Any, number: Any, text: Any, unknown: Any
-) -> None:
-    for is_integer, expected in ((True, number), (False, text), (None, unknown)):
-        found = PrimaryKey("id", is_integer).cast(given)
-        assert found == expected
-        assert type(found) is type(expected)
-
-
-def test_a_row_tells_the_type_of_an_unknown_key() -> None:
-    assert PrimaryKey().seen("a") == PrimaryKey("id", False)
-    assert PrimaryKey().seen(1) == PrimaryKey("id", True)
-    assert PrimaryKey().seen(None) == PrimaryKey("id", None)
-    assert PrimaryKey("slug", False).seen(1) == PrimaryKey("slug", False)
 
 
 def test_system_collections_have_their_own_place() -> None:
@@ -143,10 +109,14 @@ class Server:
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
         self.answers: dict[str, Any] = {}
+        self.methods: dict[str, httpx.Response] = {}
+        self.script: Iterator[httpx.Response] | None = None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        answer = self.answers.get(request.url.path, [])
+        if self.script is not None:
+            return next(self.script)
+        answer = self.methods.get(request.method, self.answers.get(request.url.path, []))
         if isinstance(answer, httpx.Response):
             return answer
         return httpx.Response(200, json={"data": answer})
@@ -154,6 +124,10 @@ class Server:
     @property
     def last(self) -> dict[str, str]:
         return dict(self.requests[-1].url.params)
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.requests[-1].content)
 
 
 @pytest.fixture
@@ -180,13 +154,40 @@ async def test_each_request_has_the_token_and_the_sub_path(
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        {"fields": ["id", "a.b"], "limit": 1},
+        {"filter": {"a": {"_eq": "ä"}}, "limit": 1},
+        {"aggregate": {"count": "*"}},
+        {"aggregate": {"count": "*", "avg": "price"}, "groupBy": ["status"]},
+        {"backlink": False, "limit": 1},
+    ],
+    ids=",".join,
+)
+async def test_items_are_read_by_search(
+    rest: RestClient, server: Server, query: dict[str, Any]
+) -> None:
+    await rest.read_items("articles", **query)
+    (request,) = server.requests
+    assert (request.method, request.url.query) == ("SEARCH", b"")
+    assert request.headers["Content-Type"] == "application/json"
+    assert server.body == {"query": query}
+
+
+async def test_a_query_that_is_written_for_a_url_is_read_by_get(
+    rest: RestClient, server: Server
+) -> None:
+    await rest.read_items("articles", limit=1, **{"aggregate[count]": "*"})
+    (request,) = server.requests
+    assert request.method == "GET"
+    assert server.last["aggregate[count]"] == "*"
+
+
+@pytest.mark.parametrize(
     ("parameters", "sent"),
     [
         ({"fields": ["id", "a.b"], "limit": 1}, {"fields": "id,a.b", "limit": "1"}),
-        (
-            {"filter": {"a": {"_eq": "ä"}}, "limit": 1},
-            {"filter": '{"a": {"_eq": "\\u00e4"}}', "limit": "1"},
-        ),
+        ({"filter": {"a": {"_eq": "ä"}}}, {"filter": '{"a": {"_eq": "\\u00e4"}}'}),
         ({"aggregate": {"count": "*"}}, {"aggregate[count]": "*"}),
         (
             {"aggregate": {"count": "*", "avg": "price"}, "groupBy": ["status"]},
@@ -196,11 +197,263 @@ async def test_each_request_has_the_token_and_the_sub_path(
     ],
     ids=lambda value: ",".join(value),
 )
-async def test_queries_are_encoded_as_directus_wants_them(
+async def test_queries_in_a_url_are_encoded_as_directus_wants_them(
     rest: RestClient, server: Server, parameters: dict[str, Any], sent: dict[str, str]
 ) -> None:
-    await rest.read_items("articles", **parameters)
-    assert server.last == sent
+    await rest.get_fresh("/items/articles", parameters)
+    asked = server.last
+    del asked["deep"]
+    assert asked == sent
+
+
+async def test_each_get_has_an_address_that_no_cache_knows(
+    rest: RestClient, server: Server
+) -> None:
+    own = {"author": {"_limit": 3}}
+    for _ in range(3):
+        await rest.get_fresh("/fields/articles", {"deep": own})
+    found = [json.loads(request.url.params["deep"]) for request in server.requests]
+    assert len({str(request.url) for request in server.requests}) == 3
+    for deep in found:
+        assert deep.pop("author") == own["author"]
+        ((name, query),) = deep.items()
+        assert name.startswith("fresh_")
+        assert query == {"_limit": 1}
+
+
+# Where SEARCH does not get through
+
+PAGE = "<html>Forbidden</html>"
+
+
+@pytest.fixture
+def no_search(server: Server) -> Server:
+    """A server behind a proxy that refuses the method."""
+    server.methods["SEARCH"] = httpx.Response(405, text=PAGE)
+    return server
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(400, text=PAGE),
+        httpx.Response(403, text=PAGE),
+        httpx.Response(404, text=PAGE),
+        httpx.Response(405, text=""),
+        httpx.Response(501, json={"message": "no"}),
+    ],
+    ids=lambda answer: str(answer.status_code),
+)
+async def test_a_proxy_that_refuses_search_is_passed_by_get(
+    rest: RestClient, server: Server, answer: httpx.Response, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.methods["SEARCH"] = answer
+    server.answers["/sub/items/articles"] = [{"id": 1}]
+    for _ in range(3):
+        assert await rest.read_items("articles", limit=1) == [{"id": 1}]
+    assert [request.method for request in server.requests] == ["SEARCH", "GET", "GET", "GET"]
+    (warning,) = caplog.records
+    assert f"the HTTP method SEARCH through (HTTP {answer.status_code})" in warning.getMessage()
+    assert "Allow SEARCH there" in warning.getMessage()
+
+
+async def test_after_a_reconnect_search_is_tried_again(rest: RestClient, no_search: Server) -> None:
+    no_search.answers["/sub/server/info"] = {"project": {}}
+    await rest.read_items("articles", limit=1)
+    await rest.server_info()
+    del no_search.methods["SEARCH"]
+    await rest.read_items("articles", limit=1)
+    await rest.read_items("articles", limit=1)
+    assert [request.method for request in no_search.requests[-2:]] == ["SEARCH", "SEARCH"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_path_that_is_not_there_by_get_either_changes_nothing(
+    rest: RestClient, server: Server, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = {"errors": [{"message": "Gone.", "extensions": {"code": "ROUTE_NOT_FOUND"}}]}
+    server.methods["SEARCH"] = httpx.Response(404, json=gone)
+    server.methods["GET"] = httpx.Response(status, json=gone)
+    for _ in range(2):
+        with pytest.raises(RequestRefused, match="Gone"):
+            await rest.search("/nope")
+    assert [request.method for request in server.requests] == ["SEARCH", "GET"] * 2
+    assert caplog.records == []
+
+
+async def test_a_path_without_search_in_directus_itself_is_its_own_case(
+    rest: RestClient, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = {"errors": [{"message": "Gone.", "extensions": {"code": "ROUTE_NOT_FOUND"}}]}
+    server.methods["SEARCH"] = httpx.Response(404, json=gone)
+    await rest.search("/settings")
+    await rest.search("/settings")
+    del server.methods["SEARCH"]
+    await rest.search("/items/articles")
+    methods = [request.method for request in server.requests]
+    assert methods == ["SEARCH", "GET", "GET", "SEARCH"]
+    assert caplog.records == []
+
+
+async def test_a_refusal_of_directus_itself_is_no_refusal_of_search(
+    rest: RestClient, server: Server
+) -> None:
+    server.answers["/sub/items/articles"] = httpx.Response(403, json=REFUSAL)
+    with pytest.raises(RequestRefused, match=r"^No\.$"):
+        await rest.search("/items/articles")
+    assert len(server.requests) == 1
+
+
+async def test_keys_go_into_a_filter_in_addresses_of_a_bearable_length(
+    rest: RestClient, no_search: Server
+) -> None:
+    own = {"n": {"_gt": 1}}
+    keys = [f"key-{number:04}" for number in range(250)]
+    no_search.answers["/sub/items/articles"] = [{"id": "x"}]
+    found = await rest.search("/items/articles", {"filter": own}, keys=keys)
+    asked = [json.loads(request.url.params["filter"]) for request in no_search.requests[1:]]
+    assert [len(each["_and"][0]["id"]["_in"]) for each in asked] == [100, 100, 50]
+    assert all(each["_and"][1] == own for each in asked)
+    assert len(found) == 3
+
+
+async def test_text_keys_that_a_filter_would_interpret_are_asked_for_by_address(
+    rest: RestClient, no_search: Server
+) -> None:
+    odd = ["true", "null", "NULL", "$NOW", "$NOW(-1 day)", "$CURRENT_USER", "$CURRENT_ROLES.x"]
+    for key in odd:
+        path = f"/sub/items/articles/{key}"
+        no_search.answers[path] = {"id": key}
+    no_search.answers["/sub/items/articles/null"] = httpx.Response(403, json=REFUSAL)
+    no_search.answers["/sub/items/articles"] = [{"id": "TRUE"}]
+    found = await rest.search("/items/articles", {"limit": -1}, keys=[*odd, "TRUE"])
+    assert [row["id"] for row in found] == ["TRUE", *(key for key in odd if key != "null")]
+    assert json.loads(no_search.requests[1].url.params["filter"])["_and"][0] == {
+        "id": {"_in": ["TRUE"]}
+    }
+    assert "limit" not in no_search.last
+
+
+async def test_an_empty_key_goes_into_a_filter(rest: RestClient, server: Server) -> None:
+    """Directus refuses it among the keys of a SEARCH."""
+    await rest.search("/items/articles", {"limit": -1}, keys=["a", ""])
+    first, second = (json.loads(request.content) for request in server.requests)
+    assert first == {"query": {"limit": -1, "filter": {"_and": [{"id": {"_in": [""]}}]}}}
+    assert second == {"query": {"limit": -1}, "keys": ["a"]}
+
+
+async def test_half_a_surrogate_pair_travels_by_search_and_not_in_a_url(
+    rest: RestClient, server: Server
+) -> None:
+    await rest.search("/items/articles", keys=["\ud800"])
+    assert server.body["keys"] == ["\ud800"]
+    with pytest.raises(RequestRefused, match="cannot be sent in a URL: it has half a surrogate"):
+        await rest.get_fresh("/items/articles", {"search": "\ud800"})
+    with pytest.raises(RequestRefused, match="cannot be sent in a URL") as caught:
+        await rest.get_fresh("/items/articles", {"search": "x" * 100_000})
+    assert caught.value.code == "INVALID_QUERY"
+
+
+# Errors of the way there
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (httpx.ConnectError("refused"), "Cannot reach https://cms.example.com/sub"),
+        (httpx.ReadTimeout("slow"), "did not answer in time"),
+        (httpx.RemoteProtocolError("gone"), "Cannot reach https://cms.example.com/sub"),
+        (httpx.DecodingError("not gzip"), "Cannot reach https://cms.example.com/sub"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_an_error_of_the_transport_is_one_of_ours(
+    rest: RestClient, error: httpx.HTTPError, sentence: str
+) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    rest._http = httpx.AsyncClient(base_url="http://cms", transport=httpx.MockTransport(fail))
+    asked: list[Awaitable[Any]] = [
+        rest.server_info(),
+        rest.identity(),
+        rest.read_items("articles", limit=1),
+        rest.read_item("articles", 1),
+        rest.create_item("articles", {}),
+        rest.update_item("articles", 1, {}),
+        rest.delete_item("articles", 1),
+        rest.primary_key("articles"),
+        rest.accountability("articles"),
+        rest.read_access("articles"),
+    ]
+    for each in asked:
+        with pytest.raises(ConnectionFailed, match=sentence):
+            await each
+
+
+async def test_an_error_of_the_log_in_is_one_of_ours() -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    rest = RestClient("http://cms", PasswordLogin("e", "p"), ClientOptions())
+    rest._http = httpx.AsyncClient(base_url="http://cms", transport=httpx.MockTransport(fail))
+    for ask in (rest.access_token, rest.identity):
+        with pytest.raises(ConnectionFailed, match="Cannot reach http://cms"):
+            await ask()
+
+
+def test_a_url_that_is_none_is_an_error_of_ours() -> None:
+    with pytest.raises(ConnectionImpossible, match="is not a URL"):
+        RestClient("http://cms:port", StaticToken("T"), ClientOptions())
+
+
+PRESSURE = {
+    "errors": [
+        {
+            "message": 'Service "api" is unavailable. Under pressure.',
+            "extensions": {"code": "SERVICE_UNAVAILABLE"},
+        }
+    ]
+}
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a request makes, none of which takes any time."""
+    found: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr(rest_module, "asyncio", SimpleNamespace(sleep=sleep))
+    return found
+
+
+async def test_a_server_under_pressure_is_asked_again_a_little_later(
+    rest: RestClient, server: Server, sleeps: list[float]
+) -> None:
+    answers = [httpx.Response(503, json=PRESSURE)] * 3 + [httpx.Response(200, json={"data": 1})]
+    server.script = iter(answers)
+    assert await rest.search("/items/articles") == 1
+    assert sleeps == [0.25] * 3
+
+
+async def test_a_server_that_stays_under_pressure_is_not_asked_for_ever(
+    rest: RestClient, server: Server, sleeps: list[float]
+) -> None:
+    server.answers["/sub/items/articles"] = httpx.Response(503, json=PRESSURE)
+    with pytest.raises(RequestRefused, match="Under pressure"):
+        await rest.search("/items/articles")
+    assert sleeps == [0.25] * 20
+
+
+async def test_another_503_is_not_waited_for(
+    rest: RestClient, server: Server, sleeps: list[float]
+) -> None:
+    server.answers["/sub/items/articles"] = httpx.Response(503, text="<html>")
+    with pytest.raises(RequestRefused):
+        await rest.search("/items/articles")
+    assert sleeps == []
 
 
 async def test_what_is_written_may_be_dates_decimals_and_uuids(
@@ -253,7 +506,7 @@ async def test_the_primary_key_of_a_collection(rest: RestClient, server: Server)
         {"field": "title", "type": "string", "schema": {"is_primary_key": False}},
         {"field": "slug", "type": "string", "schema": {"is_primary_key": True}},
     ]
-    assert await rest.primary_key("articles") == PrimaryKey("slug", False)
+    assert await rest.primary_key("articles") == PrimaryKey("slug", "string")
 
 
 REFUSAL = {"errors": [{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]}
@@ -263,7 +516,19 @@ async def test_a_query_that_is_refused(rest: RestClient, server: Server) -> None
     server.answers["/sub/items/articles"] = httpx.Response(403, json=REFUSAL)
     with pytest.raises(SubscriptionRefused, match=r"^No\.$"):
         await rest.check_query(Query("articles", fields=("x",)), PrimaryKey())
-    assert server.last == {"fields": "id,x", "limit": "1"}
+    assert server.body == {"query": {"fields": ["id", "x"], "limit": 1}}
+
+
+async def test_an_unreadable_item_is_no_reason_to_refuse_a_query(
+    rest: RestClient, server: Server
+) -> None:
+    failed = httpx.Response(500, json={"errors": [{"message": "Invalid time value"}]})
+    server.script = iter([failed, httpx.Response(200, json={"data": []})])
+    await rest.check_query(Query("articles"), PrimaryKey())
+    assert server.body == {"query": {"limit": 0}}
+    server.script = iter([failed, failed])
+    with pytest.raises(SubscriptionRefused, match="Invalid time value"):
+        await rest.check_query(Query("articles"), PrimaryKey())
 
 
 async def test_deletes_alone_need_no_right_to_read(rest: RestClient, server: Server) -> None:
@@ -281,7 +546,7 @@ async def test_deletes_alone_need_no_right_to_read(rest: RestClient, server: Ser
         ({"meta": {"accountability": []}}, "unknown"),
         ({"meta": {}}, "unknown"),
         ({"meta": None}, "unknown"),
-        ([], "unknown"),
+        (None, "unknown"),
         (httpx.Response(403, json=REFUSAL), "unknown"),
     ],
     ids=str,
@@ -289,14 +554,17 @@ async def test_deletes_alone_need_no_right_to_read(rest: RestClient, server: Ser
 async def test_the_accountability_of_a_collection(
     rest: RestClient, server: Server, answer: Any, expected: str
 ) -> None:
-    server.answers["/sub/collections/articles"] = answer
+    other = {"collection": "others", "meta": {"accountability": "activity"}}
+    if not isinstance(answer, httpx.Response):
+        answer = [other] if answer is None else [other, {"collection": "articles", **answer}]
+    server.answers["/sub/collections"] = answer
     assert await rest.accountability("articles") == expected
 
 
 async def test_a_server_that_is_not_ready_says_nothing_of_the_accountability(
     rest: RestClient, server: Server
 ) -> None:
-    server.answers["/sub/collections/articles"] = httpx.Response(503, json=REFUSAL)
+    server.answers["/sub/collections"] = httpx.Response(503, json=REFUSAL)
     with pytest.raises(RequestRefused):
         await rest.accountability("articles")
 

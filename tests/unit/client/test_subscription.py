@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.client.feed import Feed
-from directus_realtime.client.rest import PrimaryKey
+from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import BadFrame, EventFailed, SubscriptionRefused
@@ -35,7 +35,7 @@ class Watcher:
 
 
 def watch(key: PrimaryKey | None = None, **query: Any) -> Watcher:
-    return Watcher(Query("articles", **query), key or PrimaryKey("id", True))
+    return Watcher(Query("articles", **query), key or PrimaryKey("id", "integer"))
 
 
 def test_one_wire_subscription_for_each_action() -> None:
@@ -135,9 +135,9 @@ def test_rows_become_events() -> None:
 @pytest.mark.parametrize(
     ("key", "sent", "expected"),
     [
-        (PrimaryKey("id", True), ["1", 2], [1, 2]),
-        (PrimaryKey("id", False), ["1", "a-b"], ["1", "a-b"]),
-        (PrimaryKey("slug", False), [7], ["7"]),
+        (PrimaryKey("id", "integer"), ["1", 2], [1, 2]),
+        (PrimaryKey("id", "string"), ["1", "a-b"], ["1", "a-b"]),
+        (PrimaryKey("slug", "string"), [7], ["7"]),
     ],
 )
 def test_deleted_keys_get_the_type_of_their_column(
@@ -150,7 +150,7 @@ def test_deleted_keys_get_the_type_of_their_column(
 
 
 def test_a_primary_key_of_another_name() -> None:
-    watcher = watch(PrimaryKey("slug", False))
+    watcher = watch(PrimaryKey("slug", "string"))
     watcher.feed.receive("create", [{"id": 5, "slug": "a"}])
     assert [event.key for event in watcher.events] == ["a"]
 

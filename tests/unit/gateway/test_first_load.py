@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from directus_realtime.client.reading import Newest
+from directus_realtime.client.items import Newest
 from directus_realtime.gateway.first_load import FirstLoad
 from directus_realtime.gateway.streams import Change
 
