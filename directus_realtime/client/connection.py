@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
@@ -191,9 +190,7 @@ class Connection:
         self._authenticated_at = None
         try:
             await self._connect_and_run()
-        except (ConnectionFailed, RequestRefused, WebSocketException) as error:
-            failure = self.explain(error)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (ConnectionFailed, RequestRefused, WebSocketException, OSError) as error:
             failure = self.explain(error)
         except Exception as error:
             failure = self._unexpected(error)
@@ -333,7 +330,7 @@ class Connection:
         while True:
             try:
                 token = await self.rest.access_token()
-            except (httpx.HTTPError, RequestRefused, ConnectionFailed) as error:
+            except (RequestRefused, ConnectionFailed) as error:
                 reason = self.explain(error)
                 logger.warning(
                     "The token could not be renewed: %s",

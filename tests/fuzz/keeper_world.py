@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import AccessToken, StaticToken
 from directus_realtime.client.driver import SocketDriver

@@ -653,15 +653,14 @@ async def test_items_that_make_no_sense_stop_no_other_subscription(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    get = RestClient.get
+    search = RestClient.search
     is_odd = True
 
-    async def getting(self: RestClient, path: str, parameters: Any = None) -> Any:
-        rows = await get(self, path, parameters)
-        asks_by_key = "_and" in (parameters or {}).get("filter", ())
-        return [{"title": "no key"}] if is_odd and asks_by_key and path == "/items/notes" else rows
+    async def searching(self: RestClient, path: str, query: Any = None, **more: Any) -> Any:
+        rows = await search(self, path, query, **more)
+        return [{"id": {}}] if is_odd and "keys" in more and path == "/items/notes" else rows
 
-    monkeypatch.setattr(RestClient, "get", getting)
+    monkeypatch.setattr(RestClient, "search", searching)
     await subscribe()
     await subscribe("notes", collection="notes")
     async with listening(connection(fake.url, catch_up_interval=0.05)):

@@ -148,7 +148,7 @@ async def test_a_token_that_was_changed_is_taken_up_by_a_read(
     secret[0] = "another-s3cret"
     fake.requests.clear()
     assert await within(client.read_items("articles", limit=1)) == []
-    assert list(fake.requests) == ["GET /items/articles"] * 2
+    assert list(fake.requests) == ["SEARCH /items/articles"] * 2
     assert client.is_connected
 
 

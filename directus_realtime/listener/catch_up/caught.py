@@ -34,6 +34,11 @@ class _Reading:
             self.outside.pop(key, None)
         self.current.update(items.matching)
         self.outside.update(items.others)
+        for key, actual in items.aliases.items():
+            if actual in items.matching:
+                self.current[key] = items.matching[actual]
+            else:
+                self.outside[key] = items.others[actual]
 
 
 async def make_events(
