@@ -132,7 +132,8 @@ async def read_by_keys(
         RequestRefused: Directus refuses the query, or is not ready.
         ConnectionFailed: Directus could not be reached.
     """
-    wanted = list(dict.fromkeys(primary_key.canonical(key) for key in keys))
+    canonical = dict.fromkeys(primary_key.canonical(key) for key in keys)
+    wanted = [key for key in canonical if primary_key.may_be(key)]
     reader = _KeyReader(rest, query, primary_key, await rest.query_limit())
     for chunk in _chunks(wanted, await rest.capped(_ITEMS_PAGE)):
         await reader.read(chunk)
@@ -226,10 +227,10 @@ async def read_newest(rest: RestClient, query: Query, limit: int) -> Newest:
     """
     primary_key, sort = await rest.newest_first(query.collection)
     parameters = {**query.rest_parameters(primary_key.name), "sort": sort}
-    # One more shows whether there are others.
-    rows = await rest.search(items_path(query.collection), {**parameters, "limit": limit + 1})
+    size = await rest.capped(limit + 1)  # one more shows whether there are others
+    rows = await rest.search(items_path(query.collection), {**parameters, "limit": size})
     keyed = _keyed(rows, primary_key, query)
-    return Newest(keyed[:limit], len(keyed) <= limit, primary_key.name)
+    return Newest(keyed[:limit], len(keyed) < size, primary_key.name)
 
 
 async def read_sample(rest: RestClient, query: Query, size: int) -> Sample:

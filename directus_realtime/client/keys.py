@@ -84,7 +84,11 @@ class PrimaryKey:
             return written
         if self.type in _INTEGER_TYPES:
             return written if isinstance(written, int) else _integer(written)
-        return _uuid(str(written)) if self.type == "uuid" else str(written)
+        return (self.type == "uuid" and _uuid(str(written))) or str(written)
+
+    def may_be(self, key: Key) -> bool:
+        """Return whether an item can have a canonical key: a column of UUIDs holds no others."""
+        return self.type != "uuid" or _uuid(str(key)) is not None
 
     def wire(self, key: Key) -> Key:
         """Return the form in which a key is sent: JavaScript would round a large number."""
@@ -103,8 +107,8 @@ def _integer(text: str) -> Key:
     return int(number)
 
 
-def _uuid(text: str) -> Key:
+def _uuid(text: str) -> str | None:
     try:
         return str(UUID(text.strip()))
     except ValueError:
-        return text
+        return None

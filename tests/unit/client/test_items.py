@@ -345,3 +345,15 @@ async def test_the_newest_items_and_whether_there_are_others() -> None:
     assert [key for key, _ in newest.rows] == [3, 2]
     assert (newest.is_all, newest.primary_key) == (False, "id")
     assert (await read_newest(Items([3]).rest, Query("a"), 2)).is_all
+
+
+async def test_the_newest_items_are_as_many_as_the_server_allows() -> None:
+    newest = await read_newest(Items([3, 2, 1], query_limit=2).rest, Query("a"), 2)
+    assert ([key for key, _ in newest.rows], newest.is_all) == ([3, 2], False)
+    assert (await read_newest(Items([3], query_limit=2).rest, Query("a"), 2)).is_all
+
+
+async def test_text_that_is_no_uuid_is_not_asked_for() -> None:
+    source = Items([])
+    found = await read_by_keys(source.rest, Query("a"), PrimaryKey("id", "uuid"), ["nope"])
+    assert (found.rows, found.unreadable, source.asked) == ({}, {}, [])

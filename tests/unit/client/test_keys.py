@@ -69,7 +69,11 @@ def test_every_spelling_of_a_uuid_is_the_same_key(written: str) -> None:
 
 @pytest.mark.parametrize("written", ["nope", "", "é", UUID[:-1], "\ud800"], ids=ascii)
 def test_text_that_is_no_uuid_stays_as_it_is_written(written: str) -> None:
-    assert PrimaryKey("id", "uuid").canonical(written) == written
+    key = PrimaryKey("id", "uuid")
+    assert key.canonical(written) == written
+    assert not key.may_be(written)
+    assert key.may_be(UUID)
+    assert PrimaryKey("id", "string").may_be(written)
 
 
 @pytest.mark.parametrize("kind", ["string", "text", "unknown"])
