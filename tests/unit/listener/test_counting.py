@@ -39,9 +39,7 @@ def test_events_are_added_up_by_the_minute() -> None:
 
 
 def test_a_subscription_that_was_deleted_is_left_out() -> None:
-    count_by_minute(
-        {"gone": Tally(3, THIS_MINUTE), "a": Tally(1, THIS_MINUTE), "b": Tally(0, None)}
-    )
+    count_by_minute({"gone": Tally(3, THIS_MINUTE), "a": Tally(1, THIS_MINUTE), "b": Tally(0, None)})
     assert [row[0] for row in counts()] == ["a"]
 
 
