@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from directus_realtime.testing.fake import (
         FakeCollection,
         FakeDirectus,
+        FakeTransaction,
         FakeUser,
         ThreadedFakeDirectus,
         run_in_thread,
@@ -30,6 +31,7 @@ __all__ = [
     "DirectusUnavailable",
     "FakeCollection",
     "FakeDirectus",
+    "FakeTransaction",
     "FakeUser",
     "ThreadedFakeDirectus",
     "install",

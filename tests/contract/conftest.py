@@ -19,8 +19,10 @@ from directus_realtime.testing import DirectusUnavailable
 from tests.conftest import missing
 from tests.contract.servers import (
     FAKE,
+    NO_WEBSOCKETS,
     PLAIN,
     PUBLIC,
+    QUIET,
     RATE_LIMITED,
     TUNED,
     Profile,
@@ -87,6 +89,20 @@ def tuned_server(version: str) -> Iterator[Server]:
 def rate_limited_server(version: str) -> Iterator[Server]:
     """20 points in 2 seconds for each socket and each REST client; strict mode."""
     with _running(version, RATE_LIMITED) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def quiet_server(version: str) -> Iterator[Server]:
+    """Answers of GET from a cache, and no heartbeat."""
+    with _running(version, QUIET) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rest_only_server(version: str) -> Iterator[Server]:
+    """No WebSockets."""
+    with _running(version, NO_WEBSOCKETS) as server:
         yield server
 
 

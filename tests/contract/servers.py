@@ -89,6 +89,14 @@ RATE_LIMITED = Profile(
     fake={"auth_mode": "strict"},
     rate_limit=(20, 2),
 )
+QUIET = Profile(
+    "cached and without a heartbeat",
+    env={"CACHE_ENABLED": "true", "WEBSOCKETS_HEARTBEAT_ENABLED": "false"},
+    fake={"cache": True, "heartbeat_period": 0},
+)
+NO_WEBSOCKETS = Profile(
+    "without WebSockets", env={"WEBSOCKETS_ENABLED": "false"}, fake={"websockets": False}
+)
 PUBLIC = Profile("public", env={"WEBSOCKETS_REST_AUTH": "public"}, fake={"auth_mode": "public"})
 
 

@@ -6,10 +6,12 @@ from directus_realtime.testing.fake.accounts import FakeUser
 from directus_realtime.testing.fake.core import FakeDirectus
 from directus_realtime.testing.fake.schema import FakeCollection
 from directus_realtime.testing.fake.threaded import ThreadedFakeDirectus, run_in_thread
+from directus_realtime.testing.fake.writes import FakeTransaction
 
 __all__ = [
     "FakeCollection",
     "FakeDirectus",
+    "FakeTransaction",
     "FakeUser",
     "ThreadedFakeDirectus",
     "run_in_thread",

@@ -7,12 +7,14 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from directus_realtime.testing.fake.errors import invalid_credentials, token_expired
 from directus_realtime.testing.fake.filters import Filter
-from directus_realtime.testing.fake.schema import Item
+from directus_realtime.testing.fake.schema import FakeCollection, Item
+
+OTHER_ACTIONS = ("create", "update", "delete", "share")
 
 
 @dataclass
@@ -25,7 +27,9 @@ class FakeUser:
         name: The name to show.
         token: A static token, if there is one.
         readable: Collections this user may read, each with a filter for the rows (``{}`` is
-            all of them). ``None`` makes an administrator.
+            all of them). ``None`` makes an administrator. It may be changed at any time.
+        fields: The only fields this user may read, of the collections that are named here.
+        status: ``"active"``, or ``"suspended"`` for a user who is refused.
     """
 
     email: str
@@ -33,6 +37,8 @@ class FakeUser:
     name: str = ""
     token: str | None = field(default=None, repr=False)
     readable: Mapping[str, Filter] | None = None
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    status: str = "active"
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -43,7 +49,7 @@ class FakeUser:
     def as_item(self) -> Item:
         """Return the user as a row of ``directus_users``."""
         row = {"id": self.id, "first_name": self.name, "email": self.email}
-        return {**row, "status": "active", "policies": []}
+        return {**row, "status": self.status, "policies": []}
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,26 @@ class Access:
     def rule(self, collection: str) -> Filter:
         """Return the filter for the rows that may be read."""
         return {} if self.is_admin else self._readable.get(collection, {})
+
+    @property
+    def fields(self) -> Mapping[str, Sequence[str]]:
+        """The only fields that may be read, by collection."""
+        return self.user.fields if self.user and not self.is_admin else {}
+
+    def field_names(self, collection: FakeCollection) -> Sequence[str]:
+        """Return the fields of a collection that may be read, in its order."""
+        allowed = self.fields.get(collection.name, collection.field_names)
+        return [name for name in collection.field_names if name in allowed]
+
+    def permissions(self, collections: Iterable[str]) -> Item:
+        """Return the answer to ``GET /permissions/me``."""
+        allowed: Item = {}
+        for name in filter(self.may_read, collections):
+            scope = "partial" if self.rule(name) else "full"
+            read: Item = {"access": scope, "fields": list(self.fields.get(name, ["*"]))}
+            other: Item = read if self.is_admin else {"access": "none"}
+            allowed[name] = {"read": read, **dict.fromkeys(OTHER_ACTIONS, other)}
+        return allowed
 
     @property
     def _readable(self) -> Mapping[str, Filter]:
@@ -116,7 +142,7 @@ class Accounts:
         if self.refusing or not isinstance(token, str) or not token:
             raise invalid_credentials()
         for user in self.users:
-            if user.token == token:
+            if user.token == token and user.status == "active":
                 return Access(user)
         if token not in self._issued:
             raise invalid_credentials()
@@ -128,7 +154,8 @@ class Accounts:
     def login(self, email: object, password: object) -> Tokens:
         """Log in with a password."""
         for user in self.users:
-            if not self.refusing and (user.email, user.password) == (email, password):
+            known = (user.email, user.password, user.status) == (email, password, "active")
+            if known and not self.refusing:
                 return self._issue(user)
         raise invalid_credentials()
 
@@ -136,7 +163,18 @@ class Accounts:
         """Exchange a refresh token, which is used up, for new tokens."""
         if self.refusing or not isinstance(token, str) or token not in self._refresh:
             raise invalid_credentials()
-        return self._issue(self._refresh.pop(token))
+        user = self._refresh.pop(token)
+        if user.status != "active":
+            raise invalid_credentials()
+        return self._issue(user)
+
+    def user(self, email: str) -> FakeUser:
+        """Return the user with this e-mail address; raises KeyError if there is none."""
+        found = next((user for user in self.users if user.email == email), None)
+        if found is None:
+            known = ", ".join(user.email for user in self.users)
+            raise KeyError(f"{email!r} is no user of the fake; its users are {known}.")
+        return found
 
     def expire(self) -> None:
         """End every access token that was issued; static tokens stay good."""

@@ -6,26 +6,28 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar
 
 from aiohttp import web
 
 from directus_realtime.testing.fake.accounts import Accounts, FakeUser
-from directus_realtime.testing.fake.errors import ApiError
-from directus_realtime.testing.fake.faults import Faults, RateLimit
+from directus_realtime.testing.fake.fault_control import FaultControl
+from directus_realtime.testing.fake.faults import Faults
 from directus_realtime.testing.fake.gateway import Gateway, GatewayOptions
+from directus_realtime.testing.fake.log_control import LogControl
 from directus_realtime.testing.fake.reader import Reader
+from directus_realtime.testing.fake.response_cache import ResponseCache
 from directus_realtime.testing.fake.rest import RestApi, ServerInfo
 from directus_realtime.testing.fake.schema import (
     USERS,
     FakeCollection,
     Item,
-    Key,
     Schema,
     default_collections,
 )
-from directus_realtime.testing.fake.store import Store
+from directus_realtime.testing.fake.store import Store, Write
 from directus_realtime.testing.fake.subscriptions import Subscriptions
+from directus_realtime.testing.fake.writes import FakeTransaction, ItemWriter
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ TURNS_TO_CONNECT = 3  # of the event loop, from accept() to connection_made()
 SHUTDOWN_TIMEOUT = 0.05  # seconds; nobody waits for a fake to finish
 
 
-class FakeDirectus:
+class FakeDirectus(ItemWriter, FaultControl, LogControl):
     """A Directus 11.17.4 for tests, in this process, on a real socket.
 
     It answers over REST and WebSocket as the real one was measured to do, the traps included,
@@ -50,7 +52,11 @@ class FakeDirectus:
         users: Who else there is.
         host: The address to listen on.
         port: The port; 0 takes a free one.
-        heartbeat_period: Seconds between the server's pings; 0 sends none.
+        heartbeat_period: Seconds between the server's pings; 0 sends none and answers none, as
+            with ``WEBSOCKETS_HEARTBEAT_ENABLED=false``.
+        websockets: Directus's ``WEBSOCKETS_ENABLED``.
+        cache: Directus's ``CACHE_ENABLED``: what GET answered once it answers again, until
+            :meth:`forget_cache`. SEARCH is never answered by the cache.
         auth_timeout: Seconds a socket has to authenticate.
         auth_mode: Directus's ``WEBSOCKETS_REST_AUTH``.
         access_token_ttl: Seconds an access token lasts.
@@ -81,6 +87,8 @@ class FakeDirectus:
         query_limit_max: int | None = None,
         version: str = "11.17.4",
         system_items: Mapping[str, Sequence[Item]] | None = None,
+        websockets: bool = True,
+        cache: bool = False,
     ) -> None:
         self.host = host
         self.port = port
@@ -110,9 +118,18 @@ class FakeDirectus:
         )
         period = int(heartbeat_period) if heartbeat_period == int(heartbeat_period) else None
         info = ServerInfo(
-            version, auth_mode, websocket_path, period or heartbeat_period, query_limit_max
+            version,
+            auth_mode,
+            websocket_path,
+            period or heartbeat_period,
+            query_limit_max,
+            websockets,
         )
-        self._rest = RestApi(self._accounts, self._reader, self.faults, info, self.requests.append)
+        self._websockets = websockets
+        self._cache = ResponseCache() if cache else None
+        self._rest = RestApi(
+            self._accounts, self._reader, self.faults, info, self.requests.append, self._cache
+        )
 
     def __repr__(self) -> str:
         return f"<FakeDirectus {self.url}>"
@@ -150,7 +167,8 @@ class FakeDirectus:
         """Listen."""
         application = web.Application(middlewares=[self._rest.guard])
         application.add_routes(self._rest.routes())
-        application.router.add_get(self.websocket_path, self._gateway.handle)
+        if self._websockets:
+            application.router.add_get(self.websocket_path, self._gateway.handle)
         self._runner = web.AppRunner(
             application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT
         )
@@ -172,50 +190,12 @@ class FakeDirectus:
         """Return copies of all items, in the order of their keys."""
         return [dict(row) for row in self._store.rows(collection)]
 
-    @overload
-    async def create(self, collection: str, data: Item, *, emit: bool = True) -> Item: ...
+    def transaction(self) -> FakeTransaction:
+        """Return a transaction, for ``async with``: its changes become visible at the end."""
+        return FakeTransaction(self._store)
 
-    @overload
-    async def create(
-        self, collection: str, data: list[Item], *, emit: bool = True
-    ) -> list[Item]: ...
-
-    async def create(
-        self, collection: str, data: Item | list[Item], *, emit: bool = True
-    ) -> Item | list[Item]:
-        """Add one item or a list of them, like a POST, and return them as stored.
-
-        Args:
-            collection: The collection.
-            data: One item or several.
-            emit: False, here and below, acts like a Flow without "emit events": the change is
-                in the activity log, but no socket hears of it.
-
-        Raises:
-            ValueError: Directus would refuse this.
-        """
-        given = data if isinstance(data, list) else [data]
-        try:
-            keys = self._store.create(collection, given, emit=emit)
-        except ApiError as refusal:
-            raise ValueError(refusal.message) from refusal
-        made = [dict(self._store.row(collection, key) or {}) for key in keys]
-        return made if isinstance(data, list) else made[0]
-
-    async def update(
-        self, collection: str, keys: Key | Sequence[Key], data: Item, *, emit: bool = True
-    ) -> None:
-        """Change one item, like a PATCH to its address, or several, like a PATCH of keys."""
-        self._store.update(collection, [(_wire_keys(keys), data)], emit=emit)
-
-    async def delete(
-        self, collection: str, keys: Key | Sequence[Key], *, emit: bool = True
-    ) -> None:
-        """Remove one item, like a DELETE to its address, or several, like a DELETE of keys.
-
-        The event of a single key carries it as a string, as with Directus.
-        """
-        self._store.delete(collection, _wire_keys(keys), emit=emit)
+    def _carry_out(self, writes: Sequence[Write]) -> None:
+        self._store.commit(writes)
 
     # Looking in
 
@@ -251,76 +231,7 @@ class FakeDirectus:
                 await self._tick.wait()
         return value
 
-    # Faults
-
-    async def cut(self, *, mid_frame: bool = False) -> None:
-        """Abort every socket without a close frame; the client sees 1006.
-
-        Args:
-            mid_frame: Send the beginning of a text message first.
-        """
-        for connection in list(self._gateway.connections):
-            connection.cut(mid_frame)
-
-    def freeze(self) -> None:
-        """Answer nothing any more, on REST and sockets, but keep all connections open."""
-        self.faults.thawed.clear()
-
-    def thaw(self) -> None:
-        """End :meth:`freeze`; what came in meanwhile is answered now."""
-        self.faults.thawed.set()
-
-    def refuse_tokens(self, refused: bool = True) -> None:
-        """Refuse every token and password from now on; open sockets stay as they are."""
-        self._accounts.refusing = refused
-
-    def change_token(self, token: str) -> None:
-        """Give the administrator another static token; open sockets stay as they are."""
-        self._admin.token = token
-
-    async def expire_tokens(self) -> None:
-        """End every access token now, and tell every socket that its token expired.
-
-        Static tokens are good for authenticating again.
-        """
-        self._accounts.expire()
-        for connection in list(self._gateway.clients):
-            connection.expire()
-
-    async def send_raw(self, content: str | bytes) -> None:
-        """Send a text or binary message to every socket that was let in."""
-        for connection in list(self._gateway.clients):
-            connection.send(content)
-
-    def delay_replies(self, seconds: float) -> None:
-        """Hold back every REST answer and every message for so many seconds; 0 ends it."""
-        self.faults.reply_delay = seconds
-
-    def drop_next_subscribe_reply(self, count: int = 1) -> None:
-        """Make the next subscriptions without telling the client."""
-        self.faults.lost_subscribe_replies += count
-
-    def hold_changes(self) -> None:
-        """Hold back the messages of creates and updates, with the rows of now; deletes pass.
-
-        On a busy Directus a delete overtakes them too: it needs no read of the database.
-        """
-        if self.faults.held_changes is None:
-            self.faults.held_changes = []
-
-    def release_changes(self) -> None:
-        """End :meth:`hold_changes`, and send what was held back, in order."""
-        held, self.faults.held_changes = self.faults.held_changes or [], None
-        for send in held:
-            send()
-
-    def reject_upgrades(self, status: int | None = 503) -> None:
-        """Answer the opening of a WebSocket with this HTTP status; None ends it."""
-        self.faults.upgrade_status = status
-
-    def rate_limit(self, points: int | None, seconds: float = 1.0) -> None:
-        """Let each socket send only so many messages in so many seconds; None ends it."""
-        self.faults.rate_limit = None if points is None else RateLimit(points, seconds)
+    # The network
 
     async def stop_listening(self) -> None:
         """Refuse new connections and abort those that are open, like a server that is down."""
@@ -352,8 +263,3 @@ class FakeDirectus:
         # Whoever waits looks again; the next to wait needs a new event.
         self._tick.set()
         self._tick = asyncio.Event()
-
-
-def _wire_keys(keys: Key | Sequence[Key]) -> list[Key]:
-    """Return keys as an event has them: strings come from addresses, numbers from bodies."""
-    return [str(keys)] if isinstance(keys, int | str) else list(keys)

@@ -86,6 +86,18 @@ def token_expired() -> ApiError:
     return ApiError(401, "TOKEN_EXPIRED", "Token expired.")
 
 
+def under_pressure() -> ApiError:
+    """Return the refusal of a server that is too busy."""
+    message = 'Service "api" is unavailable. Under pressure.'
+    details = {"service": "api", "reason": "Under pressure"}
+    return ApiError(503, "SERVICE_UNAVAILABLE", message, **details)
+
+
+def internal_error(message: str) -> ApiError:
+    """Return the answer to an administrator where the server fails."""
+    return ApiError(500, "INTERNAL_SERVER_ERROR", message)
+
+
 def not_unique(collection: str, field: str, value: Any) -> ApiError:
     """Return the refusal of a primary key that is taken."""
     message = f'Value "{value}" for field "{field}" in collection "{collection}" has to be unique.'

@@ -7,7 +7,7 @@ LIKE does.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from directus_realtime.testing.fake.errors import forbidden_field, invalid_query
@@ -15,6 +15,7 @@ from directus_realtime.testing.fake.schema import FakeCollection, Item
 from directus_realtime.testing.fake.store import Store
 
 Filter = dict[str, Any]
+NO_LIMITS: Mapping[str, Sequence[str]] = {}
 
 NULLS = {"_null", "_nnull"}
 EQUALS = {"_eq", "_neq", "_in", "_nin", *NULLS}
@@ -34,8 +35,21 @@ CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check(store: Store, collection: FakeCollection, condition: Filter, path: str = "") -> None:
+def check(
+    store: Store,
+    collection: FakeCollection,
+    condition: Filter,
+    readable: Mapping[str, Sequence[str]] = NO_LIMITS,
+    path: str = "",
+) -> None:
     """Refuse a filter that names an unknown field or an operator its type does not have.
+
+    Args:
+        store: The items.
+        collection: The collection that is filtered.
+        condition: The filter.
+        readable: The only fields that may be named, for collections where there are such.
+        path: The relation that leads to the collection.
 
     Raises:
         ApiError: FORBIDDEN or INVALID_QUERY, as Directus words it.
@@ -43,13 +57,14 @@ def check(store: Store, collection: FakeCollection, condition: Filter, path: str
     for name, value in condition.items():
         if name in ("_and", "_or"):
             for each in value:
-                check(store, collection, each, path)
+                check(store, collection, each, readable, path)
             continue
-        if name not in collection.field_names:
+        if name not in readable.get(collection.name, collection.field_names):
             raise forbidden_field(name, collection.name, path)
         related = collection.related(name)
         if related and _is_nested(value):
-            check(store, store.schema[related], value, f"{path}.{name}" if path else name)
+            below = f"{path}.{name}" if path else name
+            check(store, store.schema[related], value, readable, below)
         else:
             _check_operators(store.schema.type_of(collection, name), value)
 

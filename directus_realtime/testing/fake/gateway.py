@@ -12,6 +12,7 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from directus_realtime.testing.fake import messages
 from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts, Tokens
+from directus_realtime.testing.fake.activity_log import Origin
 from directus_realtime.testing.fake.connection import Connection, decode
 from directus_realtime.testing.fake.errors import UNKNOWN_COLLECTION, ApiError
 from directus_realtime.testing.fake.faults import Faults
@@ -19,7 +20,6 @@ from directus_realtime.testing.fake.items import Items
 from directus_realtime.testing.fake.messages import Message
 from directus_realtime.testing.fake.query import Query
 from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.store import Origin
 from directus_realtime.testing.fake.subscriptions import Subscriptions
 
 HANDSHAKE_FAILED = messages.error("auth", "AUTH_FAILED", "Authentication handshake failed.")
@@ -69,7 +69,8 @@ class Gateway:
         self._notice = notice
         self._heartbeat: asyncio.Task[None] | None = None
         self._handlers: Mapping[str, Callable[[Connection, Message], None]] = {
-            "ping": _pong,
+            # Without a heartbeat Directus has nobody who answers a ping.
+            **({"ping": _pong} if options.heartbeat_period > 0 else {}),
             "subscribe": subscriptions.subscribe,
             "unsubscribe": subscriptions.unsubscribe,
             "items": self._items,
@@ -256,7 +257,7 @@ class Gateway:
         user = connection.access.user
         items = Items(self._reader, name, connection.access, Origin(user.id if user else None))
         try:
-            data = _act(items, message)
+            data = _act(items, self._reader.query(message.get("query") or {}), message)
         except ApiError as refused:
             connection.send(messages.error("items", refused.code, refused.message))
             return
@@ -288,9 +289,8 @@ def _auth_ok(message: Message, tokens: Tokens | None) -> Message:
     return {**answer, "refresh_token": tokens.refresh_token} if tokens else answer
 
 
-def _act(items: Items, message: Message) -> Any:
+def _act(items: Items, query: Query, message: Message) -> Any:
     """Do what an items message says and return the data of its answer."""
-    query = Query.from_values(message.get("query") or {})
     keys = [message["id"]] if "id" in message else message.get("ids")
     action = message["action"]
     if action == "create":

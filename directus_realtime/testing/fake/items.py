@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from directus_realtime.testing.fake.accounts import Access
+from directus_realtime.testing.fake.activity_log import Origin
 from directus_realtime.testing.fake.errors import forbidden_collection, invalid_payload
 from directus_realtime.testing.fake.query import Query
 from directus_realtime.testing.fake.reader import Reader
 from directus_realtime.testing.fake.schema import Item
-from directus_realtime.testing.fake.store import Origin
+from directus_realtime.testing.fake.store import Manner
 
 
 class Items:
@@ -27,7 +28,7 @@ class Items:
         self._reader = reader
         self._name = name
         self._access = access
-        self._origin = origin
+        self._manner = Manner(origin)
 
     def read(self, query: Query) -> list[Item]:
         """Return the items of a query."""
@@ -51,14 +52,14 @@ class Items:
         """Add one item or a list of them, and return the same shape."""
         self._check_write()
         items = data if isinstance(data, list) else [data]
-        keys = self._reader.store.create(self._name, items, self._origin)
+        keys = self._reader.store.create(self._name, items, self._manner)
         made = self._reader.read_keys(self._access, self._name, keys, query)
         return made if isinstance(data, list) else made[0]
 
     def update(self, keys: Sequence[Any], data: Item, query: Query) -> list[Item]:
         """Change items in the same way: one change."""
         self._check_write()
-        self._reader.store.update(self._name, [(keys, data)], self._origin)
+        self._reader.store.update(self._name, [(keys, data)], self._manner)
         return self._reader.read_keys(self._access, self._name, keys, query)
 
     def update_each(self, items: Sequence[Item], query: Query) -> list[Item]:
@@ -69,7 +70,7 @@ class Items:
         if None in keys:
             raise invalid_payload(f'Item in update misses primary key "{primary}"')
         pairs = [([key], item) for key, item in zip(keys, items, strict=True)]
-        self._reader.store.update(self._name, pairs, self._origin)
+        self._reader.store.update(self._name, pairs, self._manner)
         return self._reader.read_keys(self._access, self._name, keys, query)
 
     def update_any(self, body: Any, query: Query) -> list[Item]:
@@ -83,7 +84,7 @@ class Items:
     def delete(self, keys: Sequence[Any]) -> None:
         """Remove items: one change."""
         self._check_write()
-        self._reader.store.delete(self._name, keys, self._origin)
+        self._reader.store.delete(self._name, keys, self._manner)
 
     def delete_any(self, body: Any) -> list[Any]:
         """Remove what the body of a DELETE without a key says, and return the keys."""
@@ -99,7 +100,7 @@ class Items:
         if isinstance(body, dict) and isinstance(body.get("keys"), list):
             return list(body["keys"])
         if isinstance(body, dict) and isinstance(body.get("query"), dict):
-            query = Query.from_values(body["query"])
+            query = self._reader.query(body["query"])
             return self._reader.matching_keys(self._access, self._name, query)
         raise invalid_payload('"value" must contain at least one of [query, keys]')
 

@@ -15,8 +15,9 @@ from directus_realtime.testing.fake.errors import (
     invalid_query,
 )
 from directus_realtime.testing.fake.filters import Filter
-from directus_realtime.testing.fake.store import timestamp
+from directus_realtime.testing.fake.server_clock import ServerClock
 
+REAL_TIME = ServerClock()
 DEFAULT_QUERY_LIMIT = 100  # rows, unless the caller or the server says otherwise
 SHIFT = re.compile(r"\$NOW\(([+-]?\d+) (second|minute|hour|day|week)s?\)")
 BRACKETS = re.compile(r"\[([^\]]*)\]")
@@ -40,31 +41,41 @@ class Query:
     is_empty: bool = True
 
     @classmethod
-    def from_address(cls, pairs: Iterable[tuple[str, str]], limit_max: int | None = None) -> Query:
+    def from_address(
+        cls,
+        pairs: Iterable[tuple[str, str]],
+        limit_max: int | None = None,
+        clock: ServerClock = REAL_TIME,
+    ) -> Query:
         """Read the parameters of a request; a bad limit, or one too high, is refused."""
         values = _nest(pairs)
-        return cls.from_request(values, limit_max) if values else cls()
+        return cls.from_request(values, limit_max, clock) if values else cls()
 
     @classmethod
-    def from_request(cls, values: dict[str, Any], limit_max: int | None = None) -> Query:
+    def from_request(
+        cls,
+        values: dict[str, Any],
+        limit_max: int | None = None,
+        clock: ServerClock = REAL_TIME,
+    ) -> Query:
         """Read the ``query`` of a SEARCH; a bad limit, or one too high, is refused."""
         if "limit" in values:
             _check_limit(values["limit"], limit_max)
-        return cls.from_values(values)
+        return cls.from_values(values, clock)
 
     @classmethod
-    def from_values(cls, values: dict[str, Any]) -> Query:
+    def from_values(cls, values: dict[str, Any], clock: ServerClock = REAL_TIME) -> Query:
         """Read the ``query`` of a message; as in Directus 11, a bad limit counts as none."""
         query = cls(is_empty=False)
         if "fields" in values:
             query.fields = _fields(values["fields"])
         if "filter" in values:
-            query.filter = _filter(values["filter"])
+            query.filter = _filter(values["filter"], clock)
         query.sort = _names(values.get("sort", []))
         query.limit = _whole(values.get("limit"), minimum=-1)
         query.offset = _whole(values.get("offset"), minimum=0) or 0
         query.page = _whole(values.get("page"), minimum=1) or 1
-        query.search = values.get("search")
+        query.search = values.get("search") or None
         query.meta = _meta(values.get("meta"))
         query.alias = _alias(values.get("alias"))
         query.group = _names(values.get("groupBy") or [])
@@ -162,7 +173,7 @@ def _alias(value: Any) -> dict[str, str]:
     return {str(name): str(of) for name, of in value.items()} if isinstance(value, dict) else {}
 
 
-def _filter(value: Any) -> Filter:
+def _filter(value: Any, clock: ServerClock) -> Filter:
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -170,20 +181,22 @@ def _filter(value: Any) -> Filter:
             raise invalid_query("Invalid JSON for filter object") from None
     if isinstance(value, list):
         value = {str(number): each for number, each in enumerate(value)}
-    return dict(_with_time(value)) if value else {}
+    return dict(_with_time(value, clock)) if value else {}
 
 
-def _with_time(value: Any) -> Any:
+def _with_time(value: Any, clock: ServerClock) -> Any:
     """Put in the present time for ``$NOW``: Directus does so once, when it gets the filter."""
     if isinstance(value, dict):
-        return {key: _with_time(each) for key, each in value.items()}
+        return {key: _with_time(each, clock) for key, each in value.items()}
     if isinstance(value, list):
-        return [_with_time(each) for each in value]
-    return _moment(value) if isinstance(value, str) and value.startswith("$NOW") else value
+        return [_with_time(each, clock) for each in value]
+    if isinstance(value, str) and value.startswith("$NOW"):
+        return _moment(value, clock)
+    return value
 
 
-def _moment(variable: str) -> str:
+def _moment(variable: str, clock: ServerClock) -> str:
     shift = SHIFT.fullmatch(variable)
     if shift is None:
-        return timestamp() if variable == "$NOW" else variable
-    return timestamp(dt.timedelta(**{f"{shift[2]}s": int(shift[1])}))
+        return clock.timestamp() if variable == "$NOW" else variable
+    return clock.timestamp(dt.timedelta(**{f"{shift[2]}s": int(shift[1])}))

@@ -11,12 +11,14 @@ from directus_realtime.testing.fake.errors import (
     forbidden,
     forbidden_collection,
     forbidden_field,
+    internal_error,
     invalid_query,
 )
 from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query
 from directus_realtime.testing.fake.schema import FakeCollection, Item
 from directus_realtime.testing.fake.store import Store
 
+MISSING = "\0"  # the name of no field
 Tree = dict[str, Any]  # a field to None, or a relation to the tree of its fields
 
 
@@ -32,6 +34,10 @@ class Reader:
         self.store = store
         self.limit_max = limit_max
 
+    def query(self, values: dict[str, Any]) -> Query:
+        """Read the ``query`` of a message."""
+        return Query.from_values(values, self.store.clock)
+
     def read_query(self, access: Access, name: str, query: Query) -> list[Item]:
         """Return what a list request or a subscription's first answer has.
 
@@ -40,15 +46,15 @@ class Reader:
         """
         rows = self._prepare(access, name, query)
         if query.aggregate:
-            return self._summaries(name, query, rows)
-        return self._shape(name, query, self._page(query, rows, self._first_limit(query)))
+            return self._summaries(access, name, query, rows)
+        return self._shape(access, name, query, self._page(query, rows, self._first_limit(query)))
 
     def read_keys(self, access: Access, name: str, keys: Sequence[Any], query: Query) -> list[Item]:
         """Return the rows of an event, with the limits that Directus puts on events."""
         rows = self._prepare(access, name, query, keys)
         if query.aggregate:
-            return self._summaries(name, query, rows)
-        return self._shape(name, query, self._page(query, rows, self._event_limit(query)))
+            return self._summaries(access, name, query, rows)
+        return self._shape(access, name, query, self._page(query, rows, self._event_limit(query)))
 
     def read_one(self, access: Access, name: str, key: Any, query: Query) -> Item:
         """Return one row; one that is missing, filtered out or not allowed is refused."""
@@ -78,10 +84,10 @@ class Reader:
         collection = self.store.schema[name]
         if not access.may_read(name):
             raise forbidden_collection(name)
-        self._tree(collection, _real_fields(query))
-        filters.check(self.store, collection, query.filter)
+        self._tree(access, collection, _real_fields(query))
+        filters.check(self.store, collection, query.filter, access.fields)
         for each in query.sort:
-            if each.lstrip("-") not in collection.field_names:
+            if each.lstrip("-") not in access.field_names(collection):
                 raise forbidden_field(each.lstrip("-"), collection.name)
         conditions = [access.rule(name), query.filter]
         rows = [
@@ -111,9 +117,9 @@ class Reader:
         start = query.offset + (query.page - 1) * step
         return rows[start:] if size < 0 else rows[start : start + size]
 
-    def _summaries(self, name: str, query: Query, rows: list[Item]) -> list[Item]:
+    def _summaries(self, access: Access, name: str, query: Query, rows: list[Item]) -> list[Item]:
         """The aggregates of all rows, or of each group of them."""
-        names = self.store.schema[name].field_names
+        names = access.field_names(self.store.schema[name])
         used = [*query.group, *(each for fields in query.aggregate.values() for each in fields)]
         if unknown := [each for each in used if each != "*" and each not in names]:
             raise forbidden_field(unknown[0], name)
@@ -128,26 +134,38 @@ class Reader:
         ]
         return self._page(query, found, self._first_limit(query))
 
-    def _shape(self, name: str, query: Query, rows: list[Item]) -> list[Item]:
+    def _shape(self, access: Access, name: str, query: Query, rows: list[Item]) -> list[Item]:
         collection = self.store.schema[name]
-        tree = self._tree(collection, _real_fields(query))
-        return [_renamed(query, self._project(collection, tree, row)) for row in rows]
+        tree = self._tree(access, collection, _real_fields(query))
+        self._check_readable(collection, tree, rows)
+        shaped = [_renamed(query, self._project(collection, tree, row)) for row in rows]
+        return [*shaped, *map(dict, collection.keyless)]
 
-    def _tree(self, collection: FakeCollection, fields: Sequence[str], path: str = "") -> Tree:
+    def _check_readable(self, collection: FakeCollection, tree: Tree, rows: list[Item]) -> None:
+        for row in rows if self.store.spoiled else ():
+            spoiled = (collection.name, str(row[collection.primary_key]))
+            field = self.store.spoiled.get(spoiled, MISSING)
+            if field is None or field in tree:
+                raise internal_error("Invalid time value")
+
+    def _tree(
+        self, access: Access, collection: FakeCollection, fields: Sequence[str], path: str = ""
+    ) -> Tree:
+        allowed = access.field_names(collection)
         tree: Tree = {}
         below: dict[str, list[str]] = {}
         for each in fields:
             name, _, rest = each.partition(".")
-            names = collection.field_names if name == "*" else [name]
+            names = allowed if name == "*" else [name]
             for field in names:
-                if field not in collection.field_names:
+                if field not in allowed:
                     raise forbidden_field(field, collection.name, path)
                 tree.setdefault(field, None)
                 if rest and collection.related(field):
                     below.setdefault(field, []).append(rest)
         for field, wanted in below.items():
             other = self.store.schema[str(collection.related(field))]
-            tree[field] = self._tree(other, wanted, f"{path}.{field}" if path else field)
+            tree[field] = self._tree(access, other, wanted, f"{path}.{field}" if path else field)
         return tree
 
     def _project(self, collection: FakeCollection, tree: Tree, row: Item) -> Item:

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts
+from directus_realtime.testing.fake.activity_log import Origin
 from directus_realtime.testing.fake.errors import (
     ApiError,
     forbidden,
@@ -18,6 +19,7 @@ from directus_realtime.testing.fake.errors import (
     forbidden_collection,
     invalid_credentials,
     invalid_payload,
+    under_pressure,
     unknown_route,
 )
 from directus_realtime.testing.fake.faults import Faults
@@ -25,8 +27,8 @@ from directus_realtime.testing.fake.items import Items
 from directus_realtime.testing.fake.messages import encode
 from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query, searched_keys
 from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.schema import USERS, Item
-from directus_realtime.testing.fake.store import Origin
+from directus_realtime.testing.fake.response_cache import ResponseCache
+from directus_realtime.testing.fake.schema import ACTIVITY, SYSTEM, USERS, Item
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,6 +42,7 @@ class ServerInfo:
     websocket_path: str
     heartbeat_period: float
     limit_max: int | None
+    websockets: bool = True
 
 
 class RestApi:
@@ -51,6 +54,9 @@ class RestApi:
         faults: The switches of the server.
         info: See :class:`ServerInfo`.
         notice: Called with the method and path of every request.
+
+    Attributes:
+        cache: The cache of responses, if there is one.
     """
 
     def __init__(
@@ -60,7 +66,9 @@ class RestApi:
         faults: Faults,
         info: ServerInfo,
         notice: Callable[[str], None],
+        cache: ResponseCache | None = None,
     ) -> None:
+        self.cache = cache
         self._accounts = accounts
         self._reader = reader
         self._faults = faults
@@ -76,7 +84,6 @@ class RestApi:
             web.post("/auth/login", self._login),
             web.post("/auth/refresh", self._refresh),
             web.get("/users/me", self._me),
-            *self._read_routes("/users"),
             web.get("/collections", self._collections),
             web.route("SEARCH", "/collections", self._search_collections),
             web.get("/collections/{collection}", self._collection),
@@ -84,10 +91,19 @@ class RestApi:
             web.get("/fields/{collection}", self._fields),
             web.get("/fields/{collection}/{field}", self._field),
             web.get("/relations", self._relations),
-            *self._read_routes("/activity"),
+            web.get("/permissions/me", self._permissions),
             *self._item_routes("/items/{collection}"),
-            *self._item_routes("/notifications"),
+            *self._system_routes(),
         ]
+
+    def _system_routes(self) -> list[web.RouteDef]:
+        routes: list[web.RouteDef] = []
+        for name in self._reader.store.schema.collections:
+            if name.startswith(SYSTEM):
+                is_read_only = name in (ACTIVITY, USERS)
+                add = self._read_routes if is_read_only else self._item_routes
+                routes += add(f"/{name.removeprefix(SYSTEM)}")
+        return routes
 
     def _read_routes(self, path: str) -> list[web.RouteDef]:
         return [
@@ -110,20 +126,36 @@ class RestApi:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn refusals into answers, and put the faults in between."""
         await self._faults.thawed.wait()
-        if "Upgrade" in request.headers:
+        if "Upgrade" in request.headers and self._info.websockets:
             if request.match_info.http_exception is not None:
                 await asyncio.Event().wait()  # Directus never answers an unknown path here
             return await handler(request)
         self._notice(f"{request.method} {request.path}")
         try:
-            answer = await handler(request)
+            answer = await self._answer(request, handler)
         except ApiError as refusal:
             answer = _errors(refusal)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
             answer = _errors(unknown_route(request.path))
         await asyncio.sleep(self._faults.reply_delay)
         await self._faults.thawed.wait()
+        answer.headers["Date"] = self._reader.store.clock.http_date()
         return answer
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        status = self._faults.search_status
+        if request.method == "SEARCH" and status is not None:
+            text = "<html><body><h1>The method SEARCH is not allowed.</h1></body></html>"
+            return web.Response(status=status, text=text, content_type="text/html")
+        if self._faults.is_pressed():
+            raise under_pressure()
+        if self.cache is None or request.method != "GET":
+            return await handler(request)
+        user = self._access(request).user
+        query = self._query(request)
+        return await self.cache.answer(
+            request, user.id if user else None, query, lambda: handler(request)
+        )
 
     async def _ping(self, request: web.Request) -> web.Response:
         return web.Response(text="pong", content_type="text/html")
@@ -153,7 +185,7 @@ class RestApi:
             "rateLimit": rate,
             "rateLimitGlobal": False,
             "queryLimit": {"default": DEFAULT_QUERY_LIMIT, "max": limit_max},
-            "websocket": socket,
+            "websocket": socket if self._info.websockets else False,
             "version": self._info.version,
         }
 
@@ -179,6 +211,10 @@ class RestApi:
             return _data({"id": access.user.id})
         query = self._query(request)
         return _data(self._reader.read_one(access, USERS, access.user.id, query))
+
+    async def _permissions(self, request: web.Request) -> web.Response:
+        access = self._access(request)
+        return _data(access.permissions(self._reader.store.schema.collections))
 
     async def _collections(self, request: web.Request) -> web.Response:
         self._demand_admin(request, forbidden_collection("directus_collections"))
@@ -234,7 +270,7 @@ class RestApi:
         if request.path == "/users":
             keys = None  # Directus reads all users then
         if "query" in body:
-            query = Query.from_request(body["query"], self._info.limit_max)
+            query = self._searched_query(body["query"])
         found = items.read(query) if keys is None else items.read_many(keys, query)
         return _rows(items, query, found)
 
@@ -276,7 +312,11 @@ class RestApi:
         return Items(self._reader, _collection_of(request), access, origin)
 
     def _query(self, request: web.Request) -> Query:
-        return Query.from_address(request.query.items(), self._info.limit_max)
+        clock = self._reader.store.clock
+        return Query.from_address(request.query.items(), self._info.limit_max, clock)
+
+    def _searched_query(self, values: Item) -> Query:
+        return Query.from_request(values, self._info.limit_max, self._reader.store.clock)
 
     def _access(self, request: web.Request) -> Access:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -295,14 +335,15 @@ def _collection_of(request: web.Request) -> str:
     """The collection of a path; those of the system have paths of their own."""
     name = request.match_info.get("collection")
     if name is None:
-        return f"directus_{request.path.split('/')[1]}"
-    if name.startswith("directus_"):
+        return f"{SYSTEM}{request.path.split('/')[1]}"
+    if name.startswith(SYSTEM):
         raise forbidden()
     return name
 
 
 def _json(content: Any, status: int = 200) -> web.Response:
-    return web.json_response(content, status=status, dumps=encode)
+    headers = {"Cache-Control": "no-cache"} if status == 200 else {}
+    return web.json_response(content, status=status, dumps=encode, headers=headers)
 
 
 def _data(data: Any) -> web.Response:

@@ -15,6 +15,7 @@ Key = int | str
 KeyType = Literal["integer", "uuid", "string"]
 FieldType = str | tuple[str, str]
 
+SYSTEM = "directus_"
 ACTIVITY = "directus_activity"
 USERS = "directus_users"
 NOTIFICATIONS = "directus_notifications"
@@ -53,6 +54,7 @@ class FakeCollection:
         accountability: What the activity log has of its changes: ``"all"`` and
             ``"activity"`` a row each, ``None`` nothing.
         defaults: Values of fields that a new item does not have.
+        keyless: Rows without a key that end every list, as those of ``directus_permissions``.
     """
 
     name: str
@@ -62,6 +64,7 @@ class FakeCollection:
     items: Sequence[Item] = ()
     accountability: Literal["all", "activity"] | None = "all"
     defaults: Item = field(default_factory=dict)
+    keyless: Sequence[Item] = ()
 
     @property
     def field_names(self) -> list[str]:

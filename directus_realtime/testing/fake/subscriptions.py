@@ -96,7 +96,7 @@ class Subscriptions:
             )
         subscription = Subscription(connection, name, event=message.get("event"))
         if "query" in message:
-            subscription.query = Query.from_values(message["query"])
+            subscription.query = self._reader.query(message["query"])
         if "item" in message:
             subscription.item = str(message["item"])
         if "uid" in message:
@@ -148,7 +148,7 @@ class Subscriptions:
             return list(change.keys) if subscription.item is None else subscription.item
         if subscription.item is not None:
             return self._reader.read_one(access, name, subscription.item, query)
-        return self._reader.read_keys(access, name, change.keys, query)
+        return self._reader.read_keys(access, name, change.item_keys, query)
 
     def _with_meta(self, subscription: Subscription, event: Message) -> Message:
         if not subscription.query.meta:
