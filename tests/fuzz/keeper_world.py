@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from directus_realtime.client.connection import Connection
@@ -67,13 +67,10 @@ class ScriptedRest(RestClient):
         self._questions = [entry for entry in self._questions if not entry[1].done()]
         return self._questions
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, Any] | None = None,
-        body: object = None,
-    ) -> Any:
+    async def search(self, path: str, query: Any = None, **more: Any) -> Any:
+        return await self.ask(path)
+
+    async def get_fresh(self, path: str, parameters: Any = None) -> Any:
         return await self.ask(path)
 
     async def ask(self, path: str) -> Any:
