@@ -9,8 +9,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from directus_realtime.health_facts import SOCKET_ONLY
 from directus_realtime.listener.listener import Listener
 from directus_realtime.models import DirectusSubscription, InboxEvent, InboxState, SubscriptionState
+from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
 from directus_realtime.testing.fake import FakeDirectus
 
@@ -22,8 +24,9 @@ _POLL_INTERVAL = 0.02
 class RunningListener:
     """A listener at work; made by :func:`listening`."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, task: asyncio.Task[None], fake: FakeDirectus) -> None:
         self._task = task
+        self._fake = fake
 
     async def subscribed(self, timeout: float = TIMEOUT) -> None:
         """Wait until Directus has confirmed every enabled subscription.
@@ -36,6 +39,8 @@ class RunningListener:
             TimeoutError: One is not confirmed in time.
         """
         await self._until(_all_subscribed, timeout)
+        watched = await sync_to_async(_socket_only_collections)()
+        await self._fake.wait_for(lambda fake: watched <= _announced(fake), timeout)
 
     async def delivered(self, count: int = 1, timeout: float = TIMEOUT) -> None:
         """Wait until receivers have worked on so many events, all in all.
@@ -69,13 +74,13 @@ async def listening(fake: FakeDirectus, **settings: Any) -> AsyncIterator[Runnin
     Args:
         fake: To listen to, as the connection ``default``.
         settings: More settings of the connection, in small letters, such as
-            ``catch_up_interval=0.1``.
+            ``catch_up_interval=0.1`` or ``token="…"`` of another user.
     """
-    given: dict[str, Any] = {"retry_attempts": 1, **settings}
-    connection = ConnectionSettings(DEFAULT_ALIAS, fake.url, fake.token, **given)
+    given = {"url": fake.url, "token": fake.token, "retry_attempts": 1, **settings}
+    connection = ConnectionSettings(DEFAULT_ALIAS, **given)
     stopping = asyncio.Event()
     task = asyncio.create_task(Listener([connection]).run(stopping))
-    listener = RunningListener(task)
+    listener = RunningListener(task, fake)
     try:
         await listener.subscribed()
         yield listener
@@ -90,9 +95,24 @@ def _all_subscribed() -> bool:
         refused = subscription.state == SubscriptionState.REFUSED
         assert not refused, f"{subscription.name} was refused: {subscription.last_error}"  # noqa: S101
         # Its place in the activity log is known: what is changed from now on is found there.
-        is_ready = subscription.state == SubscriptionState.SUBSCRIBED
-        states.append(is_ready and subscription.caught_up_to is not None)
+        is_followed = subscription.followed_from is not None or _is_socket_only(subscription)
+        states.append(subscription.state == SubscriptionState.SUBSCRIBED and is_followed)
     return all(states)
+
+
+def _is_socket_only(subscription: DirectusSubscription) -> bool:
+    return subscription.last_error.startswith(SOCKET_ONLY)
+
+
+def _socket_only_collections() -> set[tuple[str, str | None]]:
+    """Return the collections, with each action, that only the WebSocket can announce."""
+    enabled = DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS)
+    collections = {each.collection for each in enabled if _is_socket_only(each)}
+    return {(collection, action) for collection in collections for action in ACTIONS}
+
+
+def _announced(fake: FakeDirectus) -> set[tuple[str, str | None]]:
+    return {(collection, action) for collection, action, _ in fake.subscriptions}
 
 
 def _delivered(count: int) -> bool:

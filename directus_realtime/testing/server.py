@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +29,7 @@ from directus_realtime.testing.npm import (
     locked,
     node,
 )
+from directus_realtime.testing.server_database import server_database
 
 __all__ = ["DirectusAdmin", "DirectusServer", "DirectusUnavailable", "install"]
 
@@ -36,22 +37,29 @@ START_TIMEOUT = 90.0  # seconds; 3 to 4 on an idle machine
 BOOTSTRAP_TIMEOUT = 180.0  # seconds; 4 to 6 on an idle machine
 STOP_TIMEOUT = 10.0  # seconds between SIGTERM and SIGKILL
 POLL_INTERVAL = 0.1  # seconds
-DATABASE_FILE = "data.db"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
 
 class DirectusServer:
     """A real Directus as a child process on 127.0.0.1.
 
-    Use it as a context manager, or call :meth:`start` and :meth:`close`. SQLite databases are
-    copied from a template in the cache that is bootstrapped once for each version.
+    Use it as a context manager, or call :meth:`start` and :meth:`close`. The database is a copy
+    of a template that is bootstrapped once for each version and kind of database.
+
+    Attributes:
+        version: The version.
+        port: The port.
+        database: ``"sqlite"``, or the URL of the database.
+        workdir: The folder for database, log and uploads.
 
     Args:
         version: The exact npm version; installed into the cache if it is missing.
-        database: ``"sqlite"``, or the URL of an *empty* PostgreSQL database.
+        database: ``"sqlite"``, or the URL of an *empty* PostgreSQL or MariaDB database. Its role
+            must be allowed to create databases.
         port: The port; a free one if not given. It stays the same over restarts.
         env: More Directus settings. Those for the administrator, the database and the address
             are set by this class and win.
+        extensions: Folders of Directus extensions that the server loads.
         workdir: The folder for database, log and uploads; else a temporary one, which
             :meth:`close` removes. A folder used before is used again with its data.
         cache: See :func:`directus_realtime.testing.npm.cache_folder`.
@@ -64,16 +72,19 @@ class DirectusServer:
         database: str = "sqlite",
         port: int | None = None,
         env: Mapping[str, str] | None = None,
+        extensions: Iterable[Path] = (),
         workdir: Path | str | None = None,
         cache: Path | str | None = None,
     ) -> None:
         self.version = version
         self.port = port or _free_port()
-        self._database = database
         self._env = dict(env or {})
+        self._extensions = tuple(extensions)
         self._cache = cache
         self._temporary = workdir is None
         self.workdir = Path(workdir or tempfile.mkdtemp(prefix="directus-")).resolve()
+        self.database = database
+        self._database = server_database(database, self.workdir)
         self._credentials: Credentials | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -223,30 +234,24 @@ class DirectusServer:
         (self.workdir / "package.json").write_text("{}", encoding="utf-8")
         for name in ("uploads", "extensions"):
             (self.workdir / name).mkdir(exist_ok=True)
+        for folder in self._extensions:
+            copy = self.workdir / "extensions" / folder.name
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
         if not (self.workdir / CREDENTIALS_FILE).exists():
-            if self._database == "sqlite":
-                self._copy_template(installed)
-            else:
-                self._bootstrap(installed)
+            self._fill_database(installed)
         self._credentials = Credentials.load(self.workdir)
 
-    def _copy_template(self, installed: Path) -> None:
-        template = cache_folder(self._cache) / "templates" / f"directus-{self.version}"
-        if not (template / CREDENTIALS_FILE).exists():
-            template.parent.mkdir(parents=True, exist_ok=True)
-            with locked(template.parent / f".directus-{self.version}.lock"):
-                # Another process may have made it while this one waited for the lock.
-                if not (template / CREDENTIALS_FILE).exists():
-                    self._make_template(installed, template)
-        for name in (DATABASE_FILE, CREDENTIALS_FILE):
-            shutil.copy2(template / name, self.workdir / name)
-
-    def _make_template(self, installed: Path, template: Path) -> None:
-        self._bootstrap(installed)
-        building = Path(tempfile.mkdtemp(prefix=".template-", dir=template.parent))
-        for name in (DATABASE_FILE, CREDENTIALS_FILE):
-            shutil.copy2(self.workdir / name, building / name)
-        building.rename(template)
+    def _fill_database(self, installed: Path) -> None:
+        name = f"directus-{self.version}{self._database.label}"
+        template = cache_folder(self._cache) / "templates" / name
+        template.parent.mkdir(parents=True, exist_ok=True)
+        with locked(template.parent / f".{name}.lock"):
+            if not self._database.has_template(template):
+                self._bootstrap(installed)
+                self._database.save(template, self.workdir)
+                return
+        self._database.fill(template)
+        shutil.copy2(template / CREDENTIALS_FILE, self.workdir / CREDENTIALS_FILE)
 
     def _bootstrap(self, installed: Path) -> None:
         self._credentials = Credentials.generate()
@@ -279,7 +284,7 @@ class DirectusServer:
         return inherited | defaults | self._env | self._fixed_environment()
 
     def _fixed_environment(self) -> dict[str, str]:
-        fixed = {
+        return {
             # A .env in the working directory would win over the environment.
             "CONFIG_PATH": str(self.workdir / "empty.env"),
             "HOST": "127.0.0.1",
@@ -289,11 +294,8 @@ class DirectusServer:
             "ADMIN_EMAIL": self.credentials.email,
             "ADMIN_PASSWORD": self.credentials.password,
             "ADMIN_TOKEN": self.credentials.token,
+            **self._database.environment(),
         }
-        if self._database == "sqlite":
-            filename = str(self.workdir / DATABASE_FILE)
-            return fixed | {"DB_CLIENT": "sqlite3", "DB_FILENAME": filename}
-        return fixed | {"DB_CLIENT": "pg", "DB_CONNECTION_STRING": self._database}
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 Message = dict[str, Any]
 
 MISSING = object()
+# Python has only lone ones in its texts; Directus escapes them.
+SURROGATE = re.compile("[\ud800-\udfff]")
 MASK = "***"
 SECRETS = ("access_token", "refresh_token", "password")
 EVENTS = ("create", "update", "delete")
@@ -31,7 +34,8 @@ def with_uid(message: Message, source: Message) -> Message:
 
 def encode(message: Any) -> str:
     """Return JSON without spaces, as Directus writes it."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def masked(message: Any) -> Any:
