@@ -28,7 +28,7 @@ test-contract: $(TEST_STAMP)  ## Run the contract suite on Directus 10, 11, 12 a
 test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
 	@.venv/bin/python -m tests.fuzz.long --frames 1000000 --conversations 20000
 
-test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres")
+test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres --variant cache")
 	@.venv/bin/python -m tests.chaos $(ARGS)
 
 test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile in a clean folder
@@ -68,8 +68,8 @@ format: $(TEST_STAMP)  ## Format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal, on a real Directus
-	@.venv/bin/python -m tests.benchmarks.latency
+bench-latency: $(TEST_STAMP)  ## Measure from a change to its signal (ARGS="--quick --old ../other-checkout")
+	@.venv/bin/python -m tests.benchmarks.latency $(ARGS)
 
 bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
 	@.venv/bin/python -m tests.benchmarks.sdk_peer
@@ -89,8 +89,8 @@ bench-fanout: $(TEST_STAMP)  ## Measure one change to 5,000 browsers, on each wa
 bench-browsers: $(TEST_STAMP)  ## Measure 10,000 idle browsers on one process
 	@.venv/bin/python -m tests.benchmarks.browsers $(ARGS)
 
-bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5)
-	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES)
+bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5 ARGS=--no-socket)
+	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES) $(ARGS)
 
 bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
 	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)

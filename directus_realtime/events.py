@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 Action = Literal["create", "update", "delete"]
-Origin = Literal["live", "catch-up", "snapshot", "replay"]
+Origin = Literal["live", "catch-up", "snapshot", "replay", "repair"]
 Key = int | str
 
 
@@ -40,11 +40,17 @@ class Event:
         collection: Name of the collection.
         action: ``create``, ``update`` or ``delete``.
         key: The item's primary key, with the type of the column.
-        data: The fields that were asked for, as they were when Directus read them;
+        data: The fields that were asked for, as read after the change was committed;
             ``None`` for a delete.
-        origin: ``live``, ``catch-up``, ``snapshot`` or ``replay``.
-        received_at: When it came in; aware.
-        activity_id: Id of the row in Directus's activity log, where known.
+        origin: ``live``, ``catch-up``, ``snapshot``, ``replay`` or ``repair``; later versions
+            may add others.
+        received_at: When the change was read from Directus; aware.
+        activity_id: Id of the row in Directus's activity log; ``None`` for a change that
+            Directus did not log, and for a first load.
+        changed_at: When Directus wrote the change, by its own clock; aware. ``None`` where the
+            change has no row in the activity log.
+        changed_by: Id of the Directus user who made the change; ``None`` where it has no row
+            in the log, or the token may not read the field ``user``.
         left_filter: An update by which the item left the filter of its subscription; ``data``
             is the item as it is outside, or its key alone where it cannot be read.
     """
@@ -59,4 +65,6 @@ class Event:
     id: str = field(default_factory=_new_id)
     received_at: datetime = field(default_factory=_now)
     activity_id: int | None = None
+    changed_at: datetime | None = None
+    changed_by: str | None = None
     left_filter: bool = False

@@ -1,317 +1,255 @@
-"""How the connections stand, from the database alone: for ``directus_status`` and the admin.
+"""Health of the connections, from the database alone: for ``directus_status`` and the admin.
 
-Sentences are in the language at hand; the command switches that off, so that it prints the
+Sentences are in the active language; the command deactivates translations, so that it prints the
 same everywhere.
 """
 
 from __future__ import annotations
 
-import socket
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Count, Max, Min
-from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext, gettext_noop, ngettext
 
-from directus_realtime.models import (
-    ActivityCursor,
-    ConnectionStatus,
-    DirectusSubscription,
-    InboxEvent,
-    InboxState,
-    ListenerLease,
-    ListenerProcess,
-    ListenerRole,
-    SubscriptionState,
+from directus_realtime.health_facts import (
+    SOCKET_ONLY,
+    ConnectionHealth,
+    HealthLevel,
+    Limits,
+    age_of,
+    read_facts,
+    settings_of,
 )
-from directus_realtime.settings import ConnectionSettings, connection_settings
 
-#: States of events that are not through; the others are most of the table.
-OPEN_STATES = (
-    InboxState.WAITING,
-    InboxState.PENDING,
-    InboxState.HELD,
-    InboxState.DELIVERING,
-    InboxState.FAILED,
-    InboxState.DEAD,
-)
-#: Those of them that nothing keeps from being delivered now.
-_DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
-
-NO_LISTENER = gettext_noop("No listener is running. Start it: python manage.py directus_listen")
+#: Seconds without a read of the log to its end after which that is a problem, though not a
+#: failure. It is read at least every 30 s while all is well.
+_SLOW_READ = 120.0
 
 _NOT_CONNECTED = {
-    "reconnecting": gettext_noop("The connection is reconnecting."),
-    "disconnected": gettext_noop("The connection is disconnected."),
+    "reconnecting": gettext_noop("The connection has been reconnecting since %(since)s."),
+    "disconnected": gettext_noop("The connection has been disconnected since %(since)s."),
 }
+_NEVER_CONNECTED = gettext_noop("The connection is disconnected.")
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What is still healthy.
-
-    Attributes:
-        lag: Seconds that the oldest pending event may wait.
-        dead: Dead letters; a few are for a person to look at, many are a broken receiver.
-        heartbeat_age: Seconds; as long as a takeover may take.
-        catch_up_age: Seconds since the activity log was last worked through, or since the
-            connection is back.
-    """
-
-    lag: float = 60.0
-    dead: int = 100
-    heartbeat_age: float = 10.0
-    catch_up_age: float = 600.0
-
-
-@dataclass(frozen=True)
-class InboxHealth:
-    """What is in the inbox of a connection and not through.
-
-    Attributes:
-        counts: Events by state; states without any are 0.
-        lag: Seconds since the oldest pending event could have been delivered, or since the
-            oldest one that a worker has was handed over.
-    """
-
-    counts: dict[str, int]
-    lag: float
-
-    @property
-    def dead(self) -> int:
-        """Dead letters."""
-        return self.counts[InboxState.DEAD]
-
-
-@dataclass(frozen=True)
-class CatchUpHealth:
-    """How far the activity log is worked through."""
-
-    problem: str
-    rows_done: int
-    rows_total: int
-    caught_up_at: datetime | None
-    gap_since: datetime | None
-    gap_until: datetime | None
-    gap_recovered: bool | None
-
-
-@dataclass
-class ConnectionHealth:
-    """How one connection stands.
-
-    Attributes:
-        state: As it is now: ``disconnected`` where no listener runs.
-        reason: Why, as a sentence.
-        since: Of the state; ``None`` where no listener ever ran.
-        heartbeat_age: Seconds since its listener last wrote.
-        active: ``HOST:PID`` of the listener that has it, or ``""``.
-        fencing_number: Of the lease of that listener.
-        standing_by: ``HOST:PID`` of those that would take over.
-        refused: The reasons of Directus, by subscription.
-        behind: Why subscribed ones are not caught up, by subscription.
-        problems: What a person should look at, as sentences; empty where all is well.
-    """
-
-    alias: str
-    state: str
-    reason: str
-    since: datetime | None
-    heartbeat_age: float | None
-    last_event_at: datetime | None
-    inbox: InboxHealth
-    catch_up: CatchUpHealth | None
-    active: str
-    fencing_number: int
-    standing_by: list[str]
-    refused: dict[str, str]
-    behind: dict[str, str]
-    problems: list[str] = field(default_factory=list)
+_Finding = tuple[HealthLevel, str]
+_SEVERITY = tuple(HealthLevel)
 
 
 def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
-    """How connections stand, with what is not healthy about them."""
-    statuses = ConnectionStatus.objects.in_bulk(aliases)
-    cursors = ActivityCursor.objects.in_bulk(aliases)
-    leases = ListenerLease.objects.in_bulk(aliases)
-    inboxes = inbox_health(aliases)
-    last_events = _last_events(aliases)
-    listeners = _living_listeners(limits)
-    errors = _errors(aliases)
-    found = []
-    for alias in aliases:
-        cursor = cursors.get(alias)
-        health = ConnectionHealth(
-            alias=alias,
-            **_state(statuses.get(alias), limits),
-            last_event_at=last_events.get(alias),
-            inbox=inboxes[alias],
-            catch_up=_catch_up(cursor) if cursor else None,
-            **_listeners(alias, leases.get(alias), listeners),
-            refused=errors[alias, SubscriptionState.REFUSED],
-            behind=errors[alias, SubscriptionState.SUBSCRIBED],
-        )
-        health.problems = list(_problems(health, limits))
-        found.append(health)
+    """Return the health of connections, with their problems."""
+    found = read_facts(aliases, limits)
+    for health in found:
+        findings = list(_findings(health, limits))
+        health.problems = [sentence for _level, sentence in findings]
+        health.level = max([HealthLevel.OK, *(level for level, _ in findings)], key=_SEVERITY.index)
+        health.notes = list(_notes(health, limits))
     return found
 
 
-def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
-    """What is not through, by connection; rows that are through are not looked at."""
-    now = timezone.now()
-    groups = (
-        InboxEvent.objects.filter(state__in=OPEN_STATES)
-        .order_by()
-        .values("connection", "state")
-        .annotate(
-            count=Count("id"),
-            due_at=Min(Coalesce("next_attempt_at", "received_at")),
-            late_at=Min("next_attempt_at"),
+def _findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
+    yield from _connection_findings(health)
+    yield from _log_findings(health, limits)
+    yield from _subscription_findings(health)
+    yield from _gap_findings(health)
+    yield from _unexplained_findings(health)
+    yield from _delivery_findings(health, limits)
+    for listener, error in health.standby_problems.items():
+        text = gettext(
+            "The listener %(listener)s stands by and could not log in, so it cannot take over: "
+            "%(error)s"
         )
-    )
-    counts = {alias: {state.value: 0 for state in OPEN_STATES} for alias in aliases}
-    lags = dict.fromkeys(counts, 0.0)
-    for group in groups:
-        alias, state = group["connection"], group["state"]
-        if alias not in counts:
-            continue
-        counts[alias][state] = group["count"]
-        if state in _DUE_STATES:
-            since = group["due_at"]
-            if state == InboxState.DELIVERING and group["late_at"] is not None:
-                since = group["late_at"] - timedelta(seconds=_task_timeout(alias))
-            lags[alias] = max(lags[alias], (now - since).total_seconds())
-    return {alias: InboxHealth(counts[alias], lags[alias]) for alias in counts}
+        yield HealthLevel.DEGRADED, text % {"listener": listener, "error": gettext(error)}
 
 
-def _task_timeout(alias: str) -> float:
-    """Seconds from the handing over of an event until its task counts as lost."""
-    try:
-        return connection_settings(alias).task_timeout
-    except ImproperlyConfigured:
-        return ConnectionSettings.task_timeout
-
-
-def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:
-    if status is None:
-        return {
-            "state": "disconnected",
-            "reason": gettext(NO_LISTENER),
-            "since": None,
-            "heartbeat_age": None,
-        }
-    age = _age(status.heartbeat_at)
-    if age > limits.heartbeat_age:
-        # What it wrote last is history: since then, nobody is there.
-        state, reason, since = "disconnected", gettext(NO_LISTENER), status.heartbeat_at
+def _connection_findings(health: ConnectionHealth) -> Iterator[_Finding]:
+    if health.state == "connected":
+        return
+    text = gettext(_NOT_CONNECTED.get(health.state, f"The connection is {health.state}."))
+    if health.since is None:
+        text = gettext(_NEVER_CONNECTED)
     else:
-        state, reason, since = status.state, status.reason, status.changed_at
-    return {"state": state, "reason": reason, "since": since, "heartbeat_age": age}
+        text = text % {"since": _shown(health.since)}
+    yield HealthLevel.FAILED, f"{text} {health.reason}".rstrip()
 
 
-def _catch_up(cursor: ActivityCursor) -> CatchUpHealth:
-    return CatchUpHealth(
-        problem=cursor.problem,
-        rows_done=cursor.rows_done,
-        rows_total=cursor.rows_total,
-        caught_up_at=cursor.caught_up_at,
-        gap_since=cursor.gap_since,
-        gap_until=cursor.gap_until,
-        gap_recovered=cursor.gap_recovered,
+# The activity log
+
+
+def _log_findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
+    if health.state != "connected" or health.since is None or not health.subscribed:
+        return
+    if health.catch_up is not None and health.catch_up.problem:
+        yield _log_problem(health, health.catch_up.problem)
+        return
+    read_at = health.catch_up.caught_up_at if health.catch_up else None
+    since = max(read_at or health.since, health.since)  # it could not be read before
+    age = age_of(since)
+    if age <= min(_SLOW_READ, limits.catch_up_age):
+        return
+    text = gettext(
+        "The activity log was last read to its end %(seconds)s s ago, at %(since)s; %(most)s s "
+        "are allowed. Changes are not delivered meanwhile. The log of directus_listen says why."
     )
-
-
-def _last_events(aliases: Iterable[str]) -> dict[str, datetime]:
-    subscriptions = DirectusSubscription.objects.filter(connection__in=list(aliases))
-    rows = subscriptions.order_by().values("connection").annotate(last=Max("last_event_at"))
-    return {row["connection"]: row["last"] for row in rows}
-
-
-def _errors(aliases: Iterable[str]) -> Mapping[tuple[str, str], dict[str, str]]:
-    """What is wrong with subscriptions: by connection and state, then by name."""
-    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    rows = DirectusSubscription.objects.filter(connection__in=list(aliases), enabled=True)
-    for row in rows.exclude(last_error="").order_by("name"):
-        found[row.connection, row.state][row.name] = row.last_error
-    return found
-
-
-def _living_listeners(limits: Limits) -> list[ListenerProcess]:
-    since = timezone.now() - timedelta(seconds=limits.heartbeat_age)
-    rows = ListenerProcess.objects.filter(heartbeat_at__gte=since)
-    return list(rows.order_by("host", "pid"))
-
-
-def _listeners(
-    alias: str, lease: ListenerLease | None, listeners: Iterable[ListenerProcess]
-) -> dict[str, Any]:
-    own = [row for row in listeners if alias in row.aliases]
-    active = [str(row) for row in own if lease and row.id == lease.holder]
-    return {
-        "active": active[0] if active else "",
-        "fencing_number": lease.token if lease else 0,
-        "standing_by": [str(row) for row in own if row.role == ListenerRole.STANDBY],
+    level = HealthLevel.FAILED if age > limits.catch_up_age else HealthLevel.DEGRADED
+    values = {
+        "seconds": f"{age:.0f}",
+        "since": _shown(read_at) if read_at else "–",
+        "most": f"{limits.catch_up_age:g}",
     }
+    yield level, text % values
 
 
-def aliases_subscribed() -> set[str]:
-    """The connections that have a subscription; the activity log of others is not read."""
-    rows = DirectusSubscription.objects.filter(enabled=True, state=SubscriptionState.SUBSCRIBED)
-    return set(rows.order_by().values_list("connection", flat=True).distinct())
+def _log_problem(health: ConnectionHealth, problem: str) -> _Finding:
+    if health.socket_problem:
+        text = gettext(
+            "No changes are received. The activity log cannot be read: %(log)s "
+            "The WebSocket does not announce changes: %(socket)s Allow the token to read "
+            "directus_activity: directus_check --explain-permissions."
+        )
+        values = {"log": _sentence(gettext(problem)), "socket": _sentence(health.socket_problem)}
+        return HealthLevel.FAILED, text % values
+    text = gettext(
+        "All subscriptions are socket only: changes that the WebSocket does not bring are lost. "
+        "The activity log cannot be read: %(log)s Allow the token to read directus_activity: "
+        "directus_check --explain-permissions."
+    )
+    return HealthLevel.DEGRADED, text % {"log": _sentence(gettext(problem))}
 
 
-def _catch_up_age(health: ConnectionHealth) -> float:
-    """Seconds for which the catch-up has not come through, though it could."""
-    catch_up = health.catch_up
-    if health.state != "connected" or health.since is None or catch_up is None:
-        return 0
-    if catch_up.problem or catch_up.caught_up_at is None:
-        return 0  # it cannot
-    return _age(max(catch_up.caught_up_at, health.since))
+# Subscriptions
 
 
-def _problems(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
-    if health.state != "connected":
-        text = _NOT_CONNECTED.get(health.state, f"The connection is {health.state}.")
-        yield f"{gettext(text)} {health.reason}".rstrip()
-    yield from _late(health, limits)
-    dead = health.inbox.counts[InboxState.DEAD]
-    if dead > limits.dead:
-        text = gettext("Dead letters: %(dead)d; %(most)d are allowed. See the inbox in the admin.")
-        yield text % {"dead": dead, "most": limits.dead}
+def _subscription_findings(health: ConnectionHealth) -> Iterator[_Finding]:
     for name, error in health.refused.items():
-        text = gettext("The subscription %(name)s is refused: %(error)s")
-        yield text % {"name": name, "error": error}
+        text = gettext(
+            "The subscription %(name)s is refused: %(error)s Run directus_check for the details."
+        )
+        yield HealthLevel.FAILED, text % {"name": name, "error": _sentence(error)}
     for name, error in health.behind.items():
-        text = gettext("The subscription %(name)s: %(error)s")
-        yield text % {"name": name, "error": error}
+        text = gettext("The subscription %(name)s: %(error)s Run directus_check for the details.")
+        yield HealthLevel.DEGRADED, text % {"name": name, "error": _sentence(error)}
+    if health.catch_up is None or not health.catch_up.problem:  # else it is said of all of them
+        yield from _socket_only_findings(health)
 
 
-def _late(health: ConnectionHealth, limits: Limits) -> Iterable[str]:
+def _socket_only_findings(health: ConnectionHealth) -> Iterator[_Finding]:
+    for name, error in health.socket_only.items():
+        values = {"name": name, "error": _sentence(error.removeprefix(SOCKET_ONLY))}
+        if health.socket_problem:
+            text = gettext(
+                "The subscription %(name)s receives no changes: it is socket only (%(error)s), and "
+                "the WebSocket does not announce changes: %(socket)s"
+            )
+            values["error"] = values["error"].rstrip(".")
+            values["socket"] = _sentence(health.socket_problem)
+            yield HealthLevel.FAILED, text % values
+        else:
+            text = gettext(
+                "The subscription %(name)s is socket only: changes that the WebSocket does not "
+                "bring are lost. %(error)s Run directus_check for the details."
+            )
+            yield HealthLevel.DEGRADED, text % values
+
+
+# Changes
+
+
+def _gap_findings(health: ConnectionHealth) -> Iterator[_Finding]:
+    gap = health.gap
+    if gap is None or not gap.is_unresolved:
+        return
+    text = gettext(
+        "Changes of %(collections)s between %(since)s and %(until)s may have been missed: "
+        "%(reason)s Load the items again (admin: “Load all items of the selected "
+        "subscriptions”), or replay what the activity log has (directus_replay); then "
+        "acknowledge the gap: on the page of the connection in the admin, or directus_status "
+        "--connection %(alias)s --acknowledge-gap"
+    )
+    values = {
+        "collections": ", ".join(gap.collections) or gettext("all collections"),
+        "since": _shown(gap.since),
+        "until": _shown(gap.until) if gap.until else "…",
+        "reason": _sentence(gettext(gap.reason) if gap.reason else gettext("reason unknown")),
+        "alias": health.alias,
+    }
+    yield HealthLevel.DEGRADED, text % values
+
+
+def _unexplained_findings(health: ConnectionHealth) -> Iterator[_Finding]:
+    if not health.unexplained:
+        return
+    text = ngettext(
+        "%(count)d logged change is unexplained, the oldest since %(since)s: the item was not "
+        "found, and no delete is in the activity log. Check the rights of the token, and whether "
+        "a cascade or SQL deleted the item; then delete the entry in the admin (Parked changes).",
+        "%(count)d logged changes are unexplained, the oldest since %(since)s: the items were not "
+        "found, and no deletes are in the activity log. Check the rights of the token, and whether "
+        "cascades or SQL deleted the items; then delete the entries in the admin (Parked changes).",
+        health.unexplained,
+    )
+    since = _shown(health.unexplained_since) if health.unexplained_since else "–"
+    yield HealthLevel.DEGRADED, text % {"count": health.unexplained, "since": since}
+
+
+def _delivery_findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
     if health.inbox.lag > limits.lag:
         text = gettext(
-            "The oldest pending event has waited for %(seconds)s s; %(most)s s are allowed."
+            "The oldest pending event has waited for %(seconds)s s; %(most)s s are allowed. "
+            "Look for a slow or hanging receiver, or a missing worker."
         )
-        yield text % {"seconds": f"{health.inbox.lag:.0f}", "most": f"{limits.lag:g}"}
-    age = _catch_up_age(health)
-    if age > limits.catch_up_age and health.alias in aliases_subscribed():
+        values = {"seconds": f"{health.inbox.lag:.0f}", "most": f"{limits.lag:g}"}
+        yield HealthLevel.DEGRADED, text % values
+    if health.inbox.dead > limits.dead:
+        text = gettext("Dead letters: %(dead)d; %(most)d are allowed. See the inbox in the admin.")
+        yield HealthLevel.DEGRADED, text % {"dead": health.inbox.dead, "most": limits.dead}
+
+
+def _notes(health: ConnectionHealth, limits: Limits) -> Iterator[str]:
+    if health.socket_problem and health.state == "connected" and not _needs_socket(health):
         text = gettext(
-            "The activity log was last worked through %(seconds)s s ago; %(most)s s are allowed. "
-            "See the log."
+            "The WebSocket does not announce changes: %(reason)s They are found by reading the "
+            "activity log every %(seconds)s s."
         )
-        yield text % {"seconds": f"{age:.0f}", "most": f"{limits.catch_up_age:g}"}
+        seconds = settings_of(health.alias).poll_interval
+        yield text % {"reason": _sentence(health.socket_problem), "seconds": f"{seconds:g}"}
+    if health.catch_up is not None and health.catch_up.rows_done < health.catch_up.rows_total:
+        text = gettext("Catching up: %(done)d of %(total)d rows of the activity log are read.")
+        yield text % {"done": health.catch_up.rows_done, "total": health.catch_up.rows_total}
+    if 0 < health.inbox.dead <= limits.dead:
+        yield gettext("Dead letters: %(dead)d. See the inbox in the admin.") % {
+            "dead": health.inbox.dead
+        }
+    if health.parked:
+        text = ngettext(
+            "%(count)d logged change is parked: its item was not found, and its delete may still "
+            "appear in the activity log.",
+            "%(count)d logged changes are parked: their items were not found, and their deletes "
+            "may still appear in the activity log.",
+            health.parked,
+        )
+        yield text % {"count": health.parked}
+    if health.dropped:
+        text = ngettext(
+            "%(count)d id of the activity log never became visible and was given up, as after a "
+            "transaction that was rolled back.",
+            "%(count)d ids of the activity log never became visible and were given up, as after a "
+            "transaction that was rolled back.",
+            health.dropped,
+        )
+        yield text % {"count": health.dropped}
 
 
-def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:
-    """The listeners on this machine that are alive, whatever they do."""
-    return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
+def _needs_socket(health: ConnectionHealth) -> bool:
+    """Whether a lost socket is a problem, and said as one."""
+    has_log_problem = health.catch_up is not None and bool(health.catch_up.problem)
+    return has_log_problem and bool(health.subscribed)
 
 
-def _age(moment: datetime) -> float:
-    return (timezone.now() - moment).total_seconds()
+def _sentence(text: str) -> str:
+    """Return a text with a full stop."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _shown(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"

@@ -268,7 +268,7 @@ def _looked_for_at(row: InboxEvent) -> datetime | None:
 
 def _messages(row: InboxEvent) -> _Outgoing:
     """What is to be sent of a row: nothing of one that a later one overtakes, or replaces."""
-    if row.state in {"merged", "waiting"}:
+    if row.state == "merged":
         return []
     try:
         event = row.to_event()

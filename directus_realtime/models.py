@@ -26,9 +26,6 @@ from directus_realtime.settings import DEFAULT_ALIAS, aliases
 HEARTBEAT_LIMIT = timedelta(seconds=5)
 #: In ``snapshot_of``: a person asked for a load, whether or not the subscription has a first one.
 LOAD_AGAIN = "again"
-#: Activity id of an event that belongs to no row of the activity log.
-NO_ROW = 0
-
 
 M = TypeVar("M", bound=models.Model)
 
@@ -167,9 +164,13 @@ class DirectusSubscription(models.Model):
     snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
     snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
     snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
-    # Rows of the activity log up to this one are settled, or from before it was made; null
-    # until it was subscribed for the first time.
-    caught_up_to = models.BigIntegerField(null=True, blank=True, editable=False)
+    # Top of the activity log when the subscription began to follow it; null before that.
+    followed_from = models.BigIntegerField(null=True, blank=True, editable=False)
+    # Connection and collection then; for others it is no place.
+    followed_in = models.CharField(max_length=150, blank=True, editable=False)
+    # Ranges of ids of the activity log, [first, last or null], whose items could not be read
+    # for this subscription while it was refused.
+    unread = models.JSONField(default=list, blank=True, editable=False)
     # Which filter the matched items stand for, as a digest of the query; empty where they
     # are not all known. With a plus before it, what is known is right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
@@ -322,9 +323,8 @@ class MatchedItem(models.Model):
 
 
 class InboxState(models.TextChoices):
-    """Where an event stands between the socket and its receivers."""
+    """Where an event stands between the inbox and its receivers."""
 
-    WAITING = "waiting", _("waiting for the catch-up")
     PENDING = "pending", _("pending")
     HELD = "held", _("held back")
     DELIVERING = "delivering", _("with a worker")
@@ -357,6 +357,8 @@ class InboxEvent(models.Model):
     origin = models.CharField(_("origin"), max_length=10)
     received_at = models.DateTimeField(_("received"))
     activity_id = models.BigIntegerField(_("activity id"), null=True, blank=True)
+    changed_at = models.DateTimeField(_("changed"), null=True, blank=True)
+    changed_by = models.CharField(_("changed by"), max_length=36, blank=True)
 
     state = models.CharField(
         _("state"), max_length=10, choices=InboxState.choices, default=InboxState.PENDING
@@ -389,11 +391,6 @@ class InboxEvent(models.Model):
             models.Index(fields=["connection", "id"], name="directus_inbox_follow"),
             # delivery: the failed events whose next try is due
             models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
-            # catch-up: what came live and has no row of the activity log yet; which rows
-            # of the log are in the inbox
-            models.Index(
-                fields=["connection", "activity_id", "received_at"], name="directus_inbox_activity"
-            ),
         ]
 
     def __str__(self) -> str:
@@ -414,6 +411,8 @@ class InboxEvent(models.Model):
             origin=event.origin,
             received_at=event.received_at,
             activity_id=event.activity_id,
+            changed_at=event.changed_at,
+            changed_by=event.changed_by or "",
             left_filter=event.left_filter,
         )
 
@@ -435,6 +434,8 @@ class InboxEvent(models.Model):
             origin=self.origin,  # type: ignore[arg-type]
             received_at=self.received_at,
             activity_id=self.activity_id,
+            changed_at=self.changed_at,
+            changed_by=self.changed_by or None,
             left_filter=self.left_filter,
         )
 
@@ -480,6 +481,11 @@ class ConnectionStatus(models.Model):
         help_text=_("Frames and events that came to grief since the listener was started."),
     )
     heartbeat_at = models.DateTimeField(_("heartbeat"))
+    socket_problem = models.TextField(
+        _("problem of the socket"),
+        blank=True,
+        help_text=_("Why the WebSocket does not announce changes; empty where it does."),
+    )
     complete_until = models.DateTimeField(
         _("complete until"),
         null=True,
@@ -527,30 +533,102 @@ class Live(ConnectionStatus):
         verbose_name_plural = _("Directus live")
 
 
-class ActivityCursor(models.Model):
-    """How far the activity log of a connection is worked through, and what came of it."""
+class LogPosition(models.Model):
+    """How far the activity log of a connection is followed, and its last gap."""
 
     alias = models.CharField(_("connection"), max_length=40, primary_key=True)
-    # The newest row of the log when it was last looked at; null before the first look.
-    position = models.BigIntegerField(null=True, blank=True)
-    # When that row was written: another log has another one of that id, or none.
-    position_at = models.DateTimeField(null=True, blank=True)
+    # Highest id that was read; null before the first read.
+    top = models.BigIntegerField(null=True, blank=True)
+    # Ranges of ids below the top that were not visible: [first, last, seconds since 1970 when
+    # the range was first seen]. Transactions that are still open may fill them.
+    holes = models.JSONField(default=list, blank=True)
+    # The last rows that were read, as [id, timestamp]: another log has others under these ids.
+    anchors = models.JSONField(default=list, blank=True)
+    dropped = models.PositiveBigIntegerField(
+        _("dropped ids"),
+        default=0,
+        help_text=_("Ids of the activity log that never became visible, and are given up."),
+    )
     problem = models.TextField(_("problem"), blank=True)
     rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)
     rows_total = models.PositiveBigIntegerField(_("rows to read"), default=0)
-    caught_up_at = models.DateTimeField(_("caught up"), null=True, blank=True)
+    read_at = models.DateTimeField(_("log read"), null=True, blank=True)
     gap_since = models.DateTimeField(_("last gap since"), null=True, blank=True)
     gap_until = models.DateTimeField(_("last gap until"), null=True, blank=True)
     gap_recovered = models.BooleanField(_("last gap recovered"), null=True, blank=True)
+    gap_reason = models.TextField(_("reason of the last gap"), blank=True)
+    gap_collections = models.JSONField(_("collections of the last gap"), default=list, blank=True)
+    gap_acknowledged_at = models.DateTimeField(_("last gap acknowledged"), null=True, blank=True)
 
     objects = OnePlace()
 
     class Meta:
-        verbose_name = _("catch-up")
-        verbose_name_plural = _("catch-ups")
+        verbose_name = _("position in the activity log")
+        verbose_name_plural = _("positions in the activity log")
 
     def __str__(self) -> str:
         return self.alias
+
+    def acknowledge_gap(self) -> bool:
+        """Record that a person knows of the last gap.
+
+        Returns:
+            Whether that was recorded: not for a gap that is recovered, acknowledged already, or
+            replaced by a newer one in the meantime.
+        """
+        gap = LogPosition.objects.filter(
+            pk=self.pk,
+            gap_since=self.gap_since,
+            gap_recovered=False,
+            gap_acknowledged_at=None,
+        )
+        return bool(gap.update(gap_acknowledged_at=timezone.now()))
+
+
+class ParkedState(models.TextChoices):
+    """Where a change stands whose item was not found."""
+
+    PARKED = "parked", _("parked")
+    UNEXPLAINED = "unexplained", _("unexplained")
+
+
+class ParkedChange(models.Model):
+    """A logged change whose item was not found, and whose delete is not in the log.
+
+    Directus answers missing and forbidden alike, so *not found* is not taken for *deleted*.
+    """
+
+    connection = models.CharField(_("connection"), max_length=40)
+    subscription = models.ForeignKey(
+        DirectusSubscription, on_delete=models.CASCADE, related_name="parked_changes"
+    )
+    activity_id = models.BigIntegerField(_("activity id"))
+    collection = models.CharField(_("collection"), max_length=100)
+    key_json = models.TextField(_("key"))
+    action = models.CharField(_("action"), max_length=10)
+    changed_at = models.DateTimeField(_("changed"))
+    changed_by = models.CharField(_("changed by"), max_length=36, blank=True)
+    parked_at = models.DateTimeField(_("parked"))
+    state = models.CharField(
+        _("state"), max_length=12, choices=ParkedState.choices, default=ParkedState.PARKED
+    )
+    reason = models.TextField(_("reason"), blank=True)
+
+    objects = OnePlace()
+
+    class Meta:
+        verbose_name = _("parked change")
+        verbose_name_plural = _("parked changes")
+        default_permissions = ("view", "delete")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription", "activity_id"], name="directus_parked_once"
+            )
+        ]
+        indexes = [models.Index(fields=["connection", "state"], name="directus_parked_state")]
+
+    def __str__(self) -> str:
+        return f"{self.collection} {self.key_json} {self.action}"
 
 
 class ListenerLease(models.Model):
@@ -590,6 +668,8 @@ class ListenerProcess(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=ListenerRole.choices)
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))
+    # By connection, why a listener that stands by could not take it over.
+    problems = models.JSONField(_("problems"), default=dict, blank=True)
 
     objects = OnePlace()
 

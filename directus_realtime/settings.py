@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -50,7 +50,11 @@ class ConnectionSettings:
         retry_attempts: How often a failing receiver is tried before the event is dead.
         retry_base: Seconds; doubled with each try, it is the longest delay before the next.
         retry_ceiling: Seconds; no delay between two tries is longer.
-        catch_up_interval: Seconds between two looks into the activity log while connected.
+        catch_up_interval: Seconds between two polls of the activity log while the WebSocket
+            announces changes; what it announces is polled for at once.
+        poll_interval: Seconds between two polls while there is no WebSocket.
+        hole_age: Seconds after which an id of the activity log that never became visible is
+            given up; longer than any transaction of Directus takes.
         retention_days: Days after which events that are through are deleted; 0 keeps them.
         delivery: Where receivers run: ``inline``, in the listener, or in ``tasks``.
         task_timeout: Seconds after which a task counts as lost and is made anew.
@@ -72,12 +76,17 @@ class ConnectionSettings:
     retry_base: float = 1.0
     retry_ceiling: float = 300.0
     catch_up_interval: float = 30.0
+    poll_interval: float = 1.0
+    hole_age: float = 3600.0
     retention_days: float = 14
     delivery: str = INLINE
     task_timeout: float = 600.0
 
-    def client_options(self) -> ClientOptions:
-        """What the client takes of it.
+    def client_options(self, socket: Literal["required", "optional"] = "required") -> ClientOptions:
+        """Return what the client takes of it.
+
+        Args:
+            socket: Whether there is no connection without a WebSocket.
 
         Raises:
             ImproperlyConfigured: The file of ``CA_FILE`` cannot be read.
@@ -90,6 +99,7 @@ class ConnectionSettings:
             headers=self.headers,
             ssl=self._own_ca() if self.ca_file else None,
             proxy=self.proxy,
+            socket=socket,
         )
 
     def _own_ca(self) -> ssl.SSLContext:
@@ -101,11 +111,19 @@ class ConnectionSettings:
                 f"CA_FILE {self.ca_file!r} of {self.alias!r} cannot be used: {reason}."
             ) from None
 
-    def make_client(self, on_error: ErrorCallback | None = None) -> DirectusClient:
-        """A client of this connection, not connected yet.
+    def make_client(
+        self,
+        on_error: ErrorCallback | None = None,
+        *,
+        socket: Literal["required", "optional"] = "required",
+        on_socket: Callable[[], None] | None = None,
+    ) -> DirectusClient:
+        """Return a client of this connection, not connected yet.
 
         Args:
             on_error: Called with errors that belong to no subscription.
+            socket: Whether there is no connection without a WebSocket.
+            on_socket: Called where a WebSocket is open, or is no longer.
         """
         return DirectusClient(
             self.url,
@@ -113,8 +131,9 @@ class ConnectionSettings:
             email=self.email,
             password=self.password,
             name=self.alias,
-            options=self.client_options(),
+            options=self.client_options(socket),
             on_error=on_error,
+            on_socket=on_socket,
         )
 
 
@@ -131,6 +150,8 @@ _NUMBERS = (
     "RETRY_BASE",
     "RETRY_CEILING",
     "CATCH_UP_INTERVAL",
+    "POLL_INTERVAL",
+    "HOLE_AGE",
     "TASK_TIMEOUT",
 )
 #: Three centuries in seconds: of a longer span, there is no date any more.

@@ -120,8 +120,9 @@ directus_connection_changed = DirectusSignal()
 #: A subscription is refused. ``sender`` is the collection; sent with ``subscription``
 #: (its name) and ``error``.
 directus_subscription_failed = DirectusSignal()
-#: Events may have been missed. ``sender`` is the alias; sent with ``connection``,
-#: ``since``, ``until`` (aware datetimes) and ``recovered`` (bool).
+#: Changes may be lost, or those of a long outage were recovered. ``sender`` is the alias; sent
+#: with ``connection``, ``since``, ``until`` (aware datetimes), ``recovered`` (bool) and
+#: ``collections`` (names of those whose changes may be lost; empty where none are).
 directus_gap_detected = DirectusSignal()
 
 _ITEM_SIGNALS = {

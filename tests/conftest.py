@@ -18,6 +18,8 @@ from django.db import connections
 from django.utils import translation
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
+from directus_realtime.testing.npm import DEFAULT_VERSION
+from directus_realtime.testing.server_database import MariaDatabase
 from tests.helpers.parallel import (  # noqa: F401 - pytest finds its hooks here
     pytest_collection_modifyitems,
     pytest_runtest_protocol,
@@ -25,9 +27,11 @@ from tests.helpers.parallel import (  # noqa: F401 - pytest finds its hooks here
 )
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
+from tests.helpers.writes import WRITES
 
 ARTICLE_FIELDS = {"title": "string", "body": "text", "status": "string"}
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+MARIADB_URL = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/test")
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +48,13 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
-def directus_server() -> Iterator[DirectusServer]:
-    """A real Directus 11.17.4 on SQLite, with the collections ``articles`` and ``notes``."""
+@contextmanager
+def running_directus(
+    database: str = "sqlite", version: str = DEFAULT_VERSION, **env: str
+) -> Iterator[DirectusServer]:
+    """Run a real Directus with ``articles``, ``notes`` and the extension of the tests."""
     try:
-        server = DirectusServer()
+        server = DirectusServer(version, database=database, env=env, extensions=[WRITES])
         server.start()
     except DirectusUnavailable as error:
         missing(str(error))
@@ -59,6 +65,27 @@ def directus_server() -> Iterator[DirectusServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def directus_server() -> Iterator[DirectusServer]:
+    """A real Directus on SQLite."""
+    with running_directus() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def directus_pg() -> Iterator[DirectusServer]:
+    """A real Directus on PostgreSQL, where transactions overlap and commit late."""
+    with own_postgres() as url, running_directus(url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def directus_mariadb() -> Iterator[DirectusServer]:
+    """A real Directus on MariaDB."""
+    with own_mariadb() as url, running_directus(url) as server:
+        yield server
 
 
 @pytest.fixture
@@ -108,8 +135,35 @@ def own_postgres() -> Iterator[str]:
         missing(f"PostgreSQL at {POSTGRES_URL} ({error})")
     with server:
         server.execute(f'CREATE DATABASE "{name}"')
-        yield f"{POSTGRES_URL.rpartition('/')[0]}/{name}"
-        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        try:
+            yield f"{POSTGRES_URL.rpartition('/')[0]}/{name}"
+        finally:
+            server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def own_mariadb() -> Iterator[str]:
+    """A MariaDB database of its own; gives its URL."""
+    name = f"directus_realtime_{uuid.uuid4().hex[:12]}"
+    server = MariaDatabase(f"{MARIADB_URL.rpartition('/')[0]}/mysql")
+    try:
+        server.run(f"CREATE DATABASE {name}")
+    except (DirectusUnavailable, RuntimeError) as error:
+        missing(f"MariaDB at TEST_MARIADB_URL ({error})")
+    try:
+        yield f"{MARIADB_URL.rpartition('/')[0]}/{name}"
+    finally:
+        server.run(f"DROP DATABASE {name}")
+
+
+@contextmanager
+def own_database(kind: str) -> Iterator[str]:
+    """A database for a Directus server: ``sqlite``, or the URL of one of the kind's server."""
+    if kind == "sqlite":
+        yield kind
+        return
+    with {"postgres": own_postgres, "mariadb": own_mariadb}[kind]() as url:
+        yield url
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ _connection = {
     "RETRY_CEILING": 1.0,
     # So rarely that it hides no live event that was lost: a test which needs it says so.
     "CATCH_UP_INTERVAL": env.float("DIRECTUS_CATCH_UP_INTERVAL", default=600.0),
+    "POLL_INTERVAL": env.float("DIRECTUS_POLL_INTERVAL", default=1.0),
+    "HOLE_AGE": env.float("DIRECTUS_HOLE_AGE", default=3600.0),
     "RETRY_ATTEMPTS": env.int("DIRECTUS_RETRY_ATTEMPTS", default=8),
     "DELIVERY": env.str("DIRECTUS_DELIVERY", default="inline"),
     "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),

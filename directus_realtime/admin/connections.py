@@ -1,24 +1,33 @@
-"""The pages of the connections and listeners: how they stand."""
+"""The pages of the connections and listeners: their health."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
 from directus_realtime.admin import standing_texts as texts
-from directus_realtime.admin.shared import ReadOnlyAdmin, to_the_second, with_quiet
+from directus_realtime.admin.shared import ReadOnlyAdmin, log_action, to_the_second, with_quiet
 from directus_realtime.admin.standing import NO_LISTENER
-from directus_realtime.health import Limits, gather
-from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole
+from directus_realtime.health import gather
+from directus_realtime.health_facts import HealthLevel, Limits
+from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole, LogPosition
+
+_PREFIX = "directus_realtime_connectionstatus"
+_ACKNOWLEDGED = _("The last gap was acknowledged.")
 
 
 @admin.register(ConnectionStatus)
 class ConnectionStatusAdmin(ReadOnlyAdmin):
-    """How each connection stands."""
+    """Health of each connection."""
 
     empty_text = _("No listener has been started yet. Start it: python manage.py directus_listen")
     list_display = ("alias", "listed_state", "url", "version", "identity", "listed_since")
@@ -28,12 +37,15 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     "alias",
+                    "shown_level",
                     "listed_state",
                     "listed_since",
                     "shown_attention",
+                    "shown_notes",
                     "url",
                     "version",
                     "identity",
+                    "shown_socket",
                     "errors",
                     "shown_complete",
                     "shown_heartbeat",
@@ -42,22 +54,38 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
         ),
         (_("Inbox"), {"fields": ("shown_lag", "shown_counts")}),
         (
-            _("Catch-up"),
-            {"fields": ("shown_catch_up", "shown_rows", "shown_catch_up_problem", "shown_gap")},
+            _("Activity log"),
+            {
+                "fields": (
+                    "shown_catch_up",
+                    "shown_rows",
+                    "shown_log_problem",
+                    "shown_holes",
+                    "shown_parked",
+                    "shown_dropped",
+                    "shown_gap",
+                )
+            },
         ),
         (_("Listeners"), {"fields": ("shown_active", "shown_standing_by")}),
     )
     readonly_fields = (
+        "shown_level",
         "listed_state",
         "shown_attention",
+        "shown_notes",
         "listed_since",
+        "shown_socket",
         "shown_complete",
         "shown_heartbeat",
         "shown_lag",
         "shown_counts",
         "shown_catch_up",
         "shown_rows",
-        "shown_catch_up_problem",
+        "shown_log_problem",
+        "shown_holes",
+        "shown_parked",
+        "shown_dropped",
         "shown_gap",
         "shown_active",
         "shown_standing_by",
@@ -74,6 +102,98 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
         if row is not None:
             (row.health,) = gather([row.alias], Limits())  # type: ignore[attr-defined]
         return row
+
+    # The last gap
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of the admin, and the target of the button."""
+        view = self.admin_site.admin_view(require_POST(self.acknowledge_gap_view))
+        name = f"{_PREFIX}_acknowledge_gap"
+        return [
+            path("<path:object_id>/acknowledge-gap/", view, name=name),
+            *super().get_urls(),
+        ]
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        """Whether a user may acknowledge gaps; nothing else of a connection can be changed."""
+        return request.user.has_perm("directus_realtime.change_connectionstatus")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The page, with the button where there is a gap to acknowledge."""
+        health = getattr(kwargs.get("obj"), "health", None)
+        gap = health.gap if health is not None else None
+        if gap is not None and gap.is_unresolved and self.has_acknowledge_permission(request):
+            context["unresolved_gap"] = gap.since.isoformat()
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def acknowledge_gap_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Acknowledge the gap that the page showed; a newer one has to be seen first."""
+        if not self.has_acknowledge_permission(request):
+            raise PermissionDenied
+        row = ConnectionStatus.objects.filter(pk=object_id).first()
+        if row is None:
+            raise Http404
+        position = LogPosition.objects.filter(pk=row.pk, gap_since__isnull=False).first()
+        shown = request.POST.get("gap")
+        if position and position.gap_since and position.gap_since.isoformat() != shown:
+            self.message_user(
+                request,
+                gettext("There is a newer gap. Read about it before you acknowledge it."),
+                messages.WARNING,
+            )
+        elif position and position.acknowledge_gap():
+            log_action(request, [row], _ACKNOWLEDGED)
+            self.message_user(request, str(_ACKNOWLEDGED))
+        else:
+            text = gettext("There is no gap to acknowledge.")
+            self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(reverse(f"admin:{_PREFIX}_change", args=[row.pk]))
+
+    # Columns and fields
+
+    @admin.display(description=_("health"))
+    def shown_level(self, row: Any) -> str:
+        """The level of its health."""
+        level: HealthLevel = row.health.level
+        return format_html(
+            '<span class="directus-state directus-level-{}">{}</span>', level.value, level.label
+        )
+
+    @admin.display(description=_("notes"))
+    def shown_notes(self, row: Any) -> str:
+        """Notes that are no problem."""
+        return texts.notes_of(row.health)
+
+    @admin.display(description=_("WebSocket"))
+    def shown_socket(self, row: Any) -> str:
+        """Whether the WebSocket announces changes."""
+        return texts.socket_of(row.health)
+
+    @admin.display(description=_("holes"))
+    def shown_holes(self, row: Any) -> str:
+        """Ids of the activity log that are not visible yet."""
+        return with_quiet(
+            texts.holes_of(row.health),
+            _("Ids below the last one that was read; transactions that are open may fill them."),
+        )
+
+    @admin.display(description=_("parked changes"))
+    def shown_parked(self, row: Any) -> str:
+        """Logged changes whose item was not found, with the way to them."""
+        text = texts.parked_of(row.health)
+        if not row.health.parked and not row.health.unexplained:
+            return text
+        address = reverse("admin:directus_realtime_parkedchange_changelist")
+        query = urlencode({"connection__exact": row.alias})
+        return format_html('<a href="{}?{}">{}</a>', address, query, text)
+
+    @admin.display(description=_("dropped ids"))
+    def shown_dropped(self, row: Any) -> str:
+        """Ids of the activity log that were given up."""
+        help_text = LogPosition.dropped.field.help_text
+        return with_quiet(texts.dropped_of(row.health), help_text)
 
     @admin.display(description=_("state"))
     def listed_state(self, row: ConnectionStatus) -> str:
@@ -117,24 +237,24 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
         """What is in the inbox and not through, by state."""
         return texts.counts_of(row.health)
 
-    @admin.display(description=_("caught up"))
+    @admin.display(description=_("log read"))
     def shown_catch_up(self, row: Any) -> str:
-        """When the activity log was last worked through."""
+        """When the activity log was last read to its end."""
         return texts.caught_up_of(row.health)
 
     @admin.display(description=_("rows read"))
     def shown_rows(self, row: Any) -> str:
-        """How far it is worked through, while a gap is caught up."""
+        """Rows read so far, while a gap is caught up."""
         return texts.rows_of(row.health)
 
     @admin.display(description=_("problem"))
-    def shown_catch_up_problem(self, row: Any) -> str:
+    def shown_log_problem(self, row: Any) -> str:
         """What keeps it from being read."""
         return texts.problem_of(row.health)
 
     @admin.display(description=_("last gap"))
     def shown_gap(self, row: Any) -> str:
-        """When events may last have been missed."""
+        """The last gap, and what became of it."""
         return texts.gap_of(row.health)
 
     @admin.display(description=_("active"))
@@ -161,8 +281,15 @@ class ListenerProcessAdmin(ReadOnlyAdmin):
         "listed_role",
         "shown_started",
         "listed_heartbeat",
+        "shown_problems",
     )
-    readonly_fields = ("listed_connections", "listed_role", "shown_started", "listed_heartbeat")
+    readonly_fields = (
+        "listed_connections",
+        "listed_role",
+        "shown_started",
+        "listed_heartbeat",
+        "shown_problems",
+    )
     ordering = ("role", "host", "pid")
 
     class Media:
@@ -190,3 +317,8 @@ class ListenerProcessAdmin(ReadOnlyAdmin):
     def listed_heartbeat(self, row: ListenerProcess) -> str:
         """When it last wrote, to the second."""
         return to_the_second(row.heartbeat_at)
+
+    @admin.display(description=_("problems"))
+    def shown_problems(self, row: ListenerProcess) -> str:
+        """Why it could not log in while it stood by, a line for each connection."""
+        return "\n".join(f"{alias}: {text}" for alias, text in row.problems.items()) or "–"

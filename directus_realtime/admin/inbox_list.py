@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from directus_realtime.admin.estimates import Count, count_up_to, estimate
 from directus_realtime.admin.inbox_search import is_event_id
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.health import OPEN_STATES
+from directus_realtime.health_facts import OPEN_STATES
 from directus_realtime.models import InboxEvent, InboxState
 
 #: Events that a page looks through.

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 from directus_realtime.admin.inbox_actions import PREFIX, InboxActions
 from directus_realtime.admin.shared import keys_of
 from directus_realtime.admin.standing import NO_LISTENER
-from directus_realtime.health import OPEN_STATES
+from directus_realtime.health_facts import OPEN_STATES
 from directus_realtime.models import ConnectionStatus, InboxEvent, InboxState
 
 _BUTTONS = "admin/directus_realtime/inboxevent/buttons.html"

@@ -15,7 +15,8 @@ from django.utils.translation import ngettext
 
 from directus_realtime.admin import standing_texts as texts
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.health import ConnectionHealth, Limits, gather
+from directus_realtime.health import gather
+from directus_realtime.health_facts import ConnectionHealth, Limits
 from directus_realtime.models import ConnectionStatus, EventCount, InboxState
 
 #: Minutes of the plot; its height, and the width of a minute.
@@ -43,11 +44,15 @@ def _texts(
     return {
         "alias": health.alias,
         "state": health.state,
+        "level": health.level.value,
         "dead": dead,
         "texts": {
             "state": texts.state_label(health.state),
             "since": to_the_second(health.since) if health.since else "–",
+            "level": str(health.level.label),
             "reason": texts.attention_of(health),
+            "notes": texts.notes_of(health),
+            "socket": texts.socket_of(health),
             "server": _server(status),
             "identity": (status and status.identity) or "–",
             "lag": texts.lag_of(health),
@@ -57,6 +62,9 @@ def _texts(
             "caught_up": texts.caught_up_of(health),
             "rows": texts.rows_of(health),
             "problem": texts.problem_of(health),
+            "holes": texts.holes_of(health),
+            "parked": texts.parked_of(health),
+            "dropped": texts.dropped_of(health),
             "gap": texts.gap_of(health),
             "active": texts.active_of(health),
             "standing_by": texts.standing_by_of(health),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from directus_realtime.exceptions import DirectusRealtimeError
-from directus_realtime.listener.catch_up.replaying import Replay, Replayed, Selection
+from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.protocol.redaction import redact

@@ -9,7 +9,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.shared import to_the_second
-from directus_realtime.health import ConnectionHealth
+from directus_realtime.health_facts import ConnectionHealth
 from directus_realtime.models import InboxState
 
 STATE_LABELS: dict[str, Any] = {
@@ -25,10 +25,44 @@ def state_label(state: str) -> str:
 
 
 def attention_of(health: ConnectionHealth) -> str:
-    """Why the state is so, and what a person should look at, a line for each."""
-    # That it is not connected, which the first one says, is told by the state.
+    """The reason of the state, and the problems with their remedies, a line for each."""
+    # The first problem of one that is not connected repeats the state.
     problems = health.problems[health.state != "connected" :]
     return "\n".join(filter(None, [health.reason, *problems]))
+
+
+def notes_of(health: ConnectionHealth) -> str:
+    """Notes that are no problem, a line for each."""
+    return "\n".join(health.notes) or "–"
+
+
+def socket_of(health: ConnectionHealth) -> str:
+    """Whether the WebSocket announces changes."""
+    if health.state != "connected":
+        return "–"
+    return health.socket_problem or gettext("announces changes")
+
+
+def holes_of(health: ConnectionHealth) -> str:
+    """Ids of the activity log that are not visible yet."""
+    if not health.holes.ids:
+        return "–"
+    text = ngettext("%(ids)s id since %(since)s", "%(ids)s ids since %(since)s", health.holes.ids)
+    since = to_the_second(health.holes.since) if health.holes.since else "–"
+    return text % {"ids": number_format(health.holes.ids, force_grouping=True), "since": since}
+
+
+def parked_of(health: ConnectionHealth) -> str:
+    """Logged changes whose item was not found."""
+    if not health.parked and not health.unexplained:
+        return "–"
+    text = gettext("%(parked)d parked, %(unexplained)d unexplained")
+    return text % {"parked": health.parked, "unexplained": health.unexplained}
+
+
+def dropped_of(health: ConnectionHealth) -> str:
+    """Ids of the activity log that were given up."""
+    return number_format(health.dropped, force_grouping=True) if health.dropped else "–"
 
 
 def lag_of(health: ConnectionHealth) -> str:
@@ -67,14 +101,19 @@ def problem_of(health: ConnectionHealth) -> str:
 
 
 def gap_of(health: ConnectionHealth) -> str:
-    """When events may last have been missed, and whether they were recovered."""
-    catch_up = health.catch_up
-    if catch_up is None or catch_up.gap_since is None:
+    """The last gap: its span, what became of it, and the collections."""
+    gap = health.gap
+    if gap is None:
         return "–"
     verdicts = {True: _("recovered"), False: _("not recovered"), None: _("not recovered yet")}
-    until = to_the_second(catch_up.gap_until) if catch_up.gap_until else "…"
-    span = f"{to_the_second(catch_up.gap_since)} – {until}"
-    return f"{span}: {verdicts[catch_up.gap_recovered]}"
+    until = to_the_second(gap.until) if gap.until else "…"
+    text = f"{to_the_second(gap.since)} – {until}: {verdicts[gap.recovered]}"
+    if gap.acknowledged_at is not None:
+        acknowledged = gettext("acknowledged %(at)s")
+        text += ", " + acknowledged % {"at": to_the_second(gap.acknowledged_at)}
+    # As the listener has stored it, in English.
+    reason = gettext(gap.reason) if gap.reason else ""
+    return "\n".join(filter(None, [text, ", ".join(gap.collections), reason]))
 
 
 def active_of(health: ConnectionHealth) -> str:

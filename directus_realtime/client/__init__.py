@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from directus_realtime.client.client import DirectusClient
+from directus_realtime.client.doorbells import Ring, SocketDoorbell
 from directus_realtime.client.items import CurrentItems
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.states import ConnectionState, StateChange
@@ -22,5 +23,7 @@ __all__ = [
     "ConnectionState",
     "CurrentItems",
     "DirectusClient",
+    "Ring",
+    "SocketDoorbell",
     "StateChange",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
 
 #: Ceiling of the first delay, in seconds.
 BASE = 0.5
@@ -41,3 +42,28 @@ def endless(delays: Iterable[float]) -> Iterator[float]:
     for delay in delays:
         yield delay
     yield from itertools.repeat(delay)
+
+
+class Backoff:
+    """Delays between attempts, short again after an attempt that lasted.
+
+    Args:
+        delays: Makes the delays, in seconds.
+        stable_after: Seconds after which a connection counts as stable.
+    """
+
+    def __init__(self, delays: Callable[[], Iterable[float]], stable_after: float) -> None:
+        self._make = delays
+        self._stable_after = stable_after
+        self._delays = endless(delays())
+
+    def next_delay(self, connected_at: float | None) -> float:
+        """Seconds until the next attempt.
+
+        Args:
+            connected_at: Time of the monotonic clock at which the last attempt succeeded;
+                ``None`` where it failed.
+        """
+        if connected_at is not None and monotonic() - connected_at >= self._stable_after:
+            self._delays = endless(self._make())
+        return next(self._delays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
@@ -17,12 +17,15 @@ from directus_realtime.client.clock import ServerClock
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.debounce import DebounceBy
+from directus_realtime.client.doorbells import SocketDoorbell
 from directus_realtime.client.feed_keeper import FeedKeeper
 from directus_realtime.client.items import (
     CurrentItems,
+    ItemsRead,
     Newest,
     Page,
     Sample,
+    read_by_keys,
     read_current,
     read_keys,
     read_newest,
@@ -77,10 +80,14 @@ class DirectusClient(SystemCollections):
         name: Alias in each event's ``connection``.
         options: Timeouts, size limits, headers.
         on_error: Called with errors that belong to no subscription.
+        on_socket: Called after each change of :attr:`socket_problem`.
+
+    Attributes:
+        doorbell: Rings when items of watched collections change.
 
     Raises:
         ConnectionImpossible: No credentials were given, or the URL has some in it.
-        TypeError: ``on_error`` is async.
+        TypeError: ``on_error`` or ``on_socket`` is async.
     """
 
     def __init__(
@@ -93,8 +100,9 @@ class DirectusClient(SystemCollections):
         name: str = "default",
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
+        on_socket: Callable[[], None] | None = None,
     ) -> None:
-        refuse_async(on_error=on_error)
+        refuse_async(on_error=on_error, on_socket=on_socket)
         if problem := secret_in(url):
             raise ConnectionImpossible(problem)
         self.url = url.rstrip("/")
@@ -106,7 +114,10 @@ class DirectusClient(SystemCollections):
             self.options,
             self._act,
             self._state_changed,
+            self._socket_changed,
         )
+        self.doorbell = SocketDoorbell(self._connection)
+        self._on_socket = on_socket
         self._feeds = FeedKeeper(self._connection, on_error or self._log_error)
         self._subscriptions: dict[str, ClientSubscription] = {}
         self._repetitions = Repetitions()
@@ -153,6 +164,16 @@ class DirectusClient(SystemCollections):
     def is_connected(self) -> bool:
         """Whether the connection is authenticated."""
         return self._connection.is_authenticated
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether the WebSocket is open and authenticated."""
+        return self._connection.has_socket
+
+    @property
+    def socket_problem(self) -> str:
+        """Why no WebSocket is open and authenticated, as a sentence; empty where one is."""
+        return self._connection.socket_problem
 
     @property
     def last_heard_at(self) -> datetime | None:
@@ -213,6 +234,25 @@ class DirectusClient(SystemCollections):
                 running.result()
         finally:
             ready.cancel()
+
+    def recheck(self) -> None:
+        """Verify over REST, soon, that the server still accepts the credentials.
+
+        Call it where a request was refused: the state becomes *reconnecting*, with the
+        reason, if the server refuses the credentials or does not answer.
+        """
+        self._connection.recheck()
+
+    async def log_in(self) -> str:
+        """Verify the credentials over REST; no WebSocket is opened, and nothing is kept up.
+
+        Returns:
+            The identity: an e-mail address, a name or an id.
+
+        Raises:
+            ConnectionFailed: Directus could not be reached, or refused the credentials.
+        """
+        return await self._connection.log_in()
 
     async def disconnect(self) -> None:
         """Close the connection for good and leave no task behind; may be called twice."""
@@ -569,6 +609,48 @@ class DirectusClient(SystemCollections):
         """
         return await read_schema(self._connection.rest)
 
+    async def check_query(self, query: Query) -> PrimaryKey:
+        """Check that Directus answers a query, and return the primary key of its collection.
+
+        Raises:
+            SubscriptionRefused: It does not, with the server's own sentence.
+            RequestRefused: The server is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        rest = self._connection.rest
+        primary_key = await rest.primary_key(query.collection)
+        await rest.check_query(query, primary_key)
+        return primary_key
+
+    async def read_by_keys(
+        self, query: Query, primary_key: PrimaryKey, keys: Iterable[Key]
+    ) -> ItemsRead:
+        """Read the items with these keys that match a query, in their present state.
+
+        Raises:
+            RequestRefused: Directus refuses the query, or is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        return await read_by_keys(self._connection.rest, query, primary_key, keys)
+
+    def read_pages(self, query: Query, primary_key: PrimaryKey) -> AsyncIterator[Page]:
+        """Read every item that matches a query, once.
+
+        Raises:
+            RequestRefused: Directus refuses the query, or is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        return read_pages(self._connection.rest, query, primary_key)
+
+    def read_keys(self, query: Query, primary_key: PrimaryKey) -> AsyncIterator[list[Key]]:
+        """Read the keys of every item that matches a query, each once.
+
+        Raises:
+            RequestRefused: Directus refuses the query, or is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        return read_keys(self._connection.rest, query, primary_key)
+
     async def read_sample(self, query: Query, size: int = 10) -> Sample:
         """The items that match now: their number, and some of them.
 
@@ -639,6 +721,20 @@ class DirectusClient(SystemCollections):
         return Rights(self._connection.rest)
 
     @property
+    def lets_search_through(self) -> bool:
+        """Whether items are read by the method SEARCH; a proxy may refuse it, then by GET."""
+        return self._connection.rest.lets_search_through
+
+    async def cache_lifetime(self) -> float:
+        """Return for how many seconds Directus answers GET from its cache; 0 for not at all.
+
+        Raises:
+            RequestRefused: The server is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        return await self._connection.rest.cache_lifetime()
+
+    @property
     def clock(self) -> ServerClock:
         """The Directus server's clock."""
         return self._connection.rest.clock
@@ -659,15 +755,23 @@ class DirectusClient(SystemCollections):
     # What the connection says
 
     def _act(self, action: SessionAction) -> None:
-        self._feeds.handle(action)
+        if not self.doorbell.handle(action):
+            self._feeds.handle(action)
 
     def _state_changed(self) -> None:
         if self.is_connected:
             self._ready.set()
-            self._feeds.activate()
         else:
             self._ready.clear()
+
+    def _socket_changed(self) -> None:
+        if self.has_socket:
+            self.doorbell.subscribe_again()
+            self._feeds.activate()
+        else:
             self._feeds.wait_again()
+        if self._on_socket is not None:
+            self._on_socket()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
         logger.log(

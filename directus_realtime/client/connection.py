@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from http import HTTPStatus
 from time import monotonic
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import WebSocketException
 
-from directus_realtime.client.backoff import endless
+from directus_realtime.client.backoff import Backoff, endless
+from directus_realtime.client.concurrency import run_until_first
 from directus_realtime.client.credentials import AccessToken, Credentials
 from directus_realtime.client.driver import SocketDriver
 from directus_realtime.client.failures import explain
@@ -24,6 +22,7 @@ from directus_realtime.client.headers import header_problem
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.proxies import Proxy, find_proxy
 from directus_realtime.client.rest import RestClient, ServerInfo
+from directus_realtime.client.socket_opener import SocketOpener
 from directus_realtime.client.states import ConnectionState, StateChange, StateStream
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -35,28 +34,21 @@ from directus_realtime.protocol.session import Session, SessionAction
 
 logger = logging.getLogger("directus_realtime.client")
 
-
-class _WireLogger(logging.LoggerAdapter[logging.Logger]):
-    """Of the library, which at DEBUG prints every frame, and with it the token.
-
-    The level of its logger does not do for that: logging.config sets it back.
-    """
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        return level >= logging.WARNING and super().isEnabledFor(level)
-
-
-_wire_logger = _WireLogger(logging.getLogger("directus_realtime.wire"), {})
-_wire_logger.setLevel(logging.WARNING)
-
-#: Directus's session cookie, which it also takes with a static token in it.
-SESSION_COOKIE = "directus_session_token"
-#: Messages over this many times the size limit end the connection.
-_HARD_LIMIT = 4
+#: Errors that end a connection and need no traceback.
+_EXPECTED = (
+    ConnectionFailed,
+    RequestRefused,
+    WebSocketException,
+    OSError,
+)
+_NOT_CONNECTED = "The client is not connected."
 
 
 class Connection:
-    """Keeps one authenticated socket, for ever.
+    """Keeps one connection authenticated, and connects again after each loss.
+
+    Where the socket is required, it is the connection. Where it is optional, REST is, and
+    the socket is kept open beside it.
 
     Args:
         url: The server's URL, without a slash at the end; a gateway's begins with ``ws``.
@@ -64,6 +56,7 @@ class Connection:
         options: Timeouts, size limits, headers.
         on_action: Called with what the session says about subscriptions.
         on_change: Called after each change of :attr:`change`.
+        on_socket: Called after each change of :attr:`socket_problem`.
 
     Attributes:
         is_gateway: Whether the other side is a gateway of Django, which has no REST.
@@ -72,6 +65,8 @@ class Connection:
         change: The state, its reason, and since when.
         changes: The stream of changes.
         driver: The socket of now; ``None`` while there is none.
+        socket_problem: Why no socket is open and authenticated, as a sentence; empty where
+            one is.
     """
 
     def __init__(
@@ -81,6 +76,7 @@ class Connection:
         options: ClientOptions,
         on_action: Callable[[SessionAction], None],
         on_change: Callable[[], None],
+        on_socket: Callable[[], None],
     ) -> None:
         self.is_gateway = is_gateway(url)
         self.url = without_websocket(url)
@@ -89,23 +85,33 @@ class Connection:
         self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
         self.changes = StateStream()
         self.driver: SocketDriver | None = None
+        self.socket_problem = _NOT_CONNECTED
         self._options = options
         self._credentials = credentials
         self._on_action = on_action
         self._on_change = on_change
+        self._on_socket = on_socket
+        self._needs_socket = self.is_gateway or options.socket == "required"
+        self._recheck_requested = asyncio.Event()
         self._rest: RestClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._proxy: Proxy | None = None
+        self._opener: SocketOpener | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._last_heard_at: datetime | None = None
         self._connected_once = False
-        self._warned_of_url = False
-        self._authenticated_at: float | None = None
+        self._connected_at: float | None = None
+        self._socket_at: float | None = None
 
     @property
     def is_authenticated(self) -> bool:
         """Whether the connection is up."""
         return self.change.state is ConnectionState.CONNECTED
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether a socket is open and authenticated."""
+        return not self.socket_problem
 
     @property
     def last_heard_at(self) -> datetime | None:
@@ -165,19 +171,39 @@ class Connection:
         if rest is not None:
             await rest.aclose()
 
+    async def log_in(self) -> str:
+        """Verify the credentials over REST, and return the identity.
+
+        Raises:
+            ConnectionFailed: Directus could not be reached, or refused the credentials.
+        """
+        self._credentials.begin()
+        try:
+            self.server = await self.rest.server_info()
+            self.identity = await self.rest.identity()
+        except (ConnectionFailed, RequestRefused, OSError) as error:
+            raise self.explain(error) from None
+        return self.identity
+
     async def run(self) -> None:
         """Connect, and connect again after each loss, until cancelled.
 
         Raises:
             ConnectionImpossible: It has never worked and will not by itself.
         """
-        delays = endless(self._options.delays())
+        backoff = Backoff(self._options.delays, self._options.stable_after)
         while True:
             failure = await self._one_connection()
-            if self._was_stable():
-                delays = endless(self._options.delays())
             self._set_state(ConnectionState.RECONNECTING, str(failure))
-            await asyncio.sleep(next(delays))
+            await asyncio.sleep(backoff.next_delay(self._connected_at))
+
+    def recheck(self) -> None:
+        """Verify over REST, soon, that the server still accepts the credentials.
+
+        If it does not, the connection is made again: its state becomes *reconnecting*, with
+        the reason. Does nothing while the client is not connected.
+        """
+        self._recheck_requested.set()
 
     async def _one_connection(self) -> ConnectionFailed:
         """Connect and work until the connection ends; the reason is returned.
@@ -186,14 +212,17 @@ class Connection:
             ConnectionImpossible: It has never worked and will not by itself. Once it
                 has worked, the same error may heal (a renewed certificate, a token
                 that is given back), so it is tried again like any other.
+            Exception: An unexpected error of a connection that has never worked.
         """
-        self._authenticated_at = None
+        self._connected_at = None
         try:
             await self._connect_and_run()
-        except (ConnectionFailed, RequestRefused, WebSocketException, OSError) as error:
-            failure = self.explain(error)
         except Exception as error:
-            failure = self._unexpected(error)
+            if not isinstance(error, _EXPECTED) and not self._connected_once:
+                kind = type(error).__name__
+                self._set_state(ConnectionState.DISCONNECTED, f"An unexpected error ({kind}).")
+                raise
+            failure = self._failure(error)
         finally:
             await self._stop_chores()
         if isinstance(failure, ConnectionImpossible) and not self._connected_once:
@@ -201,18 +230,14 @@ class Connection:
             raise failure
         return failure
 
-    def _unexpected(self, error: Exception) -> ConnectionFailed:
-        """An error that nobody thought of, as the end of one connection.
-
-        Raises:
-            Exception: The same, where the connection has never worked.
-        """
-        kind = type(error).__name__
-        if not self._connected_once:
-            self._set_state(ConnectionState.DISCONNECTED, f"An unexpected error ({kind}).")
-            raise error
+    def _failure(self, error: Exception) -> ConnectionFailed:
+        """Return the error that ended a connection as one of ours; log an unexpected one."""
+        if isinstance(error, _EXPECTED):
+            return self.explain(error)
         self._log_unexpected(error)
-        return ConnectionFailed(f"An unexpected error ended the connection ({kind}).")
+        return ConnectionFailed(
+            f"An unexpected error ended the connection ({type(error).__name__})."
+        )
 
     async def _connect_and_run(self) -> None:
         if not urlsplit(self.url).hostname:
@@ -220,18 +245,63 @@ class Connection:
                 f"{self.url!r} is not a URL such as https://cms.example.com."
             )
         self._credentials.begin()
+        self._recheck_requested = asyncio.Event()  # the event loop may be another one by now
+        await self._verify()
+        if self._needs_socket:
+            await run_until_first(self._run_socket, self._recheck_on_request)
+        else:
+            self._connected()
+            await run_until_first(self._keep_socket, self._recheck_on_request)
+
+    async def _verify(self) -> ServerInfo:
+        """Read over REST what the server and the user of the token are."""
         rest = self.rest
         self.server = await rest.server_info()
         self.identity = await rest.identity()
-        token = await rest.access_token()
-        async with self._open_socket(self.server, token) as socket:
-            session = Session(
-                ping_interval=self._options.ping_interval,
-                pong_timeout=self._options.pong_timeout,
-                reply_timeout=self._options.reply_timeout,
-                authenticated=self.server.auth_mode == "strict",
-                now=monotonic(),
-            )
+        if not self._needs_socket:
+            self._last_heard_at = datetime.now(UTC)
+        return self.server
+
+    async def _recheck_on_request(self) -> None:
+        while True:
+            await self._recheck_requested.wait()
+            self._recheck_requested.clear()
+            await self._verify()
+
+    async def _keep_socket(self) -> None:
+        """Keep a socket open beside REST, whatever is wrong with it, until REST fails."""
+        backoff = Backoff(self._options.delays, self._options.stable_after)
+        while True:
+            self._set_socket_problem(await self._socket_until_lost())
+            if self.server is not None and self.server.websocket_path is None:
+                await asyncio.sleep(self._options.socket_recheck_interval)
+            # At once after a loss: the server may be down, or have suspended the user.
+            await self._verify()
+            await asyncio.sleep(backoff.next_delay(self._socket_at))
+
+    async def _socket_until_lost(self) -> str:
+        """Run one socket until it ends; the reason is returned."""
+        try:
+            await self._run_socket()
+        except Exception as error:
+            failure = self._failure(error)
+        finally:
+            await self._stop_chores()
+        return str(failure)
+
+    async def _run_socket(self) -> None:
+        """Open a socket and work on it until it ends.
+
+        Raises:
+            ConnectionFailed: The server is silent, or refuses the authentication.
+            websockets.exceptions.WebSocketException: The socket was refused or closed.
+        """
+        self._socket_at = None
+        server = self.server or await self._verify()
+        token = await self.rest.access_token()
+        opener = self._opener = self._opener or SocketOpener(self.url, self._options, self._proxy)
+        async with opener.open(server, token) as socket:
+            session = self._session(server)
             driver = SocketDriver(socket, session, self._act, self._options.max_message_size)
             self.driver = driver
             try:
@@ -245,78 +315,16 @@ class Connection:
                 self._last_heard_at = self.last_heard_at
                 self.driver = None
 
-    @contextlib.asynccontextmanager
-    async def _open_socket(
-        self, server: ServerInfo, token: AccessToken
-    ) -> AsyncIterator[ClientConnection]:
-        if server.websocket_path is None:
-            raise ConnectionImpossible(
-                f"Directus at {self.url} has WebSockets switched off. "
-                "Set WEBSOCKETS_ENABLED=true on the server and restart it."
-            )
-        socket = await self._connect(server.websocket_path, server.auth_mode, token)
-        try:
-            yield socket
-        finally:
-            try:
-                await socket.close()
-            finally:  # a disconnect() may come while the server is waited for
-                socket.transport.abort()
-
-    async def _connect(self, path: str, auth_mode: str, token: AccessToken) -> ClientConnection:
-        """Open the WebSocket; strict mode wants the token with the handshake.
-
-        A header leaks less than a URL, so the session cookie carries it; a server that
-        names its cookie differently answers 401 and gets the URL.
-        """
-        if auth_mode != "strict":
-            return await self._handshake(path)
-        try:
-            return await self._handshake(path, cookie=f"{SESSION_COOKIE}={token.value}")
-        except InvalidStatus as error:
-            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
-                raise
-        self._warn_of_url()
-        return await self._handshake(path, query={"access_token": token.value})
-
-    def _warn_of_url(self) -> None:
-        if self._warned_of_url:
-            return
-        self._warned_of_url = True
-        logger.warning(
-            "%s does not take the cookie %s, so the token is sent in the URL of the WebSocket, "
-            "where a proxy may log it. Leave SESSION_COOKIE_NAME of Directus as it is, or set its "
-            "WEBSOCKETS_REST_AUTH to handshake.",
-            self.url,
-            SESSION_COOKIE,
-            extra={"what": "token-in-url", "url": self.url},
-        )
-
-    async def _handshake(
-        self, path: str, *, query: dict[str, str] | None = None, cookie: str = ""
-    ) -> ClientConnection:
-        headers = dict(self._options.headers)
-        if cookie:
-            own = [value for name, value in headers.items() if name.lower() == "cookie"]
-            headers = {name: v for name, v in headers.items() if name.lower() != "cookie"}
-            headers["Cookie"] = "; ".join([*own, cookie])
-        proxy = self._proxy
-        to_proxy: dict[str, Any] = {}
-        if proxy is not None and proxy.is_encrypted:
-            to_proxy["proxy_ssl"] = self._options.ssl or True
-        return await connect(
-            websocket_url(self.url, path, query or {}),
-            proxy=proxy.url if proxy else None,
-            **to_proxy,
-            additional_headers=headers,
-            ssl=self._options.ssl if self.url.startswith("https:") else None,
-            open_timeout=self._options.connect_timeout,
-            close_timeout=1,
-            # The server never answers protocol pings; the session sends its own.
-            ping_interval=None,
-            compression=None,
-            max_size=self._options.max_message_size * _HARD_LIMIT,
-            logger=_wire_logger,
+    def _session(self, server: ServerInfo) -> Session:
+        # Directus ignores pings where its heartbeat is switched off; a gateway never does.
+        is_pinged = self.is_gateway or server.heartbeat > 0
+        return Session(
+            ping_interval=self._options.ping_interval,
+            pong_timeout=self._options.pong_timeout,
+            reply_timeout=self._options.reply_timeout,
+            authenticated=server.auth_mode == "strict",
+            keepalive="ping" if is_pinged else "unsubscribe",
+            now=monotonic(),
         )
 
     async def _renew_token(self, driver: SocketDriver, token: AccessToken) -> None:
@@ -342,15 +350,18 @@ class Connection:
                 driver.authenticate({"access_token": token.value})
                 return token
 
-    def _was_stable(self) -> bool:
-        since = self._authenticated_at
-        return since is not None and monotonic() - since >= self._options.stable_after
-
     def _set_state(self, state: ConnectionState, reason: str = "") -> None:
         if (state, reason) != (self.change.state, self.change.reason):
             self.change = StateChange(state, reason, datetime.now(UTC))
             self.changes.publish(self.change)
             self._on_change()
+            if state is not ConnectionState.CONNECTED:
+                self._set_socket_problem(reason or _NOT_CONNECTED)
+
+    def _set_socket_problem(self, problem: str) -> None:
+        if problem != self.socket_problem:
+            self.socket_problem = problem
+            self._on_socket()
 
     def _act(self, action: SessionAction) -> None:
         match action:
@@ -358,7 +369,7 @@ class Connection:
                 self._authenticated()
             case protocol.CredentialsExpired():
                 self.rest.forget_token()
-                self._set_state(ConnectionState.RECONNECTING, "The access token has ended.")
+                self._token_ended("The access token has ended.")
                 if self.driver is not None:
                     self.do(self._reauthenticate(self.driver))
             case protocol.AuthenticationFailed(code, message):
@@ -370,10 +381,22 @@ class Connection:
                 self._on_action(action)
 
     def _authenticated(self) -> None:
-        if not self.is_authenticated:  # else a renewal on the same socket
-            self._authenticated_at = monotonic()
-            self._connected_once = True
-            self._set_state(ConnectionState.CONNECTED)
+        if not self.has_socket:  # else a renewal on the same socket
+            self._socket_at = monotonic()
+            if self._needs_socket:
+                self._connected()
+            self._set_socket_problem("")
+
+    def _connected(self) -> None:
+        self._connected_at = monotonic()
+        self._connected_once = True
+        self._set_state(ConnectionState.CONNECTED)
+
+    def _token_ended(self, reason: str) -> None:
+        if self._needs_socket:
+            self._set_state(ConnectionState.RECONNECTING, reason)
+        else:
+            self._set_socket_problem(reason)
 
     async def _reauthenticate(self, driver: SocketDriver) -> None:
         await self._fresh_token(driver)
@@ -395,10 +418,3 @@ class Connection:
         for task in chores:
             task.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
-
-
-def websocket_url(url: str, path: str, query: dict[str, str]) -> str:
-    """The WebSocket's URL from the server's; a sub-path of the server is kept."""
-    scheme, host, base, _, _ = urlsplit(url)
-    scheme = "wss" if scheme == "https" else "ws"
-    return urlunsplit((scheme, host, f"{base.rstrip('/')}{path}", urlencode(query), ""))

@@ -9,6 +9,7 @@ from time import monotonic
 
 from websockets.asyncio.client import ClientConnection
 
+from directus_realtime.client.concurrency import run_until_first
 from directus_realtime.exceptions import BadFrame, ConnectionFailed
 from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.redaction import excerpt
@@ -54,18 +55,7 @@ class SocketDriver:
             websockets.exceptions.ConnectionClosed: The connection ended.
         """
         self._flush()
-        tasks = [
-            asyncio.create_task(work(), name=f"directus-{work.__name__.strip('_')}")
-            for work in (self._read, self._write, self._watch_clock)
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await run_until_first(self._read, self._write, self._watch_clock)
 
     def authenticate(self, credentials: dict[str, str]) -> None:
         """Send credentials, also on a socket that is authenticated already."""

@@ -70,7 +70,7 @@ class FeedKeeper:
         free = next(name for name in _names(uid) if name not in self._by_uid)
         feed = Feed(free, query, is_final=self._connection.is_gateway)
         self._by_uid[free] = self._by_query[fingerprint] = feed
-        if self._connection.is_authenticated:
+        if self._connection.has_socket:
             self._activate(feed)
         return feed
 
@@ -89,18 +89,22 @@ class FeedKeeper:
             feed.wait_again()
             feed.primary_key = None
             self._primary_keys.pop(feed.query.collection, None)
-            if self._connection.is_authenticated:
+            if self._connection.has_socket:
                 self._activate(feed)
 
     def activate(self) -> None:
-        """Ask for every feed that waits; the connection is up."""
+        """Ask for every feed that waits; a new socket is authenticated."""
         self._checks = asyncio.Semaphore(_CHECKS)  # the event loop may be another one by now
         for feed in list(self._by_uid.values()):
             if feed.state is SubscriptionState.WAITING:
                 self._activate(feed)
 
     def wait_again(self) -> None:
-        """Take note that the connection is gone, and every subscription with it."""
+        """Mark every feed as waiting: the socket is lost, and every subscription with it.
+
+        Primary keys are forgotten too: a collection may have another one by the next socket.
+        """
+        self._primary_keys.clear()
         for feed in self._by_uid.values():
             if feed.state is not SubscriptionState.WAITING:
                 feed.wait_again()
@@ -142,10 +146,7 @@ class FeedKeeper:
             )
 
     def _activate(self, feed: Feed) -> None:
-        if feed.primary_key is not None:
-            self._subscribe(feed)
-        else:
-            self._connection.do(self._check_and_subscribe(feed))
+        self._connection.do(self._check_and_subscribe(feed))
 
     async def _check_and_subscribe(self, feed: Feed) -> None:
         """Ask over REST what the socket would not tell, then subscribe."""

@@ -54,6 +54,8 @@ class GatewayRest(RestClient):
         path: str,
         parameters: Mapping[str, Any] | None = None,
         body: object = None,
+        *,
+        is_long: bool = False,
     ) -> Any:
         """Refused.
 

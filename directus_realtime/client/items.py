@@ -323,7 +323,12 @@ class _KeyReader:
                 self._note(key, actual, found[actual])
         missing = [key for key, actual in known.items() if actual is None]
         strangers = [key for key in found if key not in known.values()]
-        if missing and not isinstance(answer, dict):  # a singleton does not heed the keys
+        if not missing or isinstance(answer, dict):  # a singleton does not heed the keys
+            return
+        if 0 < self._limit <= len(answer) and len(keys) > 1:  # the others may be cut off
+            await self.read(missing[: len(missing) // 2])
+            await self.read(missing[len(missing) // 2 :])
+        else:
             await self._resolve(keys, missing, strangers, found)
 
     async def _resolve(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from directus_realtime.client.backoff import full_jitter
 from directus_realtime.protocol.session import PING_INTERVAL, PONG_TIMEOUT, REPLY_TIMEOUT
 
 #: Default for :attr:`ClientOptions.max_message_size`, in bytes.
 MAX_MESSAGE_SIZE = 64 * 1024 * 1024
+#: Default for :attr:`ClientOptions.socket_recheck_interval`, in seconds.
+SOCKET_RECHECK_INTERVAL = 300.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class ClientOptions:
         proxy: URL of an HTTP proxy for REST and WebSocket, user and password in it where it
             wants some; without one, ``HTTPS_PROXY`` (``HTTP_PROXY`` for an http URL), else
             ``ALL_PROXY``, and ``NO_PROXY`` of the environment.
+        socket: ``required``: connected means that the WebSocket is authenticated. With
+            ``optional``, connected means that REST is; the WebSocket is kept open beside it
+            where that is possible, and never ends or prevents the connection.
+        socket_recheck_interval: Seconds until a server that has WebSockets switched off is
+            checked again; used where the socket is optional.
         delays: Makes the delays between attempts, in seconds; called after each stable
             connection. Where they end, the last one is used again and again.
     """
@@ -44,4 +52,6 @@ class ClientOptions:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ssl: ssl.SSLContext | None = None
     proxy: str | None = field(default=None, repr=False)
+    socket: Literal["required", "optional"] = "required"
+    socket_recheck_interval: float = SOCKET_RECHECK_INTERVAL
     delays: Callable[[], Iterator[float]] = full_jitter

@@ -47,12 +47,19 @@ from directus_realtime.protocol.queries import Query
 
 logger = logging.getLogger("directus_realtime.client")
 
+#: Seconds for the answer of a request for many items.
+_LONG_READ = 60.0
 #: How often a request is sent again that the rate limiter refused.
 _RATE_LIMITED_TRIES = 5
 #: How often a request is sent again that a server under pressure refused, and the pause in
 #: seconds before each.
 _PRESSURE_TRIES, _PRESSURE_PAUSE = 20, 0.25
+#: Where SEARCH ignores its keys and answers with all items, on Directus 10 to 12.
+_WITHOUT_KEYS = frozenset(
+    f"/{name}" for name in ("dashboards", "flows", "permissions", "revisions", "roles", "users")
+)
 _SYSTEM_PREFIX = "directus_"
+_MAX_AGE = re.compile(r"\bmax-age=([0-9]{1,9})")
 
 #: What Directus logs of a collection's changes: activity and revisions, activity alone,
 #: nothing, or not known because the token may not see it.
@@ -124,6 +131,8 @@ class RestClient:
         #: Paths that SEARCH does not reach; "" for all of them.
         self._not_searched: set[str] = set()
         self._warned_of_search = False
+        seconds = options.connect_timeout
+        self._long_timeout = httpx.Timeout(seconds, read=max(seconds, _LONG_READ))
         with explained(url, self.proxy_address):
             self._http = httpx.AsyncClient(
                 base_url=url,
@@ -150,6 +159,8 @@ class RestClient:
         path: str,
         parameters: Mapping[str, Any] | None = None,
         body: object = None,
+        *,
+        is_long: bool = False,
     ) -> Any:
         """Send a request with the access token.
 
@@ -160,6 +171,8 @@ class RestClient:
             path: Path below the server's URL, for example ``/items/articles``.
             parameters: Directus's query.
             body: Content, sent as JSON unless it is bytes or ``None``.
+            is_long: Whether the answer may take longer than other answers: it has many items,
+                perhaps with their relations.
 
         Returns:
             The ``data`` of the answer; ``None`` where it has no content.
@@ -168,6 +181,8 @@ class RestClient:
         content: dict[str, Any] = {"content" if isinstance(body, bytes) else "json": body}
         if isinstance(body, bytes):
             content["headers"] = {"Content-Type": "application/json"}
+        if is_long:
+            content["timeout"] = self._long_timeout
 
         async def send() -> httpx.Response:
             request = self._build(method, path, query, content)
@@ -197,6 +212,8 @@ class RestClient:
         query = dict(query or {})
         if any("[" in name for name in query):  # written for a URL
             return await self.get_fresh(path, query)
+        if keys is not None and path in _WITHOUT_KEYS:
+            return await self.search(path, filtered_by_keys(query, key_field, list(keys)))
         if keys is not None and "" in keys:  # which SEARCH refuses among its keys
             return await self._search_with_empty_key(path, query, keys, key_field)
         if not self._not_searched.isdisjoint({"", path}):
@@ -204,7 +221,7 @@ class RestClient:
         body = {"query": query} if keys is None else {"query": query, "keys": list(keys)}
         content = json.dumps(body, default=str).encode()
         try:
-            return await self.request("SEARCH", path, body=content)
+            return await self.request("SEARCH", path, body=content, is_long=keys is not None)
         except RequestRefused as error:
             if not refuses_method(error):
                 raise
@@ -331,6 +348,26 @@ class RestClient:
         limit = await self.query_limit()
         return size if limit < 0 else min(size, limit)
 
+    @property
+    def lets_search_through(self) -> bool:
+        """Whether no proxy has refused the method SEARCH so far."""
+        return "" not in self._not_searched
+
+    async def cache_lifetime(self) -> float:
+        """Return for how many seconds Directus answers GET from its cache; 0 for not at all.
+
+        With ``CACHE_AUTO_PURGE=true`` Directus does not say so, and answers are fresh.
+        """
+
+        async def send() -> httpx.Response:
+            query = encoded(with_fresh_cache_key({}))
+            request = self._build("GET", "/server/info", query, {})
+            return await self._send(request, await self.access_token())
+
+        response = await self._accepted(send)
+        found = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
+        return float(found[1]) if found else 0.0
+
     async def identity(self) -> str:
         """Who the token is, for people: the e-mail address, or the name, or the id."""
         me = await self.get_fresh("/users/me", {"fields": ["id", "email", "first_name"]})
@@ -352,7 +389,8 @@ class RestClient:
             permissions = await self.get_fresh("/permissions/me")
         except RequestRefused as error:
             _raise_unless_refusal(error)
-        else:
+            permissions = None
+        if permissions is not None:  # Directus 10 has an answer without content
             with taken_apart("/permissions/me"):
                 read = permissions.get(collection, {}).get("read", {})
                 return str(read.get("access", "none"))

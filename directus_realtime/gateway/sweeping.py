@@ -20,7 +20,7 @@ from directus_realtime.models import InboxEvent, InboxState
 _BATCH, _BATCHES = 1000, 5
 _UNSENT = {InboxState.PENDING, InboxState.DELIVERING}
 #: Never sent as they are: one waits for the catch-up, and is let go as a new row.
-_PASSED_BY = {InboxState.MERGED, InboxState.WAITING}
+_PASSED_BY = {InboxState.MERGED}
 
 
 @dataclass(frozen=True, slots=True)

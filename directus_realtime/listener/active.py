@@ -22,7 +22,7 @@ from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.notices import Notices
 from directus_realtime.listener.retention import DailyPrune
 from directus_realtime.listener.shutdown import StopTimedOut
-from directus_realtime.listener.status import StatusWriter, complete_until
+from directus_realtime.listener.status import StatusWriter
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -120,7 +120,7 @@ class ActiveListener:
     async def _run(self, stopping: asyncio.Event, hold: asyncio.Task[NoReturn]) -> None:
         await self._inbox_database.run_surely(sync_declared)
         for settings in self._settings:
-            self._connections[settings.alias] = await self._make_connection(settings)
+            self._connections[settings.alias] = self._make_connection(settings)
         self._status = StatusWriter(
             self._inbox_database, self._inbox, self._connections, self._fence
         )
@@ -158,14 +158,9 @@ class ActiveListener:
         self._delivery.wake()
         self._handover.wake()
 
-    async def _make_connection(self, settings: ConnectionSettings) -> ListenedConnection:
+    def _make_connection(self, settings: ConnectionSettings) -> ListenedConnection:
         return ListenedConnection(
-            settings,
-            self._inbox_database,
-            self._inbox,
-            self._notices,
-            self._state_changed,
-            await self._inbox_database.run_surely(complete_until, settings.alias),
+            settings, self._inbox_database, self._inbox, self._notices, self._state_changed
         )
 
     async def _listen(self, services: Sequence[asyncio.Task[Any]], stopping: asyncio.Event) -> None:
@@ -207,7 +202,7 @@ class ActiveListener:
                 extra={"what": "tried-again", "connection": alias, "seconds": REFUSED_AGAIN},
             )
             await asyncio.sleep(REFUSED_AGAIN)
-            self._connections[alias] = await self._make_connection(settings)
+            self._connections[alias] = self._make_connection(settings)
             self._given_up.discard(alias)
 
     async def _finish(

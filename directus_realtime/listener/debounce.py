@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -74,7 +73,6 @@ class _OpenWindows:
         # other one, which may be newer.
         self._stored = _stored(ids) if waiting else set()
         self._overtaken: list[InboxEvent] = []
-        self._swapped: list[InboxEvent] = []
 
     def take(self, row: InboxEvent, debounce: Debounce | None) -> None:
         """Take the next row, with a window or without one."""
@@ -84,8 +82,9 @@ class _OpenWindows:
         row.state, row.done_at = InboxState.PENDING, None
         row.next_attempt_at = self._end_of_window(row, debounce) if debounce else None
         if earlier := self._waiting.pop(_window_of(row), None):
-            is_swapped = _is_still_new(earlier, row) and _tell_as_new(row, earlier)
-            (self._swapped if is_swapped else self._overtaken).append(earlier)
+            if _is_still_new(earlier, row):
+                row.action = "create"
+            self._overtaken.append(earlier)
             earlier.state, earlier.done_at = InboxState.MERGED, self._now
             earlier.next_attempt_at = None
         if debounce:
@@ -93,16 +92,10 @@ class _OpenWindows:
 
     def write(self) -> None:
         """Change the stored rows, but for those that delivery has come to meanwhile."""
-        self._mark([row.pk for row in self._overtaken if not row._state.adding])
-        for row in self._swapped:
-            if not row._state.adding:
-                values = {"action": row.action, "received_at": row.received_at}
-                self._mark([row.pk], **values, activity_id=row.activity_id)
-
-    def _mark(self, pks: list[int], **values: Any) -> None:
+        pks = [row.pk for row in self._overtaken if not row._state.adding]
         if pks:
             InboxEvent.objects.filter(pk__in=pks, state=InboxState.PENDING).update(
-                state=InboxState.MERGED, done_at=self._now, next_attempt_at=None, **values
+                state=InboxState.MERGED, done_at=self._now, next_attempt_at=None
             )
 
     def _end_of_window(self, row: InboxEvent, debounce: Debounce) -> datetime:
@@ -117,23 +110,8 @@ class _OpenWindows:
 
 
 def _is_still_new(earlier: InboxEvent, row: InboxEvent) -> bool:
-    """Whether a change of a new item leaves it a new one, to those who were not told of it."""
+    """Whether the item is still new to receivers, which never got its create."""
     return (earlier.action, row.action) == ("create", "update") and not row.left_filter
-
-
-def _tell_as_new(row: InboxEvent, earlier: InboxEvent) -> bool:
-    """Whoever is told only once is told that the item is new.
-
-    Returns:
-        Whether the earlier row is the update from now on, so that each of the two rows of the
-        log still has its event. One that was made of the log has its row by its number.
-    """
-    row.action = "create"
-    if row.origin != "live" or row.activity_id is not None:
-        return False
-    earlier.action, earlier.received_at = "update", row.received_at
-    row.activity_id, earlier.activity_id = earlier.activity_id, None
-    return True
 
 
 def _is_before(row: InboxEvent, read_at: datetime | None) -> bool:

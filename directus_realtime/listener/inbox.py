@@ -1,47 +1,51 @@
-"""The way in: events from the socket are stored before anything is done with them."""
+"""The way into the inbox: events are stored before anything is done with them."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
-from directus_realtime.events import Event
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.fresh import FreshRows
-from directus_realtime.listener.incoming import Debounce, Incoming, Memory, Tally
+from directus_realtime.listener.incoming import Incoming, Tally
 from directus_realtime.listener.inserting import insert, is_too_large
 from directus_realtime.listener.matching import judge
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.listener.rows import make_row
-from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
+event_logger = logging.getLogger("directus_realtime.listener.events")
 
 T = TypeVar("T")
 
-#: Events of one write.
+#: Events of one transaction, unless more belong together.
 BATCH_SIZE = 500
-#: Events that are received and not stored, from which on the inbox is full, and down to which
-#: it stays so: some 100 MB of events of 1 kB each. The same in characters of their data.
-FULL, HAS_ROOM = 50_000, 5_000
-FULL_TEXT, HAS_ROOM_TEXT = 100_000_000, 10_000_000
+#: Events that may wait to be stored before more of Directus is read.
+ROOM = 2000
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
-    function: Callable[[], Any]
-    done: asyncio.Future[Any]
+    """Events to store, and what to do in the same transaction behind them.
+
+    Attributes:
+        entries: The events.
+        function: Called in the transaction; may be called again where the database was away.
+        done: Gets what the function returns; where it is ``None`` nothing waits for that.
+    """
+
+    entries: Sequence[Incoming] = ()
+    function: Callable[[], Any] | None = None
+    done: asyncio.Future[Any] | None = field(default=None)
 
 
 class Inbox:
@@ -69,62 +73,28 @@ class Inbox:
         self._fresh = FreshRows() if fresh is None else fresh
         self._database = database
         self._on_stored = on_stored
-        self._waiting: deque[Incoming | _Work] = deque()
-        self._text = 0
+        self._waiting: deque[_Work] = deque()
+        self._count_waiting = 0
         self._arrived = asyncio.Event()
         self._shrunk = asyncio.Condition()
         self._tallies: dict[str, Tally] = {}
         self._writing = asyncio.Lock()
-        self._is_full = False
 
     @property
     def waiting(self) -> int:
         """Events that are received and not stored yet."""
-        return len(self._waiting)
+        return self._count_waiting
 
-    @property
-    def unstored_since(self) -> datetime | None:
-        """When the oldest event that is not stored yet was received."""
-        entries = (entry for entry in self._waiting if isinstance(entry, Incoming))
-        return next((entry.row.received_at for entry in entries), None)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so much is received and not stored that more would be a danger."""
-        most, text = (HAS_ROOM, HAS_ROOM_TEXT) if self._is_full else (FULL, FULL_TEXT)
-        self._is_full = len(self._waiting) > most or self._text > text
-        return self._is_full
-
-    def put(
-        self,
-        event: Event,
-        group: str = "",
-        debounce: Debounce | None = None,
-        memory: Memory | None = None,
-        *,
-        is_held: bool = False,
-    ) -> None:
-        """Take an event; never blocks. One that cannot be stored is reported.
+    def put(self, entries: Sequence[Incoming], then: Callable[[], Any] | None = None) -> None:
+        """Take events; never blocks.
 
         Args:
-            event: The event.
-            group: Own group of its subscription, or ``""``.
-            debounce: How the changes of its subscription are gathered.
-            memory: Of a subscription with a filter.
-            is_held: Store it, but let it wait for the catch-up, which releases it.
+            entries: The events, in order.
+            then: Called in the transaction that stores them; may be called again where the
+                database was away.
         """
-        row = make_row(event, group)
-        if row is None:
-            return
-        if is_held:
-            row.state = InboxState.WAITING
-            entry = Incoming(row)  # gathered and judged when it is released
-        else:
-            # A live one that is not gathered is of a subscription that has no windows.
-            entry = Incoming(row, debounce, memory, overtakes=event.origin != "live")
-        self._waiting.append(entry)
-        self._text += len(row.data_json)
-        self._arrived.set()
+        if entries or then is not None:
+            self._add(_Work(entries, then))
 
     async def run_in_order(self, function: Callable[[], T]) -> T:
         """Run something in the database thread: after all that was put before has been stored,
@@ -133,15 +103,14 @@ class Inbox:
         Args:
             function: May be called again where the database was away.
         """
-        work = _Work(function, asyncio.get_running_loop().create_future())
-        self._waiting.append(work)
-        self._arrived.set()
-        return cast("T", await work.done)
+        work = _Work((), function, asyncio.get_running_loop().create_future())
+        self._add(work)
+        return await cast("asyncio.Future[T]", work.done)
 
-    async def drained_to(self, limit: int) -> None:
-        """Wait until no more than so many events are received and not stored."""
+    async def has_room(self) -> None:
+        """Wait until few events are received and not stored."""
         async with self._shrunk:
-            await self._shrunk.wait_for(lambda: len(self._waiting) <= limit)
+            await self._shrunk.wait_for(lambda: self._count_waiting <= ROOM)
 
     def take_tallies(self) -> dict[str, Tally]:
         """What was stored since the last call, by subscription."""
@@ -159,11 +128,16 @@ class Inbox:
         async with self._writing:
             await self._flush()
 
+    def _add(self, work: _Work) -> None:
+        self._waiting.append(work)
+        self._count_waiting += len(work.entries)
+        self._arrived.set()
+
     async def _flush(self) -> None:
         self._arrived.clear()
         while self._waiting:
-            if isinstance(work := self._waiting[0], _Work):
-                await self._do(work)
+            if self._waiting[0].done is not None:
+                await self._do(self._waiting[0])
                 self._waiting.popleft()
             else:
                 await self._store_batch()
@@ -172,34 +146,49 @@ class Inbox:
                 self._shrunk.notify_all()
 
     async def _store_batch(self) -> None:
-        """Store what has come in, up to the next work."""
-        entries = itertools.takewhile(lambda entry: isinstance(entry, Incoming), self._waiting)
-        batch = list(cast("Iterator[Incoming]", itertools.islice(entries, BATCH_SIZE)))
-        stored = await self._database.run_surely(store, batch, self._fence, self._fresh)
+        """Store what has come in, up to the next function with a result."""
+        batch = self._next_batch()
+        entries = [entry for work in batch for entry in work.entries]
+        functions = [work.function for work in batch if work.function is not None]
+        stored = await self._database.run_surely(
+            store, entries, self._fence, self._fresh, functions
+        )
         # Only now: a cancelled write must find them here again.
-        for entry in batch:
-            self._waiting.popleft()
-            self._text -= len(entry.row.data_json)
+        for _ in batch:
+            self._count_waiting -= len(self._waiting.popleft().entries)
         for entry in stored:
             self._count(entry.row)
 
+    def _next_batch(self) -> list[_Work]:
+        batch: list[_Work] = []
+        size = 0
+        for work in self._waiting:
+            size += len(work.entries)
+            if work.done is not None or (batch and size > BATCH_SIZE):
+                break
+            batch.append(work)
+        return batch
+
     async def _do(self, work: _Work) -> None:
+        done, function = cast("asyncio.Future[Any]", work.done), work.function
         try:
-            result = await self._database.run_surely(self._fenced, work.function)
+            result = await self._database.run_surely(
+                self._fenced, cast("Callable[[], Any]", function)
+            )
         except LeaseLost:
-            # Whoever waits for it is ended with the rest of the listener, and in one go: one
-            # that ended by itself would be cancelled while it closes its connection.
+            # Whatever waits for it is cancelled with the rest of the listener, and in one go:
+            # a task that ended by itself would be cancelled while it closes its connection.
             raise
         except Exception as error:
-            if not work.done.done():
-                work.done.set_exception(error)
+            if not done.done():
+                done.set_exception(error)
         else:
-            if not work.done.done():
-                work.done.set_result(result)
+            if not done.done():
+                done.set_result(result)
 
     def _fenced(self, function: Callable[[], Any]) -> Any:
-        # The turn before the transaction, as everybody takes them: the other way round, two
-        # threads would wait for each other until SQLite gives up.
+        # The turn before the transaction, as everywhere: the other way round, two threads
+        # would wait for each other until SQLite gives up.
         with waits_its_turn(own_alias()), transaction.atomic(own_alias()):
             result = function()
             self._fence()
@@ -210,12 +199,36 @@ class Inbox:
         tally.events += 1
         tally.last_event_at = row.received_at
         counts.events.add((row.connection, row.collection, row.action, row.origin))
+        if event_logger.isEnabledFor(logging.DEBUG):
+            _log_event(row)
+
+
+def _log_event(row: InboxEvent) -> None:
+    event_logger.debug(
+        "%s  %s %s %s (%s)",
+        row.connection,
+        row.action,
+        row.collection,
+        row.key,
+        row.subscription,
+        extra={
+            "what": "event",
+            "connection": row.connection,
+            "subscription": row.subscription,
+            "collection": row.collection,
+            "action": row.action,
+            "key": row.key,
+            "event_id": str(row.event_id),
+            "origin": row.origin,
+        },
+    )
 
 
 def store(
     incoming: list[Incoming],
     fence: Callable[[], None] = lambda: None,
     fresh: FreshRows | None = None,
+    functions: Sequence[Callable[[], Any]] = (),
 ) -> list[Incoming]:
     """Write rows; those that are stored already, by a write whose answer got lost, stay.
 
@@ -223,20 +236,28 @@ def store(
         incoming: The rows.
         fence: Called in each transaction; raises where another listener is active now.
         fresh: Where delivery finds what was stored.
+        functions: Called in the transaction behind the rows.
 
     Returns:
         What was stored: without the events that are none for their subscription.
     """
     fresh = FreshRows() if fresh is None else fresh
     try:
-        return _store(incoming, fence, fresh)
+        return _store(incoming, fence, fresh, functions)
     except (DataError, IntegrityError):
         # One row that the database cannot hold must not take its neighbours along, nor one
         # of a subscription that was deleted in this very moment.
-        return [entry for one in incoming for entry in _store_alone(one, fence, fresh)]
+        found = [entry for one in incoming for entry in _store_alone(one, fence, fresh)]
+        _store([], fence, fresh, functions)
+        return found
 
 
-def _store(incoming: list[Incoming], fence: Callable[[], None], fresh: FreshRows) -> list[Incoming]:
+def _store(
+    incoming: list[Incoming],
+    fence: Callable[[], None],
+    fresh: FreshRows,
+    functions: Sequence[Callable[[], Any]] = (),
+) -> list[Incoming]:
     using = own_alias()
     rows: list[InboxEvent] = []
     try:
@@ -247,6 +268,8 @@ def _store(incoming: list[Incoming], fence: Callable[[], None], fresh: FreshRows
             # Where some are in the table already, delivery may have come to them.
             if insert(rows, using) == len(rows):
                 fresh.add(rows)
+            for function in functions:
+                function()
             # Last of all: a process that is paused between here and the commit may have lost
             # its lease when it goes on.
             fence()

@@ -43,7 +43,7 @@ class Listener:
     ) -> None:
         self._settings = list(connections)
         self._aliases = [settings.alias for settings in self._settings]
-        self._candidate = Candidate(self._aliases, standby_only=standby_only)
+        self._candidate = Candidate(self._settings, standby_only=standby_only)
         self._sampler = sampler
         self._lost: list[ActiveListener] = []
 

@@ -61,6 +61,21 @@ def _is_for_its_subscription(
     return row.action == "delete" and not is_complete
 
 
+def inside(memory: Memory, keys: Iterable[Key]) -> set[Key]:
+    """Return those of some items that may have been in the filter before.
+
+    Where the items in the filter are not all known yet, these are all.
+    """
+    keys = list(keys)
+    if not _rows(memory).filter(matched_of=memory.matched_of).exists():
+        return set(keys)
+    by_digest = {digest(key): key for key in keys}
+    rows = MatchedItem.objects.filter(
+        subscription_id=memory.subscription_id, digest__in=list(by_digest)
+    )
+    return {by_digest[found] for found in rows.values_list("digest", flat=True)}
+
+
 def digest(key: Key) -> str:
     """A key as it is remembered."""
     return hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,24 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from directus_realtime.client.activity import FIELDS, USER
 from directus_realtime.client.rights import Relations, Right, Rights
+from directus_realtime.listener.follower.change import ACTIVITY
 from directus_realtime.listener.wanted import Wanted
 from directus_realtime.protocol.queries import LOGICAL_OPERATORS, Query
 
 #: What the listener itself reads, whatever is subscribed: fields, and what for.
 SYSTEM_NEEDS = {
-    "directus_activity": (
-        ("action", "collection", "id", "item", "timestamp"),
-        "catch-up: what changed meanwhile",
-    ),
-    "directus_collections": (
-        ("accountability", "collection"),
-        "catch-up: whether changes are logged",
-    ),
-    "directus_fields": (("collection", "field"), "names and types of primary keys"),
+    "directus_activity": (sorted([*FIELDS, USER]), "which items changed"),
+    "directus_collections": (["accountability", "collection"], "whether changes are logged"),
+    "directus_fields": (["collection", "field"], "names and types of primary keys"),
 }
-#: All of it must be seen, or changes are missed without anybody's noticing.
-_WHOLE = frozenset({"directus_activity"})
+#: All of it must be seen, or changes are missed without notice.
+_WHOLE = frozenset({ACTIVITY})
+#: Fields of a collection that the listener can do without, and what follows then.
+_OPTIONAL = {ACTIVITY: {USER: "Without the field user, changed_by of events is None."}}
 #: Name of the policy that is proposed.
 POLICY_NAME = "django-directus-realtime"
 
@@ -126,13 +124,16 @@ def _compare(need: Need, right: Right) -> None:
     if right.access == "none":
         need.missing = ["*"]
         return
-    names = [name for name in need.fields if name != "*"]
-    need.missing = right.lacks(names)
+    lacking = right.lacks(name for name in need.fields if name != "*")
+    optional = _OPTIONAL.get(need.collection, {})
+    need.missing = [name for name in lacking if name not in optional]
     if right.access == "partial" and need.collection in _WHOLE:
         need.missing = ["*"]
         need.note = "The user sees only a part of its rows: remove the rule, and app access."
     elif right.access == "partial":
         need.note = "A rule leaves out items: what changes of those is not seen."
+    elif notes := [optional[name] for name in lacking if name in optional]:
+        need.note = " ".join(notes)
     elif "*" in need.fields and "*" not in right.fields:
         need.note = f"All fields are asked for; events carry {', '.join(sorted(right.fields))}."
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -109,16 +108,11 @@ def _snapshot(connection: ListenedConnection) -> Snapshot:
             "version": storable(client.server.version if client.server else "", 40),
             "identity": storable(client.identity, 255),
             "errors": connection.errors,
+            "socket_problem": storable(client.socket_problem),
             **({"complete_until": until} if until else {}),
         },
         states=connection.subscription_states(),
     )
-
-
-def complete_until(alias: str) -> datetime | None:
-    """From when on changes of a connection may be unaccounted for; ``None`` for no listener."""
-    status = ConnectionStatus.objects.filter(alias=alias).first()
-    return status.complete_until if status else None
 
 
 def _write(

@@ -8,6 +8,7 @@ from time import monotonic
 from django.utils import timezone
 
 from directus_realtime.client import ConnectionState, DirectusClient
+from directus_realtime.client.repetitions import Repetitions
 from directus_realtime.client.states import StateChange
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -29,6 +30,7 @@ class Story:
         self._alias = alias
         self._client = client
         self._pause = REMINDER
+        self._repetitions = Repetitions()
         self._next_reminder: float | None = None
 
     def tell(self, change: StateChange) -> None:
@@ -58,6 +60,38 @@ class Story:
                     "what": "disconnected",
                     "connection": self._alias,
                     "reason": change.reason,
+                },
+            )
+
+    def tell_socket(self, interval: float, log_problem: str) -> None:
+        """Log that the socket announces changes, or how soon they are found without it.
+
+        Args:
+            interval: Seconds between two looks at the activity log without a socket.
+            log_problem: Why the log cannot be read, as a sentence without a full stop; empty
+                where it can.
+        """
+        problem = self._client.socket_problem
+        if not problem:
+            logger.info(
+                "%s  the WebSocket announces changes",
+                self._alias,
+                extra={"what": "socket-open", "connection": self._alias},
+            )
+        elif self._repetitions.is_news(problem):
+            found = f"so the activity log is read every {interval:g} s"
+            if log_problem:
+                found = f"so changes are not found ({log_problem})"
+            logger.warning(
+                "%s  no WebSocket, %s: %s",
+                self._alias,
+                found,
+                problem,
+                extra={
+                    "what": "socket-closed",
+                    "connection": self._alias,
+                    "seconds": interval,
+                    "reason": problem,
                 },
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,12 @@ from django.db.models import F
 
 from directus_realtime.database import own_alias
 from directus_realtime.listener.incoming import Debounce, Memory, Tally
-from directus_realtime.models import LOAD_AGAIN, DirectusSubscription, SubscriptionState
+from directus_realtime.models import (
+    LOAD_AGAIN,
+    DirectusSubscription,
+    ParkedChange,
+    SubscriptionState,
+)
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.redaction import storable
 
@@ -38,8 +43,11 @@ class Wanted:
         subscription_id: Primary key of the row.
         memory: Where the items in the filter are remembered; ``None`` without a filter.
         unmatched: Whether the items in the filter are not all remembered yet.
-        caught_up_to: Id of the last row of the activity log that is settled; ``None`` for a
-            subscription that was never active.
+        followed_from: Top of the activity log when the subscription began to follow it;
+            ``None`` for one that never did.
+        followed_in: Connection and collection then.
+        unread: Ranges of ids that were not read for it, as first and last; ``None`` as last
+            for no end.
     """
 
     uid: str
@@ -51,7 +59,9 @@ class Wanted:
     subscription_id: int = 0
     memory: Memory | None = field(default=None, compare=False)
     unmatched: bool = field(default=False, compare=False)
-    caught_up_to: int | None = field(default=None, compare=False)
+    followed_from: int | None = field(default=None, compare=False)
+    followed_in: str = field(default="", compare=False)
+    unread: tuple[tuple[int, int | None], ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, row: DirectusSubscription) -> Wanted:
@@ -73,7 +83,9 @@ class Wanted:
             row.pk,
             memory,
             memory is not None and memory.matched_of != row.matched_of,
-            row.caught_up_to,
+            row.followed_from,
+            row.followed_in,
+            tuple((first, last) for first, last in row.unread),
         )
 
 
@@ -162,13 +174,8 @@ def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
         rows.exclude(snapshot_of=LOAD_AGAIN).update(snapshot_of="")
 
 
-def write_caught_up(subscription_ids: Collection[int], position: int) -> None:
-    """Write down up to which row of the activity log subscriptions are settled."""
-    rows = DirectusSubscription.objects.filter(pk__in=subscription_ids)
-    rows.exclude(caught_up_to__gte=position).update(caught_up_to=position)
-
-
 def forget_disabled(alias: str) -> None:
-    """What happens while a subscription is disabled is none of its business."""
+    """Forget the places of disabled subscriptions: they miss what happens meanwhile."""
     rows = DirectusSubscription.objects.filter(connection=alias, enabled=False)
-    rows.exclude(caught_up_to=None).update(caught_up_to=None)
+    rows.exclude(followed_from=None).update(followed_from=None, followed_in="", unread=[])
+    ParkedChange.objects.filter(subscription__in=rows).delete()

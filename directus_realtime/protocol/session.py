@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from directus_realtime.exceptions import BadFrame
 from directus_realtime.protocol import messages
@@ -21,6 +21,10 @@ from directus_realtime.protocol.redaction import excerpt
 PING_INTERVAL = 15.0
 #: How long a server may stay silent after our ping before it counts as dead, in seconds.
 PONG_TIMEOUT = 10.0
+#: The message that a server answers while nothing else is said: a ``ping``, or an
+#: ``unsubscribe`` of an unknown uid where the server has its heartbeat switched off and
+#: ignores pings (measured on 10.13.4, 11.17.4 and 12.4.1).
+Keepalive = Literal["ping", "unsubscribe"]
 #: The longest wait that the rate limiter is believed, in seconds.
 MAX_WAIT = 60.0
 #: Some bad requests are never answered; how long we wait, in seconds.
@@ -139,6 +143,7 @@ class Session:
         pong_timeout: Seconds a ping may stay unanswered.
         reply_timeout: Seconds a subscribe or an authentication may stay unanswered.
         authenticated: True where the server takes the token from the URL and says nothing.
+        keepalive: The message whose answer proves that the server is alive.
     """
 
     def __init__(
@@ -148,9 +153,11 @@ class Session:
         pong_timeout: float = PONG_TIMEOUT,
         reply_timeout: float = REPLY_TIMEOUT,
         authenticated: bool = False,
+        keepalive: Keepalive = "ping",
         now: float = 0.0,
     ) -> None:
         self.authenticated = authenticated
+        self._keepalive = keepalive
         self._ping_interval = ping_interval
         self._pong_timeout = pong_timeout
         self._reply_timeout = reply_timeout
@@ -385,7 +392,7 @@ class Session:
         if not self.authenticated:
             return  # Directus takes a ping before the authentication for a failed one.
         self._pings += 1
-        self._send({"type": "ping", "uid": f"ping-{self._pings}"})
+        self._send({"type": self._keepalive, "uid": f"ping-{self._pings}"})
         if self._pong_deadline is None:
             self._pong_deadline = now + self._pong_timeout
 

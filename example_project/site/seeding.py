@@ -57,8 +57,12 @@ ACCOUNTS = (
             ("orders", _READ, ["id", "status", "total", "completed_at"]),
             ("directus_notifications", _READ, _NOTIFICATION_FIELDS),
             ("directus_users", _READ, ["id", "first_name"]),
-            # To find what was missed.
-            ("directus_activity", _READ, ["action", "collection", "id", "item", "timestamp"]),
+            # To follow the changes.
+            (
+                "directus_activity",
+                _READ,
+                ["action", "collection", "id", "item", "timestamp", "user"],
+            ),
             ("directus_collections", _READ, ["accountability", "collection"]),
             ("directus_fields", _READ, ["collection", "field"]),
         ],

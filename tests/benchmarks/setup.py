@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 os.environ.setdefault("PYTHONDEVMODE", "")  # the tests' processes run in it, and slower
@@ -20,9 +21,16 @@ from tests.helpers.site import Site  # noqa: E402
 
 
 @contextlib.contextmanager
-def directus_and_site(**env: str) -> Iterator[tuple[DirectusServer, Site]]:
-    """A real Directus 11.17.4 with ``articles``, and a site subscribed to it."""
-    with tempfile.TemporaryDirectory() as name, DirectusServer() as server:
+def directus_and_site(
+    directus_env: Mapping[str, str] = MappingProxyType({}), **env: str
+) -> Iterator[tuple[DirectusServer, Site]]:
+    """A real Directus 11.17.4 with ``articles``, and a site subscribed to it.
+
+    Args:
+        directus_env: More settings of Directus.
+        env: More environment of the site.
+    """
+    with tempfile.TemporaryDirectory() as name, DirectusServer(env=directus_env) as server:
         with server.admin() as admin:
             admin.create_collection("articles", {"title": "string", "body": "text"})
         folder = Path(name)

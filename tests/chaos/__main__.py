@@ -22,6 +22,7 @@ import django
 
 django.setup()
 
+from tests.chaos.directus import VARIANTS  # noqa: E402
 from tests.chaos.run import ChaosRun  # noqa: E402
 
 
@@ -34,8 +35,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--listeners", type=int, default=1)
     parser.add_argument("--only", default="", help="faults with this in their names")
+    parser.add_argument("--variant", choices=[*VARIANTS], default="", help="settings of Directus")
+    parser.add_argument(
+        "--directus-env",
+        nargs="+",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="more settings of Directus",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder of a good run, too")
     return parser.parse_args()
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting: write NAME=VALUE")
+    return name, value
 
 
 def main() -> int:
@@ -45,7 +62,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(
         f"Chaos: seed {options.seed}, {options.changes} changes, {options.faults} faults, "
-        f"site on {options.database}, {options.listeners} listener(s); logs in {folder}",
+        f"site on {options.database}, {options.listeners} listener(s), "
+        f"Directus {options.variant or 'on postgres'} {dict(options.directus_env) or ''}; "
+        f"logs in {folder}",
         flush=True,
     )
     results = ChaosRun(
@@ -56,6 +75,8 @@ def main() -> int:
         options.database,
         options.listeners,
         options.only,
+        options.variant,
+        dict(options.directus_env),
     ).run()
     print("\n".join(map(str, results)))
     is_good = not any(result.problems for result in results)

@@ -1,50 +1,55 @@
-"""A real Directus on PostgreSQL that keeps a history of every row in its own transactions."""
+"""A real Directus with collections of every type of key, and flows that write."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-
-import psycopg
+from uuid import UUID
 
 from directus_realtime.testing import DirectusAdmin, DirectusServer
+from tests.chaos.directus_data import DirectusData, PostgresData, SqliteData
+from tests.helpers.writes import WRITES
 
-COLLECTIONS = {"articles": "integer", "notes": "uuid"}
-FIELDS = {"title": "string", "status": "string", "version": "integer"}
+#: The type of each collection's key.
+COLLECTIONS = {
+    "articles": "integer",
+    "notes": "uuid",
+    "labels": "string",
+    "orders": "bigInteger",
+}
+FILES = "directus_files"
+FIELDS = {"title": "string", "status": "string", "version": "integer", "sort": "integer"}
+#: Beginning of the titles that unlogged writes give.
+UNLOGGED = "unlogged "
+#: Settings of Directus by the name of a variant.
+VARIANTS: Mapping[str, Mapping[str, str]] = {
+    "": {},
+    "sqlite": {},
+    "cache": {"CACHE_ENABLED": "true"},
+    "no-websockets": {"WEBSOCKETS_ENABLED": "false"},
+    "heartbeat-off": {"WEBSOCKETS_HEARTBEAT_ENABLED": "false"},
+    "query-limit": {"QUERY_LIMIT_MAX": "50"},
+    "rate-limit": {
+        "RATE_LIMITER_ENABLED": "true",
+        "RATE_LIMITER_POINTS": "30",
+        "RATE_LIMITER_DURATION": "1",
+    },
+}
 
-# A trigger gives out the versions: it runs while the row is locked, so the versions of one
-# row grow in the order of the commits, whoever writes.
-_HISTORY = """
-CREATE SCHEMA chaos;
-CREATE SEQUENCE chaos.version AS integer;
-CREATE TABLE chaos.history (
-    id bigserial PRIMARY KEY, collection text, key text, action text,
-    version integer, status text, title text
-);
-CREATE FUNCTION chaos.number_row() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    NEW.version := nextval('chaos.version');
-    RETURN NEW;
-END $$;
-CREATE FUNCTION chaos.write_history() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE item record;
-BEGIN
-    item := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-    INSERT INTO chaos.history (collection, key, action, version, status, title) VALUES (
-        TG_TABLE_NAME, item.id::text,
-        CASE TG_OP WHEN 'INSERT' THEN 'create' WHEN 'UPDATE' THEN 'update' ELSE 'delete' END,
-        item.version, item.status, item.title
-    );
-    RETURN NULL;
-END $$;
-"""
-_TRIGGERS = """
-CREATE TRIGGER chaos_number BEFORE INSERT OR UPDATE ON {table}
-    FOR EACH ROW EXECUTE FUNCTION chaos.number_row();
-CREATE TRIGGER chaos_history AFTER INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH ROW EXECUTE FUNCTION chaos.write_history();
-"""
+
+def canonical(collection: str, key: str) -> str:
+    """The key in the spelling of the database, however a request has spelled it."""
+    kind = COLLECTIONS.get(collection, "uuid")
+    with contextlib.suppress(ValueError):
+        if kind == "uuid":
+            return str(UUID(key))
+        if kind != "string":
+            return str(int(key))
+    return key
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,22 @@ class ChaosDirectus:
     """The server, its database and the flows that write.
 
     Args:
-        database_url: An empty PostgreSQL database.
+        database: An empty PostgreSQL database, or ``sqlite``.
         folder: For the server's files.
+        env: More settings of the server.
     """
 
-    def __init__(self, database_url: str, folder: Path) -> None:
-        self.database_url = database_url
-        self.server = DirectusServer(database=database_url, workdir=folder)
+    def __init__(
+        self, database: str, folder: Path, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.database_url = database
+        self.is_on_sqlite = database == "sqlite"
+        self.server = DirectusServer(
+            database=database, workdir=folder, env=env, extensions=[WRITES]
+        )
+        self._data: DirectusData = (
+            SqliteData(folder) if self.is_on_sqlite else PostgresData(database)
+        )
         #: The addresses of the flows, by what they do and whether they emit events.
         self.flows: dict[tuple[str, bool], str] = {}
 
@@ -89,10 +103,8 @@ class ChaosDirectus:
         self.server.start()
         with self.server.admin() as admin:
             for name, key_type in COLLECTIONS.items():
-                admin.create_collection(name, FIELDS, key_type)
-            self._execute(_HISTORY)
-            for name in COLLECTIONS:
-                self._execute(_TRIGGERS.format(table=name))
+                admin.create_collection(name, FIELDS, key_type, sort_field="sort")
+            self._data.keep_history(COLLECTIONS)
             for operation in ("create", "update", "delete"):
                 for is_loud in (True, False):
                     flow = make_flow(admin, operation, is_loud)
@@ -100,40 +112,42 @@ class ChaosDirectus:
 
     def last_activity(self) -> int:
         """The highest id of the activity log."""
-        (found,) = self._query("SELECT coalesce(max(id), 0) FROM directus_activity")
-        return int(found[0])
+        ((found,),) = self._data.query("SELECT coalesce(max(id), 0) FROM directus_activity")
+        return int(found)
 
     def last_change(self) -> int:
         """The highest id of the activity log that is of our collections."""
-        (found,) = self._query(
-            "SELECT coalesce(max(id), 0) FROM directus_activity WHERE collection = ANY(%s)",
-            [list(COLLECTIONS)],
+        ((found,),) = self._data.query(
+            f"SELECT coalesce(max(id), 0) FROM directus_activity WHERE {_ours()}"
         )
-        return int(found[0])
+        return int(found)
 
     def is_quiet(self) -> bool:
         """Whether no transaction is under way in its database."""
-        (found,) = self._query(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND state <> 'idle' AND pid <> pg_backend_pid()"
-        )
-        return not found[0]
+        return self._data.is_quiet()
+
+    def activity_ids(self, after: int) -> set[int]:
+        """The ids of the rows of the log that are visible now, after an id."""
+        rows = self._data.query(f"SELECT id FROM directus_activity WHERE id > {after:d}")
+        return {int(row[0]) for row in rows}
 
     def activity(self, after: int = 0) -> list[Logged]:
         """What the log has of our collections."""
-        rows = self._query(
+        rows = self._data.query(
             "SELECT id, action, collection, item FROM directus_activity"
-            " WHERE collection = ANY(%s) AND id > %s"
-            " AND action IN ('create', 'update', 'delete') ORDER BY id",
-            [list(COLLECTIONS), after],
+            f" WHERE {_ours()} AND id > {after:d}"
+            " AND action IN ('create', 'update', 'delete') ORDER BY id"
         )
-        return [Logged(*row) for row in rows]
+        return [
+            Logged(number, action, collection, canonical(collection, item))
+            for number, action, collection, item in rows
+        ]
 
     def history(self) -> list[Version]:
         """Every state that every row had."""
-        rows = self._query(
+        rows = self._data.query(
             "SELECT id, collection, key, action, version, coalesce(status, ''),"
-            " coalesce(title, '') FROM chaos.history ORDER BY id"
+            " coalesce(title, '') FROM chaos_history ORDER BY id"
         )
         return [Version(*row) for row in rows]
 
@@ -141,18 +155,26 @@ class ChaosDirectus:
         """Version, status and title of each row as it is now, by collection and key."""
         found = {}
         for name in COLLECTIONS:
-            query = f"SELECT id::text, version, coalesce(status, ''), title FROM {name}"
-            for key, *state in self._query(query):
+            query = (
+                "SELECT CAST(id AS text), version, coalesce(status, ''), coalesce(title, '')"
+                f" FROM {name}"
+            )
+            for key, *state in self._data.query(query):
                 found[name, key] = tuple(state)
         return found
 
-    def _execute(self, statements: str) -> None:
-        with psycopg.connect(self.database_url, autocommit=True) as database:
-            database.execute(statements)
+    def files(self) -> dict[str, tuple[str, int]]:
+        """Title and size of each file, by key."""
+        rows = self._data.query(
+            "SELECT CAST(id AS text), coalesce(title, ''), coalesce(filesize, 0)"
+            " FROM directus_files"
+        )
+        return {key: (title, int(size)) for key, title, size in rows}
 
-    def _query(self, query: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database_url, autocommit=True) as database:
-            return database.execute(query, params).fetchall()
+
+def _ours() -> str:
+    names = ", ".join(f"'{name}'" for name in [*COLLECTIONS, FILES])
+    return f"collection IN ({names})"
 
 
 def make_flow(admin: DirectusAdmin, operation: str, is_loud: bool) -> str:

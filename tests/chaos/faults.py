@@ -203,7 +203,9 @@ class Fault:
             world.troubles.append(f"{self.name}: {error}")
 
 
-def plan(seed: int, count: int, database: str, only: str = "") -> list[Fault]:
+def plan(
+    seed: int, count: int, database: str, only: str = "", *, directus_on_sqlite: bool = False
+) -> list[Fault]:
     """So many faults: every kind once in random order, then again.
 
     Args:
@@ -211,10 +213,13 @@ def plan(seed: int, count: int, database: str, only: str = "") -> list[Fault]:
         count: Of faults.
         database: ``sqlite`` or ``postgres``, of the site.
         only: A part of the names of those that may happen.
+        directus_on_sqlite: Whether Directus has no server whose connections can be ended.
     """
     chance = random.Random(seed)
     names: list[str] = []
     possible = [name for name, (_, where) in FAULTS.items() if database in where.split()]
+    if directus_on_sqlite:
+        possible.remove("PostgreSQL connections of Directus ended")
     kinds = [name for name in possible if only in name]
     while kinds and len(names) < count:
         names += chance.sample(kinds, len(kinds))

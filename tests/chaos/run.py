@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.chaos.checks import Result, check_all
 from tests.chaos.faults import plan
@@ -32,6 +34,8 @@ class ChaosRun:
         database: ``sqlite`` or ``postgres``, for the site.
         listeners: How many run at the same time.
         only: A part of the names of the faults that may happen.
+        variant: The settings and the database of Directus, by name.
+        directus_env: More settings of Directus.
     """
 
     def __init__(
@@ -43,11 +47,15 @@ class ChaosRun:
         database: str,
         listeners: int = 1,
         only: str = "",
+        variant: str = "",
+        directus_env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._folder = folder
         self._seed = seed
         self._changes = changes
-        self._plan = plan(seed, faults, database, only)
+        self._variant = variant
+        self._directus_env = directus_env
+        self._plan = plan(seed, faults, database, only, directus_on_sqlite=variant == "sqlite")
         self._database = database
         self._listeners = listeners
         self._started = time.monotonic()
@@ -55,29 +63,40 @@ class ChaosRun:
     def run(self) -> list[Result]:
         """Do it, and check it."""
         pings = SLOW_PINGS if self._seed % 3 == 0 else FAST_PINGS
-        with World(self._folder, self._database, self._listeners, pings) as world:
+        with World(
+            self._folder,
+            self._database,
+            self._listeners,
+            pings,
+            variant=self._variant,
+            directus_env=self._directus_env,
+        ) as world:
             world.listen()
             self._say(f"a connection counts as dead after {world.patience:g} s of silence")
             since = world.directus.last_activity()
             writers = world.write_changes(self._changes, self._seed)
             self._say("all is subscribed; the writers start")
-            try:
-                writers.start()
-                self._disturb(world, writers)
-            finally:
-                writers.stop()
-            self._say(f"{writers.ledger.changes} changes confirmed; waiting for the listener")
-            missing = world.wait_until_settled(SETTLE_TIMEOUT)
-            if missing:
-                world.troubles.append(f"not settled within {SETTLE_TIMEOUT:g} s: {missing}")
-            self._say("settled" if not missing else world.troubles[-1])
-            evidence = world.collect(writers, since)
+            with world.sample(since) as sampler:
+                self._write_and_settle(world, writers)
+            evidence = world.collect(writers, sampler, since)
         evidence.save(self._folder)
         origins = Counter(effect.origin for effect in evidence.effects)
         actions = Counter(row.action for row in evidence.activity)
         self._say(f"Directus logged {len(evidence.activity)} changes: {_counts(actions)}")
         self._say(f"{len(evidence.effects)} effects: {_counts(origins)}")
         return check_all(evidence)
+
+    def _write_and_settle(self, world: World, writers: Writers) -> None:
+        try:
+            writers.start()
+            self._disturb(world, writers)
+        finally:
+            writers.stop()
+        self._say(f"{writers.ledger.changes} changes confirmed; waiting for the listener")
+        missing = world.wait_until_settled(SETTLE_TIMEOUT)
+        if missing:
+            world.troubles.append(f"not settled within {SETTLE_TIMEOUT:g} s: {missing}")
+        self._say("settled" if not missing else world.troubles[-1])
 
     def _disturb(self, world: World, writers: Writers) -> None:
         """Let a fault happen after each part of the changes."""

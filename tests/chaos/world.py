@@ -12,22 +12,30 @@ from types import MappingProxyType
 from django.db import connections
 from django.utils import timezone
 
-from directus_realtime.listener.catch_up.settling import SETTLE
 from directus_realtime.models import (
-    ActivityCursor,
     InboxState,
     ListenerProcess,
     ListenerRole,
+    LogPosition,
     SubscriptionState,
 )
 from tests.chaos.app.models import Effect as EffectRow
 from tests.chaos.app.models import ItemTally
 from tests.chaos.databases import postgres_database
-from tests.chaos.directus import ChaosDirectus
-from tests.chaos.evidence import SUBSCRIPTIONS, Effect, Evidence, Stored, read_receivers
+from tests.chaos.directus import VARIANTS, ChaosDirectus
+from tests.chaos.evidence import (
+    SUBSCRIPTIONS,
+    Effect,
+    Evidence,
+    Stored,
+    read_gaps,
+    read_receivers,
+)
+from tests.chaos.ledger import Ledger
 from tests.chaos.listeners import Listeners
 from tests.chaos.proxy import Proxy
-from tests.chaos.writers import Ledger, Writers
+from tests.chaos.sampler import Sampler
+from tests.chaos.writers import Writers
 from tests.conftest import RedisServer
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for
@@ -51,6 +59,8 @@ class World:
         pings: Seconds between the listener's pings, and until one without answer means that
             the connection is dead.
         env: More environment of the listeners.
+        variant: A name in :data:`VARIANTS`: the settings and the database of Directus.
+        directus_env: More settings of Directus.
     """
 
     def __init__(
@@ -60,6 +70,8 @@ class World:
         listeners: int = 1,
         pings: tuple[float, float] = FAST_PINGS,
         env: Mapping[str, str] = MappingProxyType({}),
+        variant: str = "",
+        directus_env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.database = database
@@ -71,6 +83,8 @@ class World:
         self._pings = pings
         self._listener_count = listeners
         self._env = dict(env)
+        self._variant = variant
+        self._directus_env = {**VARIANTS[variant], **directus_env}
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> World:
@@ -86,9 +100,9 @@ class World:
 
     def _start(self) -> None:
         enter = self._exits.enter_context
-        self.directus = ChaosDirectus(
-            enter(postgres_database("directus")), self.folder / "directus"
-        )
+        is_on_sqlite = self._variant == "sqlite"
+        url = "sqlite" if is_on_sqlite else enter(postgres_database("directus"))
+        self.directus = ChaosDirectus(url, self.folder / "directus", self._directus_env)
         self._exits.callback(self.directus.server.close)
         self.directus.start()
         self.proxy = Proxy(self.directus.server.port)
@@ -141,8 +155,7 @@ class World:
             self.watch()
             status = self.site.statuses.first()
             is_connected = status and status.state == "connected" and status.heartbeat_at > since
-            is_held = self.site.inbox.filter(state=InboxState.WAITING).exists()
-            if is_connected and self.is_subscribed() and not is_held:
+            if is_connected and self.is_subscribed():
                 return True
             time.sleep(0.1)
         return False
@@ -182,9 +195,8 @@ class World:
         """
         until = time.monotonic() + deadline
         wait_for(self.directus.is_quiet, 60, "Directus to be quiet")
-        # A row of the log is left to its live event until it is old enough.
-        ripe_at = timezone.now() + SETTLE + _CLOCK_SLACK
-        while missing := self._missing(ripe_at):
+        since = timezone.now() + _CLOCK_SLACK
+        while missing := self._missing(since):
             if time.monotonic() > until:
                 return missing
             self.watch()
@@ -195,21 +207,26 @@ class World:
         """What the site has not done yet."""
         if not self.is_subscribed():
             return "not everything is subscribed"
-        cursor = ActivityCursor.objects.using(ALIAS).first()
-        if cursor is None or cursor.caught_up_at is None or cursor.caught_up_at < since:
-            return f"caught up at {cursor and cursor.caught_up_at}, not after {since}"
+        position = LogPosition.objects.using(ALIAS).first()
+        if position is None or position.read_at is None or position.read_at < since:
+            return f"log read at {position and position.read_at}, not after {since}"
         if waiting := self.site.inbox.exclude(state__in=FINAL).count():
             return f"{waiting} events of the inbox are not delivered"
         return ""
 
-    def collect(self, writers: Writers, since: int) -> Evidence:
+    def collect(self, writers: Writers, sampler: Sampler, since: int) -> Evidence:
         """Everything that is known; of the activity log, what came after a row."""
         connections[ALIAS].close()
+        claims, gaps = read_gaps(self.folder)
         return Evidence(
             entries=writers.ledger.entries,
             activity=self.directus.activity(since),
             history=self.directus.history(),
             rows=self.directus.rows(),
+            files=self.directus.files(),
+            first_seen=sampler.first_seen,
+            claims=[*sampler.claims, *claims],
+            gaps=gaps,
             effects=[
                 Effect(**values)
                 for values in EffectRow.objects.using(ALIAS)
@@ -228,6 +245,8 @@ class World:
                     row.action,
                     row.state,
                     row.failures,
+                    row.activity_id,
+                    row.received_at.timestamp(),
                 )
                 for row in self.site.inbox.order_by("id")
             ],
@@ -239,3 +258,7 @@ class World:
         """Writers for this Directus, not started."""
         ledger = Ledger(self.folder / "ledger.jsonl")
         return Writers(self.directus, changes, seed, ledger)
+
+    def sample(self, since: int) -> Sampler:
+        """A sampler of what this site says, not started."""
+        return Sampler(self.directus, self.site.env, since)

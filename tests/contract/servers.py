@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,13 @@ from directus_realtime.testing import (
     ThreadedFakeDirectus,
     run_in_thread,
 )
+from tests.conftest import own_database
 from tests.helpers.flows import create_by_flow
+from tests.helpers.writes import WRITES
 
 FAKE = "fake"
 LIKE_FAKE = "11.17.4"  # the version that the fake imitates
+DATABASE = os.environ.get("CONTRACT_DATABASE", "sqlite")  # or postgres, mariadb
 
 #: Collections: type of the key, and the fields.
 COLLECTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -215,7 +219,7 @@ class FakeServer(Server):
 
 
 class RealServer(Server):
-    """A Directus from npm on SQLite."""
+    """A Directus from npm."""
 
     reader_email = "reader@example.com"
 
@@ -277,13 +281,17 @@ def run_real(version: str, profile: Profile) -> Iterator[Server]:
     Raises:
         DirectusUnavailable: It cannot be had here.
     """
-    with DirectusServer(version, env=profile.env) as directus:
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(own_database(DATABASE))
+        directus = stack.enter_context(
+            DirectusServer(version, database=database, env=profile.env, extensions=[WRITES])
+        )
         with directus.admin() as admin:
             _make_collections(admin)
             token = _make_reader(admin, RealServer.reader_email, version)
         server = RealServer(directus, profile, token)
-        with server.admin:
-            yield server
+        stack.enter_context(server.admin)
+        yield server
 
 
 def _fake_collections() -> list[FakeCollection]:

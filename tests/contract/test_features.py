@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 from django.db.models import Q
 
@@ -15,6 +13,13 @@ from directus_realtime.exceptions import SubscriptionRefused
 from directus_realtime.testing import DirectusAdmin
 from tests.contract.conftest import MakeClient
 from tests.contract.servers import Server
+from tests.contract.system_changes import (
+    NAMES,
+    Change,
+    permission_change,
+    system_changes,
+    upload,
+)
 from tests.contract.watching import arrived, told
 from tests.helpers.waiting import await_for
 
@@ -353,67 +358,9 @@ async def test_aggregates(
 # System collections
 
 
-@dataclass(frozen=True)
-class Change:
-    """How an item of a system collection is made, and what is changed of it."""
-
-    new: dict[str, Any]
-    change: dict[str, Any]
-
-
-def _changes(server: Server, admin: DirectusAdmin) -> dict[str, Change]:
-    user = admin.request("GET", "/users/me")["id"]
-    article = str(admin.create_item("articles", {"title": "of the system"})["id"])
-    role = admin.request("POST", "/roles", {"name": "of the system"})["id"]
-    note = {"type": "note", "position_x": 1, "position_y": 1, "width": 1, "height": 1}
-    place = {"position_x": 1, "position_y": 1}
-    dashboard = admin.request("POST", "/dashboards", {"name": "holder"})["id"]
-    flow = admin.request("POST", "/flows", {"name": "holder", "status": "inactive"})["id"]
-    about = {"collection": "articles", "item": article}
-    made = {
-        "users": Change({"email": "system@example.com"}, {"title": "x"}),
-        "folders": Change({"name": "x"}, {"name": "y"}),
-        "files": Change({}, {"title": "y"}),
-        "notifications": Change({"recipient": user, "subject": "x"}, {"status": "archived"}),
-        "roles": Change({"name": "x"}, {"name": "y"}),
-        "shares": Change({"name": "x", "role": role, **about}, {"name": "y"}),
-        "versions": Change({"key": "x", "name": "x", **about}, {"name": "y"}),
-        "presets": Change({"collection": "articles"}, {"search": "y"}),
-        "dashboards": Change({"name": "x"}, {"name": "y"}),
-        "panels": Change({"dashboard": dashboard, **note}, {"name": "y"}),
-        "flows": Change({"name": "x", "status": "inactive"}, {"name": "y"}),
-        "operations": Change(
-            {"flow": flow, "key": "x", "name": "x", "type": "log", **place}, {"name": "y"}
-        ),
-        "translations": Change({"language": "en-US", "key": "x", "value": "x"}, {"value": "y"}),
-    }
-    if server.major >= 11:
-        made["policies"] = Change({"name": "x"}, {"name": "y"})
-        made["comments"] = Change({"comment": "x", **about}, {"comment": "y"})
-    return made
-
-
 @pytest.fixture(scope="session")
 def changes(server: Server, catalogue: DirectusAdmin) -> dict[str, Change]:
-    meta = {"meta": {"versioning": True}}
-    catalogue.request("PATCH", "/collections/articles", meta)
-    return _changes(server, catalogue)
-
-
-NAMES = (
-    *("users", "folders", "files", "notifications", "roles", "shares", "versions", "presets"),
-    *("dashboards", "panels", "flows", "operations", "translations", "policies", "comments"),
-)
-
-
-def _upload(server: Server) -> Any:
-    """A file with its content, as people make one."""
-    answer = httpx.post(
-        f"{server.url}/files",
-        headers={"Authorization": f"Bearer {server.token}"},
-        files={"file": ("x.txt", b"x", "text/plain")},
-    )
-    return answer.json()["data"]["id"]
+    return system_changes(server, catalogue)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -433,7 +380,7 @@ async def test_the_helper_of_a_system_collection(
     assert subscription.query.collection == f"directus_{name}"
     await client.subscribe("articles", on_event=marks.append)
     if name == "files":
-        made = _upload(server)
+        made = upload(server)
     else:
         made = server.admin.request("POST", f"/{name}", changes[name].new)["id"]
     server.admin.request("PATCH", f"/{name}/{made}", changes[name].change)
@@ -457,12 +404,7 @@ async def test_the_helper_of_permissions(server: Server, make_client: MakeClient
     events: list[Event] = []
     client = await make_client(server)
     await client.subscribe_to_permissions(on_event=events.append)
-    if server.major >= 11:
-        owner = {"policy": server.admin.request("POST", "/policies", {"name": "p"})["id"]}
-    else:
-        owner = {"role": server.admin.request("POST", "/roles", {"name": "p"})["id"]}
-    new = {"collection": "notes", "action": "read", "permissions": {}, "fields": ["*"], **owner}
-    made = server.admin.request("POST", "/permissions", new)["id"]
+    made = server.admin.request("POST", "/permissions", permission_change(server).new)["id"]
     server.admin.request("DELETE", f"/permissions/{made}")
     await arrived(events, 2)
     assert told(events) == [("create", made), ("delete", made)]

@@ -22,6 +22,7 @@ def test_the_last_state_of_each_item_comes_once_per_window(
     one, two = directus.create_items("articles", [{"title": "a0"}, {"title": "b0"}])
     for number in range(1, 6):
         directus.update_item("articles", one["id"], {"title": f"a{number}"})
+    wait_for(lambda: site.inbox.filter(subscription="every").count() == 7)
     directus.delete_item("articles", two["id"])
     site.wait_for_received(8 + 2)
     calm = [entry for entry in site.received() if entry["subscription"] == "calm"]

@@ -74,7 +74,7 @@ def test_an_administrator_is_told_the_smallest_policy(subscribed: Site) -> None:
         "books": ["id", "title", "writer", "status"],
         "countries": ["name"],
         "writers": ["*"],
-        "directus_activity": ["action", "collection", "id", "item", "timestamp"],
+        "directus_activity": ["action", "collection", "id", "item", "timestamp", "user"],
         "directus_collections": ["accountability", "collection"],
         "directus_fields": ["collection", "field"],
     }
@@ -92,14 +92,15 @@ def test_a_user_with_that_policy_lacks_nothing(subscribed: Site, directus: Direc
         "read          books (id, title, writer, status): ok",
         "read          countries (name): ok",
         "read          writers (all fields): ok",
-        "read          directus_activity (action, collection, id, item, timestamp): ok",
+        "read          directus_activity (action, collection, id, item, timestamp, user): ok",
         "read          directus_collections (accountability, collection): ok",
         "read          directus_fields (collection, field): ok",
     ]
     check = subscribed.start("directus_check", "--json", PYTHONDEVMODE="", DIRECTUS_TOKEN=token)
     assert check.wait(60) == 0
     (checked,) = json.loads(check.output)
-    assert checked["activity"] == "full"
+    assert checked["log"]["access"] == "full"
+    assert checked["log"]["reads_user"] is True
     assert [each["accountability"] for each in checked["subscriptions"]] == ["all", "all"]
     assert not any(each["notes"] for each in checked["subscriptions"])
 
@@ -120,6 +121,23 @@ def test_a_user_who_may_read_too_little(subscribed: Site, directus: DirectusAdmi
     assert found["directus_activity"]["note"].startswith("The user sees only a part of its rows")
     assert found["directus_fields"]["missing"] == []
     assert found["writers"]["reasons"] == ["all-writers"]
+
+
+def test_the_user_of_a_change_may_stay_hidden(subscribed: Site, directus: DirectusAdmin) -> None:
+    _, report = report_of(subscribed)
+    policy = report["policy"]
+    for permission in policy["permissions"]:
+        permission["fields"] = [name for name in permission["fields"] if name != "user"]
+    posted = directus.request("POST", "/policies", policy)
+    token = directus.create_user(policies=[posted["id"]])
+    status, report = report_of(subscribed, DIRECTUS_TOKEN=token)
+    assert (status, report["ok"]) == (0, True)
+    found = {need["collection"]: need for need in report["permissions"]["needs"]}
+    assert found["directus_activity"]["missing"] == []
+    assert "changed_by of events is None" in found["directus_activity"]["note"]
+    check = subscribed.start("directus_check", PYTHONDEVMODE="", DIRECTUS_TOKEN=token)
+    assert check.wait(60) == 0, check.output
+    assert "The field user of directus_activity may not be read" in check.output
 
 
 def test_what_may_not_be_seen_is_said(subscribed: Site, directus: DirectusAdmin) -> None:

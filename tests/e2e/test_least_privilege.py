@@ -76,7 +76,7 @@ def test_the_policy_does_and_is_the_smallest(
     shown = {"id": made["id"], "name": "Lamp", "price": 9.5, "brand": {"name": "Acme"}}
     assert told(site) == ("live", shown)
 
-    wait_for(lambda: site.subscriptions.get().caught_up_to is not None)
+    wait_for(lambda: site.subscriptions.get().followed_from is not None)
     listener.send_signal(signal.SIGTERM)
     assert listener.wait() == 0
     directus.update_item("products", made["id"], {"price": 12})

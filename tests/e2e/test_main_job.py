@@ -16,19 +16,24 @@ from tests.helpers.waiting import wait_for
 pytestmark = pytest.mark.e2e
 
 
-def make_1000_changes(directus: DirectusAdmin) -> Counter[str]:
-    """Creates, updates and deletes, single and in batches of 150: 1,000 in all."""
+def make_1000_changes(directus: DirectusAdmin, site: Site) -> Counter[str]:
+    """Creates, updates and deletes, single and in batches of 150: 1,000 in all.
+
+    Items are deleted once their events have come: a delete makes what is not read yet void.
+    """
     batch = directus.create_items("articles", [{"title": f"b{n}"} for n in range(150)])
     keys = [item["id"] for item in batch]
     directus.update_items("articles", keys, {"status": "published"})
-    directus.delete_items("articles", keys)
     more = directus.create_items("articles", [{"title": f"m{n}"} for n in range(150)])
     directus.update_items("articles", [item["id"] for item in more], {"status": "draft"})
+    singles = []
     for number in range(80):
         item = directus.create_item("articles", {"title": f"s{number}"})
         directus.update_item("articles", item["id"], {"title": f"t{number}"})
-        directus.delete_item("articles", item["id"])
-    for item in more[:10]:
+        singles.append(item)
+    site.wait_for_received(760)
+    directus.delete_items("articles", keys)
+    for item in [*singles, *more[:10]]:
         directus.delete_item("articles", item["id"])
     return Counter(create=380, update=380, delete=240)
 
@@ -51,7 +56,7 @@ def test_1000_changes_are_1000_signals_and_1000_group_messages(
     group = site.print_group("directus.articles")
     site.listen()
 
-    wanted = make_1000_changes(directus)
+    wanted = make_1000_changes(directus, site)
 
     signals = site.wait_for_received(1000)
     wait_for(lambda: len(messages(group)) >= 1000, 30, "1,000 group messages")
@@ -69,6 +74,7 @@ def test_keys_of_a_uuid_collection_are_strings(site: Site, directus: DirectusAdm
     site.subscribe("notes", "notes")
     site.listen()
     note = directus.create_item("notes", {"title": "a"})
+    site.wait_for_received(1)
     directus.delete_item("notes", note["id"])
     entries = site.wait_for_received(2)
     assert [entry["key"] for entry in entries] == [note["id"]] * 2
@@ -81,9 +87,16 @@ def test_events_of_one_item_keep_their_order(site: Site, directus: DirectusAdmin
     item = directus.create_item("articles", {"title": "0"})
     for number in range(1, 30):
         directus.update_item("articles", item["id"], {"title": str(number)})
+    site.wait_for_received(30)
     directus.delete_item("articles", item["id"])
-    entries = site.wait_for_received(31)
-    assert [entry["title"] for entry in entries] == [*(str(n) for n in range(30)), None]
+    *entries, last = site.wait_for_received(31)
+    assert [entry["action"] for entry in entries] == ["create", *["update"] * 29]
+    # Each carries the item as it was when the change was read, and that is never older.
+    titles = [int(entry["title"]) for entry in entries]
+    assert titles == sorted(titles)
+    assert (titles[-1], last["action"]) == (29, "delete")
+    rows = [entry["activity_id"] for entry in [*entries, last]]
+    assert rows == sorted(rows)
 
 
 def test_a_filtered_subscription_gets_what_matches(site: Site, directus: DirectusAdmin) -> None:
@@ -103,6 +116,7 @@ def test_a_subscription_to_one_item_sees_its_changes_only(
     site.subscribe("one", item=str(one["id"]))
     site.listen()
     directus.update_items("articles", [one["id"], other["id"]], {"status": "x"})
+    site.wait_for_received(1)
     directus.delete_items("articles", [other["id"], one["id"]])
     entries = site.wait_for_received(2)
     directus.create_item("articles", {"title": "third"})
@@ -116,6 +130,7 @@ def test_sync_and_async_receivers_both_get_every_event(site: Site, directus: Dir
     site.subscribe()
     site.listen(SAMPLE_ASYNC="1")
     items = directus.create_items("articles", [{"title": str(n)} for n in range(20)])
+    site.wait_for_received(20)
     directus.delete_items("articles", [item["id"] for item in items])
     signals = site.wait_for_received(40)
     wanted = [entry["id"] for entry in signals]
@@ -188,6 +203,7 @@ def test_a_limited_token_listens_to_what_it_may_read(
     listener.wait_for_line("refused notes: You don't have permission")
     directus.create_item("articles", {"title": "hidden", "status": "draft"})
     seen = directus.create_item("articles", {"title": "seen", "status": "published"})
+    site.wait_for_received(1)
     directus.delete_item("articles", seen["id"])
     created, deleted = site.wait_for_received(2)
     assert created["title"] == "seen"
@@ -203,7 +219,7 @@ def test_a_system_collection_is_listened_to(site: Site, directus: DirectusAdmin)
     assert (entry["sender"], entry["key"]) == ("directus_folders", folder["id"])
 
 
-def test_subscriptions_that_ask_the_same_share_one_on_the_wire(
+def test_subscriptions_that_ask_the_same_get_events_of_their_own(
     site: Site, directus: DirectusAdmin
 ) -> None:
     site.subscribe("one", fields=["title", "status"])

@@ -105,8 +105,10 @@ class ScriptedRest(RestClient):
 class ScriptedConnection(Connection):
     """A connection without a socket; its states and chores are the real ones."""
 
-    def __init__(self, on_action: Callable[..., None], on_change: Callable[[], None]) -> None:
-        super().__init__("http://cms.test", StaticToken("T"), ClientOptions(), on_action, on_change)
+    def __init__(self, on_action: Callable[..., None], on_socket: Callable[[], None]) -> None:
+        super().__init__(
+            "http://cms.test", StaticToken("T"), ClientOptions(), on_action, _nothing, on_socket
+        )
         self.scripted_rest = self._rest = ScriptedRest()
 
     def open(self, session: CheckedSession) -> None:
@@ -119,6 +121,10 @@ class ScriptedConnection(Connection):
         self.driver = None
         await self._stop_chores()
         self._set_state(ConnectionState.RECONNECTING, "lost")
+
+
+def _nothing() -> None:
+    """Ignore the changes of state."""
 
 
 class KeeperWorld:
@@ -142,7 +148,7 @@ class KeeperWorld:
         self._loop = VirtualLoop()
         self._has_lied = False
         self._count = 0
-        self._connection = ScriptedConnection(self._act, self._state_changed)
+        self._connection = ScriptedConnection(self._act, self._socket_changed)
         self._rest = self._connection.scripted_rest
         self._keeper = FeedKeeper(self._connection, self._error)
 
@@ -173,8 +179,8 @@ class KeeperWorld:
     def _act(self, action: Any) -> None:
         self._keeper.handle(action)
 
-    def _state_changed(self) -> None:
-        if self._connection.is_authenticated:
+    def _socket_changed(self) -> None:
+        if self._connection.has_socket:
             self._keeper.activate()
         else:
             self._keeper.wait_again()

@@ -7,12 +7,21 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from directus_realtime.models import DirectusSubscription
+from directus_realtime.models import DirectusSubscription, ParkedChange
 
 
 def subscription(name: str = "all", **values: Any) -> DirectusSubscription:
     return DirectusSubscription.objects.create(**{"name": name, "collection": "articles", **values})
+
+
+def parked_change(state: str = "unexplained", **values: Any) -> ParkedChange:
+    row = DirectusSubscription.objects.first() or subscription()
+    given = {"connection": "default", "subscription": row, "activity_id": 1, "state": state}
+    given |= {"collection": "articles", "key_json": "42", "action": "update", **values}
+    now = timezone.now()
+    return ParkedChange.objects.create(**{"changed_at": now, "parked_at": now, **given})
 
 
 def url(model: str, page: str = "changelist", *args: Any) -> str:

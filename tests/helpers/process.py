@@ -23,14 +23,21 @@ class Process:
         arguments: Of the command line.
         env: Added to the environment.
         module: Run instead of ``django``.
+        root: The checkout whose code runs.
     """
 
-    def __init__(self, *arguments: str, env: Mapping[str, str], module: str = "django") -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str],
+        module: str = "django",
+        root: Path = ROOT,
+    ) -> None:
         self.lines: list[str] = []
         self._popen = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env={"PYTHONDEVMODE": "1", **os.environ, **env, **_OURS},
-            cwd=ROOT,
+            cwd=root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -34,6 +34,7 @@ http {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {certificates.certificate};
         ssl_certificate_key {certificates.key};
+        {rules}
         location {path}/ {{
             if ($http_x_gate != "{gate}") {{ return 403; }}
             proxy_pass {upstream}/;
@@ -92,8 +93,16 @@ class ForwardProxy:
 
 
 @contextlib.contextmanager
-def run_nginx(folder: Path, upstream: str, certificates: Certificates) -> Iterator[ReverseProxy]:
+def run_nginx(
+    folder: Path, upstream: str, certificates: Certificates, rules: str = ""
+) -> Iterator[ReverseProxy]:
     """nginx on a free port.
+
+    Args:
+        folder: Folder for its files.
+        upstream: URL of Directus.
+        certificates: Certificate and key of the server.
+        rules: More locations of the server.
 
     Raises:
         FileNotFoundError: It is not installed.
@@ -108,6 +117,7 @@ def run_nginx(folder: Path, upstream: str, certificates: Certificates) -> Iterat
             path=SUB_PATH,
             gate=GATE["X-Gate"],
             upstream=upstream,
+            rules=rules,
         )
     )
     with _running("nginx", ["-e", "stderr", "-p", str(folder), "-c", str(config)], port):

@@ -12,7 +12,9 @@ from typing import Any, Self
 import pytest
 from aiohttp import web
 
-from directus_realtime.client import ClientOptions, DirectusClient
+from directus_realtime.client import ClientOptions, DirectusClient, ring_book
+from directus_realtime.listener.follower import followed_subscription, parked_changes
+from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.signals import (
     directus_connection_changed,
     directus_event,
@@ -54,7 +56,9 @@ async def make_client(fake: FakeDirectus) -> AsyncIterator[MakeClient]:
     """Makes clients, not connected yet; of the fake where no URL is given."""
     async with AsyncExitStack() as stack:
 
-        def make(url: str = "", *, on_error: Any = None, **values: Any) -> DirectusClient:
+        def make(
+            url: str = "", *, on_error: Any = None, on_socket: Any = None, **values: Any
+        ) -> DirectusClient:
             who = {
                 name: values.pop(name) for name in ("token", "email", "password") if name in values
             }
@@ -63,6 +67,7 @@ async def make_client(fake: FakeDirectus) -> AsyncIterator[MakeClient]:
                 **(who or {"token": TOKEN}),
                 options=options(**values),
                 on_error=on_error,
+                on_socket=on_socket,
             )
             stack.push_async_callback(client.disconnect)
             return client
@@ -184,3 +189,31 @@ async def received() -> AsyncIterator[Received]:
     yield received
     for signal, receiver in connected:
         signal.disconnect(receiver)
+
+
+@pytest.fixture
+def quick_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ring waits for its row of the activity log for a moment only."""
+    monkeypatch.setattr(ring_book, "PATIENCE", 0.3)
+    monkeypatch.setattr(ring_book, "LONG_PATIENCE", 0.4)
+    monkeypatch.setattr(ring_book, "_COLLECT", 0.1)
+
+
+@pytest.fixture
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscription that was refused is checked again after a second."""
+    monkeypatch.setattr(followed_subscription, "_RETRY_BASE", 0.01)
+    monkeypatch.setattr(followed_subscription, "_RETRY_CEILING", 0.01)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items that were not found are read again at each poll."""
+    monkeypatch.setattr(parked_changes, "_RETRY", 0.0)
+
+
+@pytest.fixture
+def fast_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost lease is noticed, and taken again, at once."""
+    monkeypatch.setattr(candidate_module, "RENEW_INTERVAL", 0.05)
+    monkeypatch.setattr(candidate_module, "POLL_INTERVAL", 0.05)

@@ -205,12 +205,16 @@ async def test_a_quiet_connection_is_kept_without_protocol_pings(
         await client.disconnect()
 
 
-async def test_its_own_pings_keep_it_alive(make_client: MakeClient) -> None:
-    async with FakeDirectus(token=TOKEN, heartbeat_period=0) as fake:
+@pytest.mark.parametrize(("period", "keepalive"), [(30, "ping"), (0, "unsubscribe")])
+async def test_its_own_messages_keep_it_alive(
+    make_client: MakeClient, period: float, keepalive: str
+) -> None:
+    async with FakeDirectus(token=TOKEN, heartbeat_period=period) as fake:
         client = make_client(fake.url, ping_interval=0.02, pong_timeout=2)
         await within(client.connect())
-        await await_for(lambda: sum(m["type"] == "ping" for m in fake.received) >= 5)
+        await await_for(lambda: sum(m["type"] == keepalive for m in fake.received) >= 5)
         assert client.is_connected
+        assert fake.connections == 1
         await client.disconnect()
 
 

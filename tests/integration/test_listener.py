@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
 from directus_realtime.listener import active, status
 from directus_realtime.listener import listener as listener_module
+from directus_realtime.listener.follower import gaps
 from directus_realtime.listener.listener import Listener
 from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby import candidate as candidate_module
@@ -32,6 +32,7 @@ from directus_realtime.models import (
     InboxEvent,
     ListenerLease,
     ListenerProcess,
+    LogPosition,
 )
 from directus_realtime.signals import (
     directus_event,
@@ -45,6 +46,7 @@ from tests.integration.listening import (
     Received,
     connection,
     create,
+    following,
     listening,
     state_is,
     subscribe,
@@ -119,11 +121,11 @@ async def test_subscriptions_change_on_the_same_socket(
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
         await subscribe("more", collection="notes", on_delete=False)
-        await until_subscribed(fake, 5)
+        await until_subscribed(fake)
         await DirectusSubscription.objects.filter(pk=row.pk).aupdate(enabled=False)
-        await until_subscribed(fake, 2)
+        await until_subscribed(fake)
         await DirectusSubscription.objects.all().adelete()
-        await until_subscribed(fake, 0)
+        await until_subscribed(fake)
         assert [message["type"] for message in fake.received].count("auth") == 1
 
 
@@ -134,7 +136,7 @@ async def test_a_subscription_made_anew_under_its_old_name_shows_its_state(
     async with listening(connection(fake.url)):
         await until(state_is("all", "subscribed"))
         await DirectusSubscription.objects.all().adelete()
-        await until_subscribed(fake, 0)
+        await until_subscribed(fake)
         await subscribe()
         await until_subscribed(fake)
         await until(state_is("all", "subscribed"))
@@ -146,7 +148,7 @@ async def test_a_refused_subscription_is_told_and_takes_no_other_along(
     await subscribe("bad", fields=["nofield"])
     await subscribe("good")
     async with listening(connection(fake.url)):
-        await until_subscribed(fake)
+        await until_subscribed(fake, "good")
         await until(state_is("bad", "refused"))
         await until(state_is("good", "subscribed"))
         bad = await DirectusSubscription.objects.aget(name="bad")
@@ -172,37 +174,70 @@ async def test_garbage_is_counted_and_its_neighbours_are_delivered(
     assert "hidden-1" not in caplog.text
 
 
-async def test_a_lost_connection_is_a_gap(fake: FakeDirectus, received: Received) -> None:
+async def test_a_lost_connection_is_announced_and_what_changed_meanwhile_is_delivered(
+    fake: FakeDirectus, received: Received, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "directus_realtime")
     await subscribe()
-    async with listening(connection(fake.url)):
-        await until_subscribed(fake)
-        await fake.cut()
-        await await_for(lambda: len(received.gaps) == 1)
+    async with following(fake):
+        await fake.stop_listening()
+        await await_for(lambda: received.states == ["connected", "reconnecting"])
+        await create(fake, "meanwhile")
+        await fake.resume_listening()
+        await await_for(lambda: received.titles == ["meanwhile"])
+        await await_for(lambda: "1 event caught up, nothing is missing" in caplog.text)
+    assert received.events[0].origin == "catch-up"
+    assert received.states == ["connected", "reconnecting", "connected", "disconnected"]
+    assert received.gaps == []
+
+
+async def test_an_outage_that_took_long_is_announced_as_recovered(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "LONG", timedelta())
+    await subscribe()
+    async with following(fake):
+        await fake.stop_listening()
+        await await_for(lambda: received.states == ["connected", "reconnecting"])
+        await fake.resume_listening()
+        await await_for(lambda: received.gaps)
     (gap,) = received.gaps
     assert gap["since"] < gap["until"]
-    assert not gap["recovered"]
-    assert received.states == ["connected", "reconnecting", "connected", "disconnected"]
+    assert (gap["recovered"], gap["collections"]) == (True, [])
+    row = await LogPosition.objects.aget()
+    assert (row.gap_since, row.gap_until) == (gap["since"], gap["until"])
+    assert (row.gap_recovered, row.gap_reason) == (True, "")
 
 
-async def test_an_expired_token_is_a_gap(fake: FakeDirectus, received: Received) -> None:
-    """Directus drops, or sends unchecked, what changes between the expiry and the renewal."""
+async def test_a_lost_socket_is_no_outage(fake: FakeDirectus, received: Received) -> None:
     await subscribe()
-    async with listening(connection(fake.url)):
+    async with following(fake):
+        await fake.cut()
+        await fake.create("articles", {"title": "meanwhile"}, emit=False)
+        await await_for(lambda: received.titles == ["meanwhile"])
         await until_subscribed(fake)
+        await create(fake, "behind")
+        await await_for(lambda: received.titles == ["meanwhile", "behind"])
+    assert received.states == ["connected", "disconnected"]
+    assert received.gaps == []
+
+
+async def test_an_expired_token_loses_nothing(fake: FakeDirectus, received: Received) -> None:
+    """The socket is silent between the expiry and the renewal."""
+    await subscribe()
+    async with following(fake):
         await fake.expire_tokens()
-        await await_for(lambda: len(received.gaps) == 1)
+        await fake.create("articles", {"title": "meanwhile"}, emit=False)
+        await await_for(lambda: received.titles == ["meanwhile"])
+    assert received.gaps == []
 
 
 async def test_odd_contents_reach_the_receivers(fake: FakeDirectus, received: Received) -> None:
     row = await subscribe()
     titles = ["nul \0", "half a pair \ud83d", "<script>", "x" * 100_000]
     async with listening(connection(fake.url)):
-        await until(state_is("all", "subscribed"))
-        uid = next(uid for _, event, uid in fake.subscriptions if event == "create")
-        for number, title in enumerate(titles):
-            data = [{"id": number, "title": title}]
-            message = {"type": "subscription", "event": "create", "data": data, "uid": uid}
-            await fake.send_raw(json.dumps(message))
+        await until_subscribed(fake)
+        await fake.create("articles", [{"title": title} for title in titles])
         await await_for(lambda: received.titles == titles)
         await until(lambda: DirectusSubscription.objects.filter(pk=row.pk, event_count=4).exists())
 
@@ -303,12 +338,6 @@ def take_away(holder: uuid.UUID | None) -> Callable[[], int]:
 
 async def change_lease(holder: uuid.UUID | None) -> None:
     await sync_to_async(take_away(holder))()
-
-
-@pytest.fixture
-def fast_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidate_module, "RENEW_INTERVAL", 0.05)
-    monkeypatch.setattr(candidate_module, "POLL_INTERVAL", 0.05)
 
 
 async def test_a_listener_has_a_lease_and_gives_it_up(
@@ -590,7 +619,9 @@ async def test_a_confirmation_is_told_however_soon_it_comes_again(
         await until_subscribed(fake)
         await await_for(lambda: times("subscribed all:") == 1)
         for number in range(2, 6):
-            await fake.cut()
+            await fake.stop_listening()
+            await await_for(lambda wanted=number: times("reconnecting:") == wanted - 1)
+            await fake.resume_listening()
             await await_for(lambda wanted=number: times("subscribed all:") == wanted)
     assert times("connected to") == 5
 
@@ -607,10 +638,10 @@ async def test_data_that_are_nested_deep_are_delivered_to_all_or_reported(
         await subscribe(name)
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
-        (uid,) = (uid for _, event, uid in fake.subscriptions if event == "create")
-        item = '{"id": 99, "title": "deep", "nested": ' + "[" * depth + "]" * depth + "}"
-        head = f'{{"type": "subscription", "event": "create", "uid": "{uid}", "data": '
-        await fake.send_raw(f"{head}[{item}]}}")
+        nested: list[Any] = []
+        for _ in range(depth - 1):
+            nested = [nested]
+        await fake.create("articles", {"title": "deep", "status": nested})
         await create(fake, "behind")
         expected = ["deep", "deep", "behind", "behind"] if is_stored else ["behind", "behind"]
         await await_for(lambda: len(received.titles) == len(expected))

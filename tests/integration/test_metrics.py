@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
+from directus_realtime.listener.follower import gaps
 from directus_realtime.listener.metrics import sampling
-from directus_realtime.models import DirectusSubscription, ListenerLease
+from directus_realtime.models import ListenerLease
 from directus_realtime.signals import directus_item_created
 from directus_realtime.testing import FakeDirectus
 from tests.helpers.metrics import Endpoint, endpoint
@@ -17,7 +19,6 @@ from tests.integration.listening import (
     create,
     listening,
     subscribe,
-    until,
     until_subscribed,
 )
 
@@ -84,15 +85,19 @@ async def test_failures_retries_and_dead_letters(
 
 
 async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
-    fake: FakeDirectus, metrics: Endpoint, caplog: pytest.LogCaptureFixture
+    fake: FakeDirectus,
+    metrics: Endpoint,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(gaps, "LONG", timedelta())
     await subscribe()
     async with listening(connection(fake.url)):
         await until_subscribed(fake)
-        # Its place in the activity log is known: what is changed from now on is found there.
-        await until(lambda: DirectusSubscription.objects.exclude(caught_up_to=None).exists())
+        await fake.stop_listening()
+        await metrics.until_all({"connected{connection=default}": 0})
         await fake.create("articles", {"title": "meanwhile"}, emit=False)
-        await fake.cut()
+        await fake.resume_listening()
         caught_up = "action=create,collection=articles,connection=default,origin=catch-up"
         found = await metrics.until_all(
             {
@@ -104,13 +109,13 @@ async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
     assert found["connection_losses_total{connection=default}"] == 1
     assert found["gap_seconds_total{connection=default,recovered=true}"] > 0
     assert found["gaps_total{connection=default,recovered=false}"] == 0
-    (story,) = [record for record in caplog.records if vars(record).get("what") == "back"]
+    (story,) = [record for record in caplog.records if vars(record).get("what") == "followed-again"]
     told = vars(story)
     assert (told["levelname"], told["connection"]) == ("INFO", "default")
     assert (told["events"], told["recovered"], told["collections"]) == (1, True, [])
-    assert told["reason"] == f"{fake.url} closed the connection"
+    assert fake.url in told["reason"]
     assert story.getMessage() == (
-        f"default  back after {told['seconds']:.1f} s ({fake.url} closed the connection): "
+        f"default  followed again after {told['seconds']:.1f} s ({told['reason']}): "
         "1 event caught up, nothing is missing"
     )
 

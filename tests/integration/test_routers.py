@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from directus_realtime.database import check_tables
-from directus_realtime.listener.catch_up import holding
 from directus_realtime.models import InboxEvent
 from directus_realtime.testing import FakeDirectus
 from tests.helpers.waiting import await_for
@@ -26,7 +24,6 @@ from tests.integration.listening import (
     subscribe,
     until_subscribed,
 )
-from tests.unit.listener.conftest import store_event
 
 OWN, REPLICA = "own", "replica"
 
@@ -83,18 +80,3 @@ def test_tables_are_looked_for_where_they_are(databases: None) -> None:
         check_tables()
     call_command("migrate", "directus_realtime", database=OWN, verbosity=0)
     check_tables()
-
-
-def test_what_waits_is_let_go_in_one_transaction(
-    migrated: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Under its old id it is deleted: a crash right behind that must not lose it."""
-
-    def fail(*args: Any) -> None:
-        raise DatabaseError("the power went out")
-
-    store_event(1, "a", state="waiting")
-    monkeypatch.setattr(holding, "store", fail)
-    with pytest.raises(DatabaseError):
-        holding.let_go("default", {}, (), frozenset(), frozenset(), datetime.now(UTC))
-    assert InboxEvent.objects.get().state == "waiting"

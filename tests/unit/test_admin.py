@@ -6,22 +6,32 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
 from directus_realtime.events import Event
 from directus_realtime.models import (
-    ActivityCursor,
     ConnectionStatus,
     DirectusSubscription,
     InboxEvent,
     ListenerLease,
     ListenerProcess,
+    LogPosition,
     MatchedItem,
+    ParkedChange,
 )
-from tests.helpers.admin import form, run_action, said, subscription, url, user_who_may
+from tests.helpers.admin import (
+    form,
+    parked_change,
+    run_action,
+    said,
+    subscription,
+    url,
+    user_who_may,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -485,6 +495,7 @@ def test_nobody_changes_a_connection(admin_client: Client, listener: ConnectionS
         ("inboxevent", "No events yet."),
         ("connectionstatus", "No listener has been started yet."),
         ("listenerprocess", "No listener is running. Start it:"),
+        ("parkedchange", "Every logged change was delivered"),
     ],
 )
 def test_an_empty_list_says_what_that_means(
@@ -576,17 +587,20 @@ def test_a_connection_shows_its_lag_its_catch_up_and_its_listeners(
     inbox_row(received_at=now - timedelta(seconds=90))
     inbox_row(state="dead")
     inbox_row(state="done")
-    ActivityCursor.objects.create(
+    LogPosition.objects.create(
         alias="default",
         problem="The token may not read <directus_activity>.",
         rows_done=120,
         rows_total=400,
-        caught_up_at=now,
+        read_at=now,
         gap_since=now,
         gap_until=now,
         gap_recovered=True,
     )
+    parked_change()
     page = admin_client.get(url("connectionstatus", "change", "default")).content.decode()
+    assert '<span class="directus-state directus-level-degraded">degraded</span>' in page
+    assert '?connection__exact=default">0 parked, 1 unexplained</a>' in page
     assert "90.0 s" in page or "90.1 s" in page
     assert "pending: 1, dead letter: 1" in page
     assert "120 of 400 rows" in page
@@ -594,6 +608,105 @@ def test_a_connection_shows_its_lag_its_catch_up_and_its_listeners(
     assert ": recovered" in page
     assert "web-1:4711 (fencing number 3)" in page
     assert "web-2:4712" in page
+
+
+# The last gap
+
+
+@pytest.fixture
+def gap(listener: ConnectionStatus) -> LogPosition:
+    now = timezone.now()
+    return LogPosition.objects.create(
+        alias="default",
+        read_at=now,
+        gap_since=now - timedelta(hours=1),
+        gap_until=now,
+        gap_recovered=False,
+        gap_reason="The activity log does not reach back that far",
+        gap_collections=["articles", "authors"],
+    )
+
+
+def acknowledge(client: Client, gap: LogPosition, alias: str = "default") -> Any:
+    data = {"gap": gap.gap_since.isoformat() if gap.gap_since else ""}
+    address = url("connectionstatus", "acknowledge_gap", alias)
+    return client.post(address, data, follow=True)
+
+
+BUTTON = "Acknowledge the last gap"
+
+
+def test_a_gap_is_shown_and_acknowledged(admin_client: Client, gap: LogPosition) -> None:
+    address = url("connectionstatus", "change", "default")
+    page = admin_client.get(address).content.decode()
+    assert BUTTON in page
+    assert "not recovered<br>articles, authors<br>The activity log does not reach back" in page
+    assert f'name="gap" value="{gap.gap_since and gap.gap_since.isoformat()}"' in page
+    answer = acknowledge(admin_client, gap)
+    assert said(answer) == ["The last gap was acknowledged."]
+    assert BUTTON not in answer.content.decode()
+    assert "not recovered, acknowledged 20" in answer.content.decode()
+    gap.refresh_from_db()
+    assert gap.gap_acknowledged_at is not None
+    assert said(acknowledge(admin_client, gap)) == ["There is no gap to acknowledge."]
+    assert LogEntry.objects.get().change_message == "The last gap was acknowledged."
+
+
+def test_a_newer_gap_has_to_be_read_first(admin_client: Client, gap: LogPosition) -> None:
+    LogPosition.objects.update(gap_since=timezone.now())
+    answer = acknowledge(admin_client, gap)
+    assert said(answer) == ["There is a newer gap. Read about it before you acknowledge it."]
+    assert LogPosition.objects.get().gap_acknowledged_at is None
+
+
+def test_a_gap_is_acknowledged_with_a_right_and_by_post_only(
+    client: Client, gap: LogPosition
+) -> None:
+    reader = user_who_may("view_connectionstatus")
+    client.force_login(reader)
+    page = client.get(url("connectionstatus", "change", "default")).content.decode()
+    assert BUTTON not in page
+    assert acknowledge(client, gap).status_code == 403
+    reader.user_permissions.set(Permission.objects.filter(codename__endswith="_connectionstatus"))
+    assert client.get(url("connectionstatus", "acknowledge_gap", "default")).status_code == 405
+    assert acknowledge(client, gap, "nowhere").status_code == 404
+    assert LogPosition.objects.get().gap_acknowledged_at is None
+    assert BUTTON in client.get(url("connectionstatus", "change", "default")).content.decode()
+    assert said(acknowledge(client, gap)) == ["The last gap was acknowledged."]
+
+
+# Parked changes
+
+
+def test_a_parked_change_is_shown_and_put_away(admin_client: Client) -> None:
+    row = parked_change(key_json='"<b>"', reason="Not found.")
+    parked_change("parked", activity_id=2)
+    page = admin_client.get(url("parkedchange")).content.decode()
+    assert '<span class="directus-state directus-state-unexplained">unexplained</span>' in page
+    assert '<span class="directus-state directus-state-parked">parked</span>' in page
+    assert "&lt;b&gt;" in page
+    page = admin_client.get(url("parkedchange", "change", row.pk)).content.decode()
+    assert "delete this entry when it is dealt with" in page
+    assert "Not found." in page
+    admin_client.post(url("parkedchange", "delete", row.pk), {"post": "yes"})
+    assert [each.state for each in ParkedChange.objects.all()] == ["parked"]
+
+
+def test_a_parked_change_is_not_changed_and_deleted_with_a_right_only(
+    client: Client, admin_client: Client
+) -> None:
+    row = parked_change()
+    assert admin_client.get(url("parkedchange", "add")).status_code == 403
+    assert admin_client.post(url("parkedchange", "change", row.pk), {}).status_code == 403
+    client.force_login(user_who_may("view_parkedchange"))
+    assert client.post(url("parkedchange", "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert ParkedChange.objects.exists()
+
+
+def test_a_listener_shows_why_it_could_not_log_in(admin_client: Client) -> None:
+    row = process(4711, 1, role="standby", problems={"blog": "Directus refused <you>."})
+    page = admin_client.get(url("listenerprocess", "change", row.pk)).content.decode()
+    assert "blog: Directus refused &lt;you&gt;." in page
 
 
 def test_a_connection_that_never_had_a_listener_shows_dashes(
@@ -671,5 +784,5 @@ def test_the_pages_of_listeners_are_translated(admin_client: Client, listener: A
             )
         ]
     assert "en attente" in pages[0]
-    for text in ("Boîte de réception", "Rattrapage", "Retard", "Dernière interruption"):
+    for text in ("Boîte de réception", "Journal d’activité", "Retard", "Dernière interruption"):
         assert text in pages[1]

@@ -17,7 +17,6 @@ from django.utils import timezone
 from directus_realtime import layers as layers_module
 from directus_realtime.events import Event
 from directus_realtime.layers import InboxChannelLayer, InboxCursor
-from directus_realtime.listener.catch_up.holding import Delivered, replace_held
 from directus_realtime.models import ConnectionStatus, InboxEvent
 from tests.helpers.waiting import DEADLINE, await_for
 
@@ -283,23 +282,6 @@ def test_what_a_worker_has_is_looked_for_each_time() -> None:
         assert sent_by(cursor) == []
     mark_sent(row)
     assert sent_by(cursor) == ["0"]
-
-
-async def test_a_row_that_waits_for_the_catch_up_holds_back_none_and_is_sent_when_it_is_let_go(
-    browser: Browser, looks: Looks
-) -> None:
-    held = await astore("held", sent=False)
-    await InboxEvent.objects.filter(pk=held.pk).aupdate(state="waiting")
-    for title in ("caught up 1", "caught up 2"):
-        await astore(title, key=2)
-    assert await browser.titles(2) == ["caught up 1", "caught up 2"]
-    await sync_to_async(replace_held)([], [held], Delivered(None, None))
-    await looks.a_few()
-    assert browser.waiting == 0
-    await amark_sent(await InboxEvent.objects.aget(event_id=held.event_id))
-    assert await browser.titles(1) == ["held"]
-    await looks.a_few()
-    assert browser.waiting == 0
 
 
 async def test_a_payload_that_is_nested_deep_ends_nothing(browser: Browser) -> None:

@@ -43,6 +43,8 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "RETRY_BASE": 0.5,
         "RETRY_CEILING": 6.0,
         "CATCH_UP_INTERVAL": 8.0,
+        "POLL_INTERVAL": 2.0,
+        "HOLE_AGE": 60.0,
         "RETENTION_DAYS": 7,
         "DELIVERY": "tasks",
         "TASK_TIMEOUT": 7.0,

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from directus_realtime import __version__
+from directus_realtime.health_facts import ConnectionHealth, HealthLevel
 from directus_realtime.listener.metrics.counts import Counter, Counts, Histogram
 from directus_realtime.listener.metrics.sampling import Sample
 
@@ -153,46 +154,104 @@ class ListenerCollector(Collector):
 
 
 def _sampled(sample: Sample | None) -> Iterator[Metric]:
-    """What the database said; no series where it said nothing lately."""
-    inboxes = sample.inboxes if sample else {}
-    cursors = sample.cursors if sample else {}
-    by_state = {
-        (alias, state): count
-        for alias, inbox in inboxes.items()
-        for state, count in inbox.counts.items()
-    }
+    """Metrics of the database; without any series where it did not answer lately."""
+    connections = sample.connections if sample else []
+    yield from _sampled_health(connections)
+    yield from _sampled_inbox(connections)
+    yield from _sampled_log(connections)
+
+
+def _sampled_health(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
+    yield _gauge(
+        "health",
+        "1 for the level of a connection's health, as directus_status shows it; 0 for the others.",
+        ("connection", "level"),
+        [
+            ((each.alias, level.value), each.level == level)
+            for each in connections
+            for level in HealthLevel
+        ],
+    )
+    yield _gauge(
+        "socket_rings",
+        "1 while the WebSocket announces changes; without it, they are found by polling.",
+        _CONNECTION,
+        [
+            ((each.alias,), each.state == "connected" and not each.socket_problem)
+            for each in connections
+        ],
+    )
+    yield _gauge(
+        "unresolved_gap",
+        "1 while the last gap is neither recovered nor acknowledged.",
+        _CONNECTION,
+        [((each.alias,), bool(each.gap and each.gap.is_unresolved)) for each in connections],
+    )
+
+
+def _sampled_inbox(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
     yield _gauge(
         "inbox_events",
         "Events in the inbox that are not through.",
         ("connection", "state"),
-        by_state.items(),
+        [
+            ((each.alias, state), count)
+            for each in connections
+            for state, count in each.inbox.counts.items()
+        ],
     )
     yield _gauge(
         "lag_seconds",
         "How long the oldest event that could be delivered has waited.",
         _CONNECTION,
-        [((alias,), inbox.lag) for alias, inbox in inboxes.items()],
+        [((each.alias,), each.inbox.lag) for each in connections],
     )
+
+
+def _sampled_log(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
+    logs = [(each, each.catch_up) for each in connections if each.catch_up is not None]
     yield _gauge(
         "catch_up_rows_done",
         "Rows of the activity log that the catch-up at work has looked at; 0 where none is.",
         _CONNECTION,
-        [((alias,), cursor.rows_done) for alias, cursor in cursors.items()],
+        [((each.alias,), log.rows_done) for each, log in logs],
     )
     yield _gauge(
         "catch_up_rows",
         "Rows of the activity log that it has to look at; 0 where none is at work.",
         _CONNECTION,
-        [((alias,), cursor.rows_total) for alias, cursor in cursors.items()],
+        [((each.alias,), log.rows_total) for each, log in logs],
     )
     yield _gauge(
         "caught_up_timestamp_seconds",
-        "When the activity log was last worked through to its end, by Directus's clock.",
+        "When the activity log was last read to its end.",
         _CONNECTION,
         [
-            ((alias,), cursor.caught_up_at.timestamp())
-            for alias, cursor in cursors.items()
-            if cursor.caught_up_at
+            ((each.alias,), log.caught_up_at.timestamp())
+            for each, log in logs
+            if log.caught_up_at and each.subscribed  # else the log is not read, and need not be
+        ],
+    )
+    yield _gauge(
+        "hole_ids",
+        "Ids of the activity log that are not visible yet, below the last one that was read.",
+        _CONNECTION,
+        [((each.alias,), each.holes.ids) for each in connections],
+    )
+    yield _gauge(
+        "dropped_ids",
+        "Ids of the activity log that never became visible and were given up, since ever.",
+        _CONNECTION,
+        [((each.alias,), each.dropped) for each in connections],
+    )
+    yield _gauge(
+        "parked_changes",
+        "Logged changes whose item was not found.",
+        ("connection", "state"),
+        [
+            ((each.alias, state), count)
+            for each in connections
+            for state, count in (("parked", each.parked), ("unexplained", each.unexplained))
         ],
     )
 

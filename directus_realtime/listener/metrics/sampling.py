@@ -1,4 +1,4 @@
-"""Looks at the inbox now and then, so that nobody who reads metrics waits for a database."""
+"""Regular samples of the database, so that reading metrics never waits for it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,38 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NoReturn
 
-from directus_realtime.database import DatabaseThread, in_bulk
-from directus_realtime.health import InboxHealth, aliases_subscribed, inbox_health
-from directus_realtime.models import ActivityCursor
+from directus_realtime.database import DatabaseThread
+from directus_realtime.health import gather
+from directus_realtime.health_facts import ConnectionHealth, Limits
 
-#: Seconds between two looks.
+#: Seconds between two samples.
 SAMPLE_INTERVAL = 5.0
-#: Seconds after which a look is not worth telling any more: the database is away.
+#: Seconds after which a sample is outdated: the database is unavailable.
 STALE = 30.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the database said.
+    """Health of the connections at one moment.
 
     Attributes:
-        inboxes: What is not through, by connection.
-        cursors: How far the activity log is worked through, by connection.
+        connections: One entry for each connection.
         taken_at: By the monotonic clock.
     """
 
-    inboxes: dict[str, InboxHealth]
-    cursors: dict[str, ActivityCursor]
+    connections: list[ConnectionHealth]
     taken_at: float
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it still tells something."""
+        """Whether it is recent enough to be published."""
         return monotonic() - self.taken_at < STALE
 
 
 class Sampler:
     """Takes samples while this process is active.
 
-    The inbox is the same for all listeners; where each told of it, sums would be too large.
+    The database is the same for all listeners: with samples from each, sums would be too large.
     """
 
     def __init__(self) -> None:
@@ -49,7 +47,7 @@ class Sampler:
 
     @property
     def sample(self) -> Sample | None:
-        """The latest one; ``None`` while standing by, or where the database is away."""
+        """The latest sample; ``None`` while standing by, or without a database."""
         return self._sample if self._sample and self._sample.is_fresh else None
 
     async def run(self, aliases: Sequence[str]) -> NoReturn:
@@ -61,15 +59,13 @@ class Sampler:
         database = DatabaseThread("metrics")
         try:
             while True:
-                self._sample = await database.run_surely(_take, aliases)
+                self._sample = await database.run_surely(take_sample, aliases)
                 await asyncio.sleep(SAMPLE_INTERVAL)
         finally:
             self._sample = None
             database.close_soon()
 
 
-def _take(aliases: Sequence[str]) -> Sample:
-    cursors = in_bulk(ActivityCursor.objects.all(), aliases)
-    for alias in cursors.keys() - aliases_subscribed():
-        cursors[alias].caught_up_at = None  # nobody reads its log, and nobody should
-    return Sample(inbox_health(aliases), cursors, monotonic())
+def take_sample(aliases: Sequence[str]) -> Sample:
+    """Read the health of connections from the database."""
+    return Sample(gather(aliases, Limits()), monotonic())

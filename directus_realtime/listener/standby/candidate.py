@@ -19,8 +19,10 @@ from directus_realtime.listener.standby.lease import (
     release,
     take,
 )
+from directus_realtime.listener.standby.login_check import LoginCheck
 from directus_realtime.listener.standby.presence import Presence, dead_processes, name_of
 from directus_realtime.models import ListenerRole
+from directus_realtime.settings import ConnectionSettings
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -32,17 +34,22 @@ class Candidate:
     receiver keeps the lease from being renewed.
 
     Args:
-        aliases: Of the connections.
+        connections: The settings of the connections.
         standby_only: Never take what no other listener has had before.
     """
 
-    def __init__(self, aliases: Collection[str], *, standby_only: bool = False) -> None:
-        self._aliases = sorted(aliases)
+    def __init__(
+        self, connections: Collection[ConnectionSettings], *, standby_only: bool = False
+    ) -> None:
+        self._connections = connections
+        self._aliases = sorted(settings.alias for settings in connections)
         self._standby_only = standby_only
         self._database = DatabaseThread("lease")
         self._presence = Presence(self._aliases)
         self._presence_due = 0.0
         self._takes_part = False
+        self._login_check = LoginCheck(self._connections)
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def check_tables(self) -> None:
         """Make sure that the app was migrated.
@@ -54,22 +61,25 @@ class Candidate:
 
     async def stand_by(self) -> Fence:
         """Wait until this process is the active one."""
-        watch = Watch(self._presence.id, may_be_first=not self._standby_only)
         self._presence_due = 0.0
+        self._login_check = LoginCheck(self._connections)
+        checking: asyncio.Task[None] | None = None
+        watch = Watch(self._presence.id, may_be_first=not self._standby_only)
         said: UUID | None = self._presence.id  # nobody yet, which is not the same as None
-        while True:
-            fence, holder = await self._database.run_surely(self._try, watch)
-            if fence is not None:
-                break
-            if holder != said:
-                name = await self._database.run_surely(name_of, holder)
-                logger.info(
-                    "standing by; %s is active",
-                    name,
-                    extra={"what": "standing-by", "connections": self._aliases, "holder": name},
-                )
-                said = holder
-            await asyncio.sleep(POLL_INTERVAL)
+        try:
+            while True:
+                fence, holder = await self._database.run_surely(self._try, watch)
+                if fence is not None:
+                    break
+                checking = checking or asyncio.create_task(self._login_check.run())
+                if holder != said:
+                    await self._log_standby(holder)
+                    said = holder
+                await asyncio.sleep(POLL_INTERVAL)
+        finally:
+            # It is not awaited: a takeover waits for no server.
+            if checking is not None:
+                self._end_soon(checking)
         logger.info(
             "active, with the fencing number %s",
             fence,
@@ -78,13 +88,26 @@ class Candidate:
         self._standby_only = False  # it is one of those now who were active
         return fence
 
+    async def _log_standby(self, holder: UUID | None) -> None:
+        name = await self._database.run_surely(name_of, holder)
+        logger.info(
+            "standing by; %s is active",
+            name,
+            extra={"what": "standing-by", "connections": self._aliases, "holder": name},
+        )
+
+    def _end_soon(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
     def _try(self, watch: Watch) -> tuple[Fence | None, UUID | None]:
         """Take the leases if they are to be had; otherwise tell who has one."""
         me = self._presence.id
         if monotonic() >= self._presence_due:
             self._takes_part = True
             # Before anything is taken: whoever comes after us looks there whether we live.
-            self._presence.write(ListenerRole.STANDBY)
+            self._presence.write(ListenerRole.STANDBY, self._login_check.problems)
             self._presence_due = monotonic() + RENEW_INTERVAL
         leases = look(self._aliases)
         holders = [lease.holder for lease in leases]
@@ -138,6 +161,7 @@ class Candidate:
         """
         try:
             async with asyncio.timeout(timeout):
+                await asyncio.gather(*self._ending, return_exceptions=True)
                 await self._database.run(self._leave)
         except DATABASE_IS_AWAY as error:
             logger.warning(

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,8 +31,13 @@ class Presence:
         self._aliases = list(aliases)
         self._started_at = timezone.now()
 
-    def write(self, role: str) -> None:
-        """Say that this process is alive; rows of those that are long gone are deleted."""
+    def write(self, role: str, problems: Mapping[str, str] | None = None) -> None:
+        """Record that this process is alive; outdated rows of others are deleted.
+
+        Args:
+            role: Of :class:`ListenerRole`.
+            problems: Why this process could not log in, by connection.
+        """
         now = timezone.now()
         values = {
             "host": socket.gethostname()[:255],
@@ -41,6 +46,7 @@ class Presence:
             "role": role,
             "started_at": self._started_at,
             "heartbeat_at": now,
+            "problems": dict(problems or {}),
         }
         ListenerProcess.objects.update_or_create(id=self.id, defaults=values)
         ListenerProcess.objects.filter(heartbeat_at__lt=now - FORGOTTEN_AFTER).delete()

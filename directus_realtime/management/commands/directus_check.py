@@ -10,12 +10,14 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
 
 from directus_realtime.database import check_tables
 from directus_realtime.declared import sync_declared
 from directus_realtime.listener.checking import (
     ConnectionReport,
     PermissionsReport,
+    SubscriptionReport,
     check_connection,
     check_permissions,
 )
@@ -29,6 +31,31 @@ _ACTIVITY = {
     "partial": "may read part of it",
     "none": "may not read it",
 }
+_LOG_REMEDY = (
+    "Changes come by the WebSocket alone, and what it does not bring is lost. "
+    "--explain-permissions says what to allow."
+)
+_RETENTION = "changes of a longer outage are lost (ACTIVITY_RETENTION of Directus)"
+_NO_USER = (
+    "The field user of directus_activity may not be read, so changed_by of events is None. Allow "
+    "the token to read it."
+)
+_NO_HEARTBEAT = "off; the listener finds out by other messages whether the WebSocket is alive"
+_CACHE = (
+    "Directus answers GET up to {seconds:g} s late (CACHE_ENABLED without CACHE_AUTO_PURGE); the "
+    "listener reads past the cache"
+)
+_NO_SEARCH = (
+    "A proxy refuses the HTTP method SEARCH, so items are read by GET with another address each "
+    "time, which is slower. Allow SEARCH there."
+)
+_SOURCES = {
+    "log": "from the activity log",
+    "socket": "socket only",
+    "unknown": "from the activity log, if it is logged",
+}
+#: Seconds that two clocks may differ and count as the same: answers name whole seconds.
+_SAME_CLOCK = 2
 
 
 class Command(BaseCommand):
@@ -71,7 +98,7 @@ class Command(BaseCommand):
             wanted = wanted_subscriptions(settings.alias).values()
             reports.append(asyncio.run(check_connection(settings, list(wanted))))
         if as_json:
-            self.stdout.write(json.dumps([asdict(report) for report in reports], indent=2))
+            self.stdout.write(_as_json([asdict(report) for report in reports]))
         else:
             for report in reports:
                 self._print(report)
@@ -83,28 +110,58 @@ class Command(BaseCommand):
             self._row("connection", self.style.ERROR(report.reason))
             return
         self._row("connection", self.style.SUCCESS("ok") + f", as {report.identity}")
-        if report.server is not None:
-            server = report.server
-            limit = "none" if server.query_limit < 0 else str(server.query_limit)
-            self._row("Directus", server.version or "does not tell its version")
-            self._row("WebSocket", f"{server.websocket_path}, {server.auth_mode} authentication")
-            self._row("heartbeat", f"{server.heartbeat:g} s" if server.heartbeat else "none")
-            self._row("query limit", limit)
-        self._row("activity log", _ACTIVITY.get(report.activity, report.activity))
-        self._print_subscriptions(report)
-
-    def _print_subscriptions(self, report: ConnectionReport) -> None:
+        self._print_server(report)
+        self._print_log(report)
         if not report.subscriptions:
             self._row("subscriptions", "none enabled")
         for entry in report.subscriptions:
-            verdict = (
-                self.style.SUCCESS("ok")
-                if entry.ok
-                else self.style.ERROR(f"refused: {entry.reason}")
-            )
-            self._row("subscription", f"{entry.name} ({entry.collection}): {verdict}")
-            for note in entry.notes:
-                self._row("", self.style.WARNING(note))
+            self._print_subscription(entry)
+
+    def _print_server(self, report: ConnectionReport) -> None:
+        server = report.server
+        if server is not None:
+            self._row("Directus", server.version or "does not say its version")
+        if report.socket_problem:
+            text = f"none, so changes are found within {report.poll_interval:g} s: "
+            self._row("WebSocket", self.style.WARNING(text + report.socket_problem))
+        elif server is not None:
+            self._row("WebSocket", f"open, {server.websocket_path}, {server.auth_mode} mode")
+            self._row("heartbeat", f"{server.heartbeat:g} s" if server.heartbeat else _NO_HEARTBEAT)
+        if server is not None:
+            limit = "none" if server.query_limit < 0 else str(server.query_limit)
+            self._row("query limit", limit)
+        if report.cache_lifetime:
+            self._row("cache", _CACHE.format(seconds=report.cache_lifetime))
+        if not report.lets_search_through:
+            self._row("SEARCH", self.style.WARNING(_NO_SEARCH))
+        if abs(report.clock_ahead) > _SAME_CLOCK:
+            place = "ahead of" if report.clock_ahead > 0 else "behind"
+            text = f"Directus is {abs(report.clock_ahead)} s {place} this machine"
+            self._row("clock", self.style.WARNING(text))
+
+    def _print_log(self, report: ConnectionReport) -> None:
+        log = report.log
+        self._row("activity log", _ACTIVITY.get(log.access, log.access))
+        if log.problem:
+            self._row("", self.style.WARNING(f"{log.problem} {_LOG_REMEDY}"))
+            return
+        if log.days is None:
+            self._row("", "it has no change yet")
+        else:
+            self._row("", f"it reaches back {log.days:g} days; {_RETENTION}")
+        if not log.reads_user:
+            self._row("", self.style.WARNING(_NO_USER))
+
+    def _print_subscription(self, entry: SubscriptionReport) -> None:
+        name = f"{entry.name} ({entry.collection})"
+        if entry.ok:
+            source = _SOURCES[entry.source]
+            verdict = f"{self.style.SUCCESS('ok')}, {source}, key {entry.primary_key}"
+        else:
+            verdict = self.style.ERROR(entry.reason)
+        self._row("subscription", f"{name}: {verdict}")
+        for note in entry.notes:
+            self._row("", self.style.WARNING(note))
 
     # Permissions
 
@@ -162,3 +219,7 @@ def _may(found: Permissions) -> str:
 def _as_dict(report: PermissionsReport) -> dict[str, Any]:
     policy = report.permissions.policy() if report.permissions else None
     return {**asdict(report), "policy": policy}
+
+
+def _as_json(found: Any) -> str:
+    return json.dumps(found, indent=2, cls=DjangoJSONEncoder)

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from directus_realtime.database import check_tables
 from directus_realtime.declared import sync_declared
 from directus_realtime.exceptions import DirectusRealtimeError
-from directus_realtime.listener.catch_up.replaying import Replay, Replayed, Selection
+from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
 from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
 from directus_realtime.management.arguments import chosen_connections
 from directus_realtime.management.output import counted

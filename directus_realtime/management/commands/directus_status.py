@@ -20,19 +20,25 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from directus_realtime.database import DATABASE_IS_AWAY, check_tables, on_one_line
-from directus_realtime.health import (
+from directus_realtime.health import gather
+from directus_realtime.health_facts import (
     CatchUpHealth,
     ConnectionHealth,
+    GapHealth,
+    HealthLevel,
+    HoleHealth,
     InboxHealth,
     Limits,
-    gather,
     listeners_of_this_host,
+    parked_changes,
 )
 from directus_realtime.management.arguments import (
     add_connection_argument,
     chosen_connections,
     valid_seconds,
 )
+from directus_realtime.management.output import counted
+from directus_realtime.models import LogPosition
 
 #: Exit status where nothing can be told.
 CANNOT_TELL = 2
@@ -42,9 +48,10 @@ class Command(BaseCommand):
     """Exit status: 0 healthy, 1 not healthy, 2 where the database cannot tell."""
 
     help = (
-        "Say how the connections stand, from the database alone: nothing is connected to. "
-        "Exits with 0 where all is healthy, with 1 where not, with 2 where the database is "
-        "away (with --this-host, with 0 then) or not migrated."
+        "Show the health of the connections, from the database alone: nothing is connected to. "
+        "Exits with 0 where all is healthy, with 1 where a connection is degraded or failed "
+        "(with --probe, only where one failed), with 2 where the database is unavailable (with "
+        "--this-host, with 0 then) or not migrated."
     )
     # A probe runs often, and looks at nothing that the checks are about.
     requires_system_checks = []
@@ -57,6 +64,17 @@ class Command(BaseCommand):
             action="store_true",
             help="Only say whether a listener on this machine is alive, active or standing "
             "by: a liveness probe for its container.",
+        )
+        parser.add_argument(
+            "--probe",
+            action="store_true",
+            help="Exit with 1 only where a connection failed, not where one is degraded.",
+        )
+        parser.add_argument(
+            "--acknowledge-gap",
+            action="store_true",
+            help="Acknowledge the last gap of the connections given with --connection: it does "
+            "not count as a problem any longer.",
         )
         parser.add_argument(
             "--max-lag",
@@ -85,7 +103,7 @@ class Command(BaseCommand):
             type=valid_seconds,
             default=Limits.catch_up_age,
             metavar="SECONDS",
-            help="How long ago the activity log may have been worked through, or the connection "
+            help="How long ago the activity log may have been read to its end, or the connection "
             "made (default: %(default)g).",
         )
 
@@ -101,10 +119,9 @@ class Command(BaseCommand):
         try:
             check_tables()
             if options["this_host"]:
-                is_healthy = self._tell_of_this_host(limits, as_json=options["json"])
+                is_healthy = self._show_this_host(limits, as_json=options["json"])
             else:
-                aliases = [each.alias for each in chosen_connections(options["connection"])]
-                is_healthy = self._tell(gather(aliases, limits), as_json=options["json"])
+                is_healthy = self._show(limits, options)
         except (ImproperlyConfigured, DatabaseError) as error:
             if options["this_host"] and isinstance(error, DATABASE_IS_AWAY):
                 self._do_not_restart(error)
@@ -117,18 +134,39 @@ class Command(BaseCommand):
 
     # All connections
 
-    def _tell(self, connections: list[ConnectionHealth], *, as_json: bool) -> bool:
-        if as_json:
-            found = [{**asdict(each), "ok": not each.problems} for each in connections]
+    def _show(self, limits: Limits, options: dict[str, Any]) -> bool:
+        aliases = [each.alias for each in chosen_connections(options["connection"])]
+        if options["acknowledge_gap"]:
+            if not options["connection"]:
+                raise CommandError("Name the connection: --connection ALIAS --acknowledge-gap")
+            for alias in aliases:
+                self._acknowledge_gap(alias)
+        connections = gather(aliases, limits)
+        if options["json"]:
+            found = [_as_json(each) for each in connections]
             self.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
         else:
             for each in connections:
                 self._print(each)
-        return not any(each.problems for each in connections)
+        worst = {HealthLevel.FAILED} if options["probe"] else set(HealthLevel) - {HealthLevel.OK}
+        return not worst.intersection(each.level for each in connections)
+
+    def _acknowledge_gap(self, alias: str) -> None:
+        position = LogPosition.objects.filter(alias=alias).first()
+        if position is not None and position.acknowledge_gap():
+            text = f"{alias}  The last gap is acknowledged."
+            self.stderr.write(self.style.SUCCESS(text))
+        else:
+            text = f"{alias}  There is no gap to acknowledge."
+            self.stderr.write(self.style.WARNING(text))
 
     def _print(self, health: ConnectionHealth) -> None:
-        style = self.style.ERROR if health.problems else self.style.SUCCESS
-        verdict = style("not healthy" if health.problems else "healthy")
+        style = {
+            HealthLevel.OK: self.style.SUCCESS,
+            HealthLevel.DEGRADED: self.style.WARNING,
+            HealthLevel.FAILED: self.style.ERROR,
+        }[health.level]
+        verdict = style(str(health.level.label))
         self.stdout.write(f"{self.style.MIGRATE_HEADING(health.alias)}  {verdict}")
         self._row("state", f"{health.state} since {shown_time(health.since)}")
         self._row("reason", health.reason)
@@ -138,28 +176,29 @@ class Command(BaseCommand):
         self._row("active", f"{health.active or 'nobody'}{number}")
         self._row("standing by", ", ".join(health.standing_by))
         self._row("inbox", _shown_inbox(health.inbox))
-        if health.catch_up is not None:
-            self._print_catch_up(health.catch_up)
+        self._print_log(health)
         self._row("last event", shown_time(health.last_event_at))
         for problem in health.problems:
-            self._row("problem", self.style.ERROR(problem))
-        if health.inbox.dead and not health.problems:
-            text = f"Dead letters: {health.inbox.dead}. See the inbox in the admin."
-            self._row("note", self.style.WARNING(text))
+            self._row("problem", style(problem))
+        for note in health.notes:
+            self._row("note", note)
 
-    def _print_catch_up(self, catch_up: CatchUpHealth) -> None:
-        rows = f"{catch_up.rows_done} of {catch_up.rows_total} rows read"
-        self._row("catch-up", f"caught up {shown_time(catch_up.caught_up_at)}, {rows}")
-        if catch_up.problem:
-            self._row("", self.style.WARNING(catch_up.problem))
-        if catch_up.gap_since:
-            verdict = {True: "recovered", False: "not recovered", None: "not recovered yet"}
-            span = f"{shown_time(catch_up.gap_since)} to {shown_time(catch_up.gap_until)}"
-            self._row("last gap", f"{span}, {verdict[catch_up.gap_recovered]}")
+    def _print_log(self, health: ConnectionHealth) -> None:
+        if health.catch_up is not None:
+            self._row("catch-up", _shown_catch_up(health.catch_up))
+            if health.catch_up.problem:
+                self._row("", self.style.WARNING(health.catch_up.problem))
+        self._row("holes", _shown_holes(health.holes))
+        if health.parked or health.unexplained:
+            self._row("parked", f"{health.parked} parked, {health.unexplained} unexplained")
+        if health.dropped:
+            self._row("dropped", f"{health.dropped} ids")
+        if health.gap is not None:
+            self._row("last gap", _shown_gap(health.gap))
 
     # This machine
 
-    def _tell_of_this_host(self, limits: Limits, *, as_json: bool) -> bool:
+    def _show_this_host(self, limits: Limits, *, as_json: bool) -> bool:
         rows = listeners_of_this_host(limits)
         if as_json:
             found = [{"host": r.host, "pid": r.pid, "role": r.role} for r in rows]
@@ -172,7 +211,7 @@ class Command(BaseCommand):
         return bool(rows)
 
     def _do_not_restart(self, error: Exception) -> None:
-        """A listener waits for its database, so a probe must not have it started anew."""
+        """Report success: a listener waits for its database, a restart would not help."""
         text = f"The database cannot tell, and a restart would not help: {on_one_line(error)}"
         self.stderr.write(self.style.WARNING(text))
 
@@ -191,6 +230,34 @@ def shown_time(moment: datetime | None) -> str:
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else "never"
 
 
+def _as_json(health: ConnectionHealth) -> dict[str, Any]:
+    found = {**asdict(health), "ok": not health.problems}
+    return {**found, "parked_changes": parked_changes(health.alias)}
+
+
 def _shown_inbox(inbox: InboxHealth) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in inbox.counts.items())
     return f"lag {inbox.lag:.1f} s; {counts}"
+
+
+def _shown_catch_up(catch_up: CatchUpHealth) -> str:
+    read = f"activity log read to its end {shown_time(catch_up.caught_up_at)}"
+    if not catch_up.rows_total:
+        return read
+    return f"{read}, now {catch_up.rows_done} of {catch_up.rows_total} rows"
+
+
+def _shown_holes(holes: HoleHealth) -> str:
+    if not holes.ids:
+        return ""
+    ids = counted(holes.ids, "id", "ids")
+    return f"{ids} in {counted(holes.ranges, 'range', 'ranges')}, since {shown_time(holes.since)}"
+
+
+def _shown_gap(gap: GapHealth) -> str:
+    verdict = {True: "recovered", False: "not recovered", None: "not recovered yet"}[gap.recovered]
+    if gap.acknowledged_at is not None:
+        verdict += f", acknowledged {shown_time(gap.acknowledged_at)}"
+    of = f" ({', '.join(gap.collections)})" if gap.collections else ""
+    until = shown_time(gap.until) if gap.until else "now"
+    return f"{shown_time(gap.since)} to {until}, {verdict}{of}"

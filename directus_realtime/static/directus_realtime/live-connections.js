@@ -7,7 +7,7 @@ function card(alias) {
 /** Show how the connections stand; returns those whose state has changed. */
 export function showConnections(connections) {
   const changed = [];
-  for (const { alias, state, dead, texts } of connections) {
+  for (const { alias, state, level, dead, texts } of connections) {
     const article = card(alias);
     if (!article) {
       continue;
@@ -17,6 +17,7 @@ export function showConnections(connections) {
       changed.push({ alias, state: texts.state });
     }
     shown.className = `directus-state directus-state-${state}`;
+    article.querySelector('[data-text="level"]').className = `directus-state directus-level-${level}`;
     for (const target of article.querySelectorAll("[data-text]")) {
       const text = texts[target.dataset.text];
       if (target.textContent !== text) {

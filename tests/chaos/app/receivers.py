@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,8 @@ def record_effect(sender: str, event: Event, **kwargs: Any) -> None:
         left_filter=event.left_filter,
         origin=event.origin,
         activity_id=event.activity_id,
+        size=data.get("filesize"),
+        digest=sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest(),
         pid=os.getpid(),
     )
     tally, _ = ItemTally.objects.get_or_create(subscription=event.subscription, key=str(event.key))
@@ -75,7 +79,8 @@ async def log_async(sender: str, event: Event, **kwargs: Any) -> None:
 
 
 def log_gap(sender: str, **kwargs: Any) -> None:
-    append("gaps", **{name: kwargs[name] for name in ("since", "until", "recovered")})
+    names = ("since", "until", "recovered", "collections")
+    append("gaps", at=time.time(), **{name: kwargs[name] for name in names})
 
 
 def connect() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.db import OperationalError
 from django.utils import timezone
@@ -13,7 +12,6 @@ from directus_realtime.gateway import layer_member, sweeping
 from directus_realtime.gateway.resuming import messages
 from directus_realtime.gateway.streams import Stream
 from directus_realtime.groups import event_message, group_name
-from directus_realtime.listener.catch_up.holding import Delivered, replace_held
 from directus_realtime.models import InboxEvent
 from tests.conftest import RedisServer
 from tests.integration.gateway.browsers import browsing, deliver, event, offer
@@ -85,23 +83,6 @@ async def test_an_event_that_is_not_delivered_yet_holds_back_those_behind_it() -
         assert await browser.is_silent()
         await deliver_late(waiting.id)
         assert [(await browser.next())["id"] for _ in range(2)] == [waiting.id, behind.id]
-
-
-@lossy
-async def test_an_event_that_waits_for_the_catch_up_holds_back_none() -> None:
-    await offer()
-    async with browsing() as browser:
-        await browser.subscribe()
-        await deliver(held := event(1), sent=False)
-        row = InboxEvent.objects.filter(event_id=held.id)
-        await row.aupdate(state="waiting")
-        await deliver(caught_up := event(2))
-        assert (await browser.next())["id"] == caught_up.id
-        await sync_to_async(replace_held)([], [await row.aget()], Delivered(None, None))
-        assert await browser.is_silent()
-        await row.aupdate(state="done", sent_at=timezone.now())
-        assert (await browser.next())["id"] == held.id
-        assert await browser.is_silent()
 
 
 @lossy

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 INBOX = "inboxevent"
 NO_LISTENER = "No listener is running. Start it: python manage.py directus_listen"
-OPEN = {"waiting", "pending", "held", "delivering", "failed"}
+OPEN = {"pending", "held", "delivering", "failed"}
 
 
 def page_of(client: Client, row: InboxEvent) -> str:

@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from directus_realtime.gateway.live_feed import LiveConsumer
-from directus_realtime.models import ActivityCursor, EventCount, InboxEvent
-from tests.helpers.admin import subscription, url, user_who_may
+from directus_realtime.models import EventCount, InboxEvent, LogPosition
+from tests.helpers.admin import parked_change, subscription, url, user_who_may
 from tests.helpers.inbox import add_row, dead_letter, new_row
 
 pytestmark = pytest.mark.django_db
@@ -85,24 +85,26 @@ def test_state__tells_what_directus_status_calls_not_healthy(
     add_row(received_at=timezone.now() - timedelta(minutes=10))
     subscription("secret", state="refused", last_error="You may not.")
     assert state(admin_client)["texts"]["reason"].splitlines() == [
-        "The oldest pending event has waited for 600 s; 60 s are allowed.",
-        "The subscription secret is refused: You may not.",
+        "The subscription secret is refused: You may not. Run directus_check for the details.",
+        "The oldest pending event has waited for 600 s; 60 s are allowed. "
+        "Look for a slow or hanging receiver, or a missing worker.",
     ]
+    assert state(admin_client)["level"] == "failed"
     page = admin_client.get(url("connectionstatus", "change", "default")).content.decode()
-    assert "The oldest pending event has waited for 600 s; 60 s are allowed.<br>" in page
+    assert "refused: You may not. Run directus_check for the details.<br>The oldest" in page
 
 
 def test_state__what_is_not_healthy_is_translated(admin_client: Client, listener: Any) -> None:
     add_row(received_at=timezone.now() - timedelta(minutes=10))
-    ActivityCursor.objects.create(
-        alias="default", problem="The token may not read directus_activity"
-    )
+    LogPosition.objects.create(alias="default", problem="The token may not read directus_activity")
     with translation.override(None):  # which the middleware changes for good
         answer = admin_client.get(url("live", "state"), headers={"accept-language": "fr"}).json()
     texts = {each["alias"]: each["texts"] for each in answer["connections"]}
     assert texts["default"]["reason"] == (
-        "Le plus ancien événement à livrer attend depuis 600 s ; 60 s sont admises."
+        "Le plus ancien événement à livrer attend depuis 600 s ; 60 s sont admises. "
+        "Cherchez un récepteur lent ou bloqué, ou un worker manquant."
     )
+    assert texts["default"]["level"] == "dégradé"
     assert re.fullmatch(r"600,\d s", texts["default"]["lag"])
     assert texts["default"]["problem"] == "Le jeton n’a pas le droit de lire directus_activity"
     assert texts["blog"]["reason"] == (
@@ -112,14 +114,33 @@ def test_state__what_is_not_healthy_is_translated(admin_client: Client, listener
 
 def test_state__catch_up_and_gap(admin_client: Client, listener: Any) -> None:
     now = timezone.now()
-    ActivityCursor.objects.create(
+    LogPosition.objects.create(
         alias="default", rows_done=3, rows_total=9, gap_since=now, gap_recovered=False
     )
     found = state(admin_client)["texts"]
     assert found["rows"] == "3 of 9 rows"
-    ActivityCursor.objects.update(rows_done=1, rows_total=1)
+    LogPosition.objects.update(rows_done=1, rows_total=1)
     assert state(admin_client)["texts"]["rows"] == "1 of 1 row"
     assert found["gap"].endswith("…: not recovered")
+
+
+def test_state__socket_holes_and_changes_that_wait(admin_client: Client, listener: Any) -> None:
+    listener.socket_problem = "The handshake timed out."
+    listener.save()
+    now = timezone.now()
+    LogPosition.objects.create(
+        alias="default", read_at=now, holes=[[1, 1000, now.timestamp()], [5, 5, 9e6]], dropped=1234
+    )
+    parked_change("parked")
+    found = state(admin_client)
+    assert found["level"] == "ok"
+    assert found["texts"]["socket"] == "The handshake timed out."
+    assert found["texts"]["holes"].startswith("1,001 ids since 1970-04-1")
+    assert found["texts"]["dropped"] == "1,234"
+    assert found["texts"]["parked"] == "1 parked, 0 unexplained"
+    assert found["texts"]["notes"].count("\n") == 2
+    parked_change("unexplained", activity_id=2)
+    assert state(admin_client)["level"] == "degraded"
 
 
 def count(minutes_ago: int, events: int, name: str = "all", alias: str = "default") -> None:

@@ -11,12 +11,19 @@ from django.test import Client
 from django.utils import timezone
 
 from directus_realtime.models import ConnectionStatus, InboxState, ListenerProcess
-from tests.helpers.admin import subscription, url
+from tests.helpers.admin import parked_change, subscription, url
 from tests.helpers.inbox import add_row, dead_letter
 
 pytestmark = pytest.mark.django_db
 
-MODELS = ("directussubscription", "inboxevent", "connectionstatus", "listenerprocess", "live")
+MODELS = (
+    "directussubscription",
+    "inboxevent",
+    "connectionstatus",
+    "listenerprocess",
+    "live",
+    "parkedchange",
+)
 OURS = "/admin/directus_realtime/"
 
 
@@ -31,6 +38,7 @@ def viewer(client: Client, listener: ConnectionStatus) -> Client:
     for state in InboxState.values:
         add_row(state=state)
     dead_letter(), add_row(state="done")
+    parked_change()
     user = User.objects.create_user("viewer", is_staff=True)
     ours = Permission.objects.filter(content_type__app_label="directus_realtime")
     user.user_permissions.set(ours.filter(codename__startswith="view_"))

@@ -13,7 +13,6 @@ import pytest
 
 from directus_realtime.client import credentials
 from directus_realtime.client import rest as rest_module
-from directus_realtime.client.connection import websocket_url
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.options import ClientOptions
@@ -24,6 +23,7 @@ from directus_realtime.client.rest import (
     _retry_after,
     items_path,
 )
+from directus_realtime.client.socket_opener import websocket_url
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,

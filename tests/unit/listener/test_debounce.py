@@ -10,20 +10,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from directus_realtime.client.activity import ActivityRow
-from directus_realtime.events import Action
-from directus_realtime.listener.catch_up.pairing import Interest, pair
 from directus_realtime.listener.debounce import _OpenWindows, end_windows, gather
 from directus_realtime.listener.inbox import store
 from directus_realtime.listener.incoming import Debounce, Incoming
 from directus_realtime.models import DebounceBy, InboxEvent
-from directus_realtime.protocol.queries import Query
 from tests.unit.listener.conftest import make_event
 
 pytestmark = pytest.mark.django_db
 
 NOW = timezone.now()
-ACTIONS: list[Action] = ["create", "update", "update"]
 
 
 @pytest.fixture(autouse=True)
@@ -203,27 +198,3 @@ def test_the_windows_of_a_subscription_that_has_none_any_more_end() -> None:
     open_rows = InboxEvent.objects.exclude(next_attempt_at=None)
     assert set(open_rows.values_list("key_json", flat=True)) == {"2", "3"}
     assert set(InboxEvent.objects.values_list("state", flat=True)) == {"pending"}
-
-
-@pytest.mark.parametrize("is_paired", [False, True])
-@pytest.mark.parametrize("is_together", [False, True])
-def test_each_change_still_has_its_row_of_the_log_where_one_is_told_for_all(
-    is_together: bool, is_paired: bool
-) -> None:
-    log = [
-        ActivityRow(10 + number, action, "articles", "1", NOW + timedelta(seconds=20 * number))
-        for number, action in enumerate(ACTIONS)
-    ]
-    interest = Interest("all", Query("articles"), 0)
-    changes = [change(1, row.action or "", after=20 * number) for number, row in enumerate(log)]
-    if is_together:
-        store(changes)
-    else:
-        for number, each in enumerate(changes):
-            store([each])
-            if is_paired:
-                assert pair("default", log[: number + 1], [interest], timedelta()) == []
-    assert rows()[-1] == ("1", "create", "pending")
-    assert pair("default", log, [interest], timedelta()) == []
-    paired = InboxEvent.objects.values_list("activity_id", flat=True)
-    assert sorted(paired) == [10, 11, 12]

@@ -11,7 +11,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from directus_realtime.listener.catch_up.holding import held_events, let_go, recent_changes
 from directus_realtime.listener.debounce import end_windows, gather
 from directus_realtime.listener.delivery import outcomes
 from directus_realtime.listener.delivery.outcomes import BlockedItems
@@ -49,28 +48,12 @@ def plans(ask: Callable[[], Any]) -> list[str]:
         partial(outcomes.next_due, ALIASES[:1]),
         partial(BlockedItems.read, ALIASES[:1]),
         partial(outcomes.take_back, ALIASES[:1]),
-        partial(let_go, "default", {}, (), frozenset(), frozenset(), timezone.now()),
     ],
-    ids=["due rows", "due rows of two", "next due", "blocked", "with workers", "waiting"],
+    ids=["due rows", "due rows of two", "next due", "blocked", "with workers"],
 )
 def test_rows_that_are_done_are_not_walked_through(ask: Callable[[], Any]) -> None:
     for plan in plans(ask):
         assert "directus_inbox_state" in plan or "directus_inbox_retry" in plan, plan
-
-
-@ON_SQLITE
-def test_what_was_caught_up_lately_is_looked_for_from_the_end() -> None:
-    newest_before, lately = plans(partial(recent_changes, "default", timezone.now()))
-    assert "directus_inbox_follow (connection=?)" in newest_before
-    assert "id>?)" in lately
-    assert "TEMP B-TREE" not in newest_before + lately
-
-
-@ON_SQLITE
-def test_held_events_are_found_by_their_rows_of_the_log() -> None:
-    add_row(state="waiting", activity_id=7)
-    (plan,) = plans(partial(held_events, "default", ["all"], [7, 8]))
-    assert "directus_inbox_activity (connection=? AND activity_id=?)" in plan
 
 
 def overtake() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import DataError, OperationalError, connection, connections
-from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, waits_its_turn
 from directus_realtime.events import Event
@@ -18,7 +17,7 @@ from directus_realtime.listener.fresh import FreshRows
 from directus_realtime.listener.inbox import Inbox, store
 from directus_realtime.listener.incoming import Incoming
 from directus_realtime.models import InboxEvent
-from tests.helpers.waiting import await_for
+from tests.helpers.waiting import DEADLINE, await_for
 from tests.unit.listener.conftest import make_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,6 +25,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def incoming(event: Event) -> Incoming:
     return Incoming(InboxEvent.from_event(event))
+
+
+def put(inbox: Inbox, *events: Event) -> None:
+    inbox.put([incoming(event) for event in events])
+
+
+def refuse_too_big(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the database refuse each row with "too big" in it."""
+    real = inbox_module.insert
+
+    def insert(rows: Sequence[InboxEvent], using: str) -> int:
+        if any("too big" in row.data_json for row in rows):
+            raise DataError("string or blob too big")
+        return real(rows, using)
+
+    monkeypatch.setattr(inbox_module, "insert", insert)
 
 
 class Stores:
@@ -36,12 +51,16 @@ class Stores:
         self.failures: list[Exception] = []
 
     def __call__(
-        self, rows: list[Incoming], fence: Callable[[], None], fresh: FreshRows
+        self,
+        rows: list[Incoming],
+        fence: Callable[[], None],
+        fresh: FreshRows,
+        functions: Sequence[Callable[[], Any]],
     ) -> list[Incoming]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
-        return store(rows, fence, fresh)
+        return store(rows, fence, fresh, functions)
 
 
 @pytest.fixture
@@ -68,7 +87,7 @@ async def titles() -> list[str]:
 
 async def test_events_are_stored_in_the_order_they_came(inbox: Inbox) -> None:
     for number in range(3):
-        inbox.put(make_event(number, str(number)), "news")
+        inbox.put([Incoming(InboxEvent.from_event(make_event(number, str(number)), "news"))])
     assert inbox.waiting == 3
     await inbox.flush()
     assert inbox.waiting == 0
@@ -78,22 +97,9 @@ async def test_events_are_stored_in_the_order_they_came(inbox: Inbox) -> None:
     assert (row.group, row.state) == ("news", "pending")
 
 
-async def test_says_since_when_something_is_not_stored(inbox: Inbox) -> None:
-    before = timezone.now()
-    assert inbox.unstored_since is None
-    inbox.put(make_event(1, "a"))
-    since = inbox.unstored_since
-    assert since is not None
-    assert since >= before
-    inbox.put(make_event(2, "b"))
-    assert inbox.unstored_since == since
-    await inbox.flush()
-    assert inbox.unstored_since is None
-
-
 async def test_what_came_in_together_is_one_write(inbox: Inbox, stores: Stores) -> None:
     for number in range(50):
-        inbox.put(make_event(number))
+        put(inbox, make_event(number))
     await inbox.flush()
     assert stores.sizes == [50]
     assert inbox.woken == [1]  # type: ignore[attr-defined]
@@ -104,35 +110,96 @@ async def test_a_write_has_a_bound(
 ) -> None:
     monkeypatch.setattr(inbox_module, "BATCH_SIZE", 20)
     for number in range(50):
-        inbox.put(make_event(number, str(number)))
+        put(inbox, make_event(number, str(number)))
     await inbox.flush()
     assert stores.sizes == [20, 20, 10]
     assert await titles() == [str(number) for number in range(50)]
 
 
-async def test_is_full_by_the_number_of_events_or_by_their_size(
+async def test_waits_for_room_until_enough_events_are_stored(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_module, "BATCH_SIZE", 1)
-    monkeypatch.setattr(inbox_module, "FULL", 2)
-    monkeypatch.setattr(inbox_module, "HAS_ROOM", 1)
-    monkeypatch.setattr(inbox_module, "FULL_TEXT", 2000)
-    monkeypatch.setattr(inbox_module, "HAS_ROOM_TEXT", 1000)
-    found = []
-    for titles in (["a", "b"], ["a", "b", "c"], ["x" * 1900], ["x" * 2100]):
-        for title in titles:
-            inbox.put(make_event(1, title))
-        found.append(inbox.is_full)
+    monkeypatch.setattr(inbox_module, "ROOM", 2)
+    put(inbox, make_event(1), make_event(2))
+    await asyncio.wait_for(inbox.has_room(), DEADLINE)
+    put(inbox, make_event(3))
+    waiting = asyncio.create_task(inbox.has_room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await inbox.flush()
+    await asyncio.wait_for(waiting, DEADLINE)
+
+
+async def test_events_that_were_put_together_are_stored_together(
+    inbox: Inbox, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "BATCH_SIZE", 20)
+    put(inbox, *(make_event(number) for number in range(50)))
+    await inbox.flush()
+    assert stores.sizes == [50]
+
+
+async def test_what_is_put_with_events_is_written_in_their_transaction(inbox: Inbox) -> None:
+    seen: list[int] = []
+
+    def write() -> None:
+        seen.append(InboxEvent.objects.count())
+
+    def fail() -> None:
+        raise ValueError("The position cannot be written.")
+
+    inbox.put([incoming(make_event(1, "a")), incoming(make_event(2, "b"))], write)
+    await inbox.flush()
+    assert seen == [2]
+    inbox.put([incoming(make_event(3, "c"))], fail)
+    with pytest.raises(ValueError, match="position"):
         await inbox.flush()
-        assert not inbox.is_full
-    assert found == [False, True, False, True]
+    assert await titles() == ["a", "b"]
+
+
+async def test_what_is_put_with_events_is_written_beside_a_row_that_cannot_be_stored(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_too_big(monkeypatch)
+    written: list[str] = []
+    inbox.put(
+        [incoming(make_event(1, "a")), incoming(make_event(2, "too big"))],
+        lambda: written.append("position"),
+    )
+    await inbox.flush()
+    assert (await titles(), written[-1:]) == (["a"], ["position"])
+
+
+async def test_a_function_with_a_result_runs_behind_what_was_put_before_and_before_the_rest(
+    inbox: Inbox,
+) -> None:
+    put(inbox, make_event(1, "a"))
+    counting = asyncio.create_task(inbox.run_in_order(InboxEvent.objects.count))
+    await asyncio.sleep(0)
+    put(inbox, make_event(2, "b"))
+    await inbox.flush()
+    assert await counting == 1
+    assert await titles() == ["a", "b"]
+
+
+async def test_a_function_that_fails_fails_for_its_caller_alone(inbox: Inbox) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    failing = asyncio.create_task(inbox.run_in_order(fail))
+    await asyncio.sleep(0)
+    put(inbox, make_event(1, "a"))
+    await inbox.flush()
+    with pytest.raises(ValueError, match="no"):
+        await failing
+    assert await titles() == ["a"]
 
 
 async def test_runs_until_cancelled(inbox: Inbox) -> None:
     task = asyncio.create_task(inbox.run())
-    inbox.put(make_event(1, "a"))
+    put(inbox, make_event(1, "a"))
     await await_for(lambda: inbox.waiting == 0)
-    inbox.put(make_event(2, "b"))
+    put(inbox, make_event(2, "b"))
     await await_for(lambda: inbox.waiting == 0)
     assert await titles() == ["a", "b"]
     task.cancel()
@@ -144,7 +211,7 @@ async def test_a_flush_beside_the_running_inbox_stores_everything_once(inbox: In
     """Stopping flushes while the inbox may be in the middle of a write."""
     task = asyncio.create_task(inbox.run())
     for number in range(30):
-        inbox.put(make_event(number, str(number)))
+        put(inbox, make_event(number, str(number)))
     await asyncio.sleep(0)  # the inbox has begun to write
     await inbox.flush()
     assert not task.done()
@@ -159,12 +226,12 @@ async def test_a_flush_beside_the_running_inbox_loses_nothing_that_comes_meanwhi
     inbox: Inbox,
 ) -> None:
     task = asyncio.create_task(inbox.run())
-    inbox.put(make_event(0, "0"))
+    put(inbox, make_event(0, "0"))
     await asyncio.sleep(0)
     flush = asyncio.create_task(inbox.flush())
     await asyncio.sleep(0)
     for number in range(1, 10):
-        inbox.put(make_event(number, str(number)))
+        put(inbox, make_event(number, str(number)))
     await flush
     await await_for(lambda: inbox.waiting == 0)
     assert await titles() == [str(number) for number in range(10)]
@@ -183,9 +250,9 @@ async def test_a_database_that_is_away_is_waited_for(
     monkeypatch.setattr("directus_realtime.database.full_jitter", lambda **_: iter([0.0] * count))
     stores.failures = [OperationalError("server closed the\nconnection") for _ in range(count)]
     caplog.set_level("INFO", "directus_realtime")
-    inbox.put(make_event(1, "a"))
+    put(inbox, make_event(1, "a"))
     flush = asyncio.create_task(inbox.flush())
-    inbox.put(make_event(2, "b"))
+    put(inbox, make_event(2, "b"))
     await flush
     assert await titles() == ["a", "b"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -196,7 +263,7 @@ async def test_a_database_that_is_away_is_waited_for(
 
 async def test_a_cancelled_write_keeps_its_events(inbox: Inbox, stores: Stores) -> None:
     stores.failures = [OperationalError("away")] * 1000
-    inbox.put(make_event(1, "a"))
+    put(inbox, make_event(1, "a"))
     task = asyncio.create_task(inbox.flush())
     await await_for(lambda: len(stores.failures) < 1000)
     task.cancel()
@@ -210,7 +277,7 @@ async def test_a_cancelled_write_keeps_its_events(inbox: Inbox, stores: Stores) 
 async def test_tallies_count_by_subscription_and_are_given_once(inbox: Inbox) -> None:
     events = [make_event(subscription=name) for name in ("a", "b", "a")]
     for event in events:
-        inbox.put(event)
+        put(inbox, event)
     assert inbox.take_tallies() == {}  # nothing is stored yet
     await inbox.flush()
     tallies = inbox.take_tallies()
@@ -246,7 +313,7 @@ async def test_odd_contents_survive(inbox: Inbox) -> None:
         "\ud800": "as a name",
     }
     for key in ("\0", "\ud800", 2**70, "'; DROP TABLE x; --"):
-        inbox.put(make_event(key, data=data))
+        put(inbox, make_event(key, data=data))
     await inbox.flush()
     found = [row.to_event() async for row in InboxEvent.objects.order_by("id")]
     assert [event.key for event in found] == ["\0", "\ud800", 2**70, "'; DROP TABLE x; --"]
@@ -257,9 +324,9 @@ async def test_a_payload_that_is_nested_deep_is_stored_with_its_neighbours(inbox
     nested: Any = "innermost"
     for _ in range(600):
         nested = [nested]
-    inbox.put(make_event(1, "before"))
-    inbox.put(make_event(2, data={"title": "deep", "nested": nested}))
-    inbox.put(make_event(3, "behind"))
+    put(inbox, make_event(1, "before"))
+    put(inbox, make_event(2, data={"title": "deep", "nested": nested}))
+    put(inbox, make_event(3, "behind"))
     await inbox.flush()
     assert await titles() == ["before", "deep", "behind"]
 
@@ -275,14 +342,7 @@ def test_a_second_store_of_the_same_rows_changes_nothing() -> None:
 def test_a_row_that_the_database_cannot_hold_takes_no_neighbour_along(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = inbox_module.insert
-
-    def insert(rows: Sequence[InboxEvent], using: str) -> int:
-        if any("too big" in row.data_json for row in rows):
-            raise DataError("string or blob too big")
-        return real(rows, using)
-
-    monkeypatch.setattr(inbox_module, "insert", insert)
+    refuse_too_big(monkeypatch)
     bad = make_event(2, "too big")
     store([incoming(make_event(1)), incoming(bad), incoming(make_event(3))])
     assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]
@@ -347,7 +407,7 @@ async def test_mariadb_goes_on_behind_a_row_larger_than_it_takes(
     limit = await sync_to_async(inserting._limit)(connection)
     large = make_event(2, "x" * int(limit * share))
     for event in (make_event(1, "before"), large, make_event(3, "behind")):
-        inbox.put(event)
+        put(inbox, event)
     await asyncio.wait_for(inbox.flush(), 60)
     assert await titles() == ["before", "behind"]
     assert large.id in caplog.text

@@ -18,7 +18,7 @@ from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 from tests.unit.listener.conftest import store_event
 
-OPEN = ["waiting", "pending", "held", "delivering", "failed"]
+OPEN = ["pending", "held", "delivering", "failed"]
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import json
 import re
 import socket
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -14,15 +14,16 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from directus_realtime import health
+from directus_realtime import health_facts
 from directus_realtime.management.commands import directus_status
 from directus_realtime.models import (
-    ActivityCursor,
     ConnectionStatus,
     DirectusSubscription,
     InboxEvent,
     ListenerLease,
     ListenerProcess,
+    LogPosition,
+    ParkedChange,
 )
 from tests.unit.listener.conftest import store_event
 
@@ -74,8 +75,12 @@ def run(*arguments: str) -> tuple[int, str]:
     return 0, output.getvalue()
 
 
+def level(output: str) -> str:
+    return output.splitlines()[0].split("  ")[1]
+
+
 def rows(output: str) -> dict[str, str]:
-    """The table, by the names of its rows."""
+    """The table, by the names of its rows; of several notes, the last one."""
     return {line[2:16].strip(): line[16:] for line in output.splitlines()[1:]}
 
 
@@ -95,7 +100,7 @@ def test_a_healthy_connection() -> None:
     assert table == {
         "active": "web-1:42, fencing number 3",
         "standing by": "web-2:7",
-        "inbox": "lag 0.0 s; 0 waiting, 0 pending, 0 held, 0 delivering, 1 failed, 0 dead",
+        "inbox": "lag 0.0 s; 0 pending, 0 held, 0 delivering, 1 failed, 0 dead",
         "last event": "2026-11-25 12:00:00",
     }
 
@@ -130,7 +135,10 @@ def test_a_connection_that_is_away_is_not_healthy_and_says_why() -> None:
     status, output = run()
     assert status == 1
     assert rows(output)["reason"] == "Cannot reach https://cms.example.com."
-    assert "The connection is reconnecting. Cannot reach" in rows(output)["problem"]
+    since = f"{timezone.localtime(ConnectionStatus.objects.get().changed_at):%Y-%m-%d %H:%M:%S}"
+    assert rows(output)["problem"] == (
+        f"The connection has been reconnecting since {since}. Cannot reach https://cms.example.com."
+    )
 
 
 @pytest.mark.parametrize("state", ["pending", "delivering"])
@@ -143,12 +151,13 @@ def test_lag_is_the_age_of_the_oldest_pending_event(state: str) -> None:
     assert "lag 70." in rows(output)["inbox"]
     assert f"2 {state}" in rows(output)["inbox"]
     assert rows(output)["problem"] == (
-        "The oldest pending event has waited for 70 s; 60 s are allowed."
+        "The oldest pending event has waited for 70 s; 60 s are allowed. "
+        "Look for a slow or hanging receiver, or a missing worker."
     )
     assert run("--max-lag", "100")[0] == 0
 
 
-@pytest.mark.parametrize("state", ["done", "merged", "failed", "held", "waiting"])
+@pytest.mark.parametrize("state", ["done", "merged", "failed", "held"])
 def test_what_waits_for_something_else_is_no_lag(state: str) -> None:
     connected()
     store_event(1, state=state, received_at=ago(7000))
@@ -196,77 +205,387 @@ def test_many_dead_letters_are_not_healthy() -> None:
 
 def test_a_subscription_that_is_not_caught_up_is_not_healthy() -> None:
     connected()
+    LogPosition.objects.create(alias="default", read_at=ago(1))
     DirectusSubscription.objects.create(
         name="behind", collection="x", state="subscribed", last_error="Not caught up: No right."
     )
     status, output = run()
     assert status == 1
-    assert rows(output)["problem"] == "The subscription behind: Not caught up: No right."
+    assert level(output) == "degraded"
+    assert rows(output)["problem"] == (
+        "The subscription behind: Not caught up: No right. Run directus_check for the details."
+    )
 
 
-def test_a_refused_subscription_is_not_healthy() -> None:
+def test_a_refused_subscription_is_a_failure() -> None:
     connected()
     DirectusSubscription.objects.create(
-        name="bad", collection="x", state="refused", last_error="You may not."
+        name="bad", collection="x", state="refused", last_error="You may not"
     )
     status, output = run()
     assert status == 1
-    assert rows(output)["problem"] == "The subscription bad is refused: You may not."
+    assert level(output) == "failed"
+    assert rows(output)["problem"] == (
+        "The subscription bad is refused: You may not. Run directus_check for the details."
+    )
     DirectusSubscription.objects.update(enabled=False)
     assert run()[0] == 0
 
 
+AT = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
 def test_the_catch_up_is_shown() -> None:
     connected()
-    at = datetime(2026, 11, 25, 12, 0, tzinfo=timezone.get_default_timezone())
-    ActivityCursor.objects.create(
+    LogPosition.objects.create(
         alias="default",
         problem="The token may not read directus_activity.",
         rows_done=120,
         rows_total=400,
-        caught_up_at=at,
-        gap_since=at,
-        gap_until=at + timedelta(minutes=1),
-        gap_recovered=False,
+        read_at=AT,
+        gap_since=AT,
+        gap_until=AT + timedelta(minutes=1),
+        gap_recovered=True,
     )
     status, output = run()
     assert status == 0
-    assert rows(output)["catch-up"] == "caught up 2026-11-25 12:00:00, 120 of 400 rows read"
+    expected = "activity log read to its end 2026-11-25 12:00:00, now 120 of 400 rows"
+    assert rows(output)["catch-up"] == expected
     assert "  The token may not read directus_activity." in output
-    assert rows(output)["last gap"] == ("2026-11-25 12:00:00 to 2026-11-25 12:01:00, not recovered")
+    assert rows(output)["last gap"] == "2026-11-25 12:00:00 to 2026-11-25 12:01:00, recovered"
+    assert rows(output)["note"] == ("Catching up: 120 of 400 rows of the activity log are read.")
     (found,) = json.loads(run("--json")[1])
     assert found["catch_up"]["rows_total"] == 400
-    assert found["catch_up"]["gap_recovered"] is False
+    assert found["catch_up"]["caught_up_at"] == "2026-11-25T12:00:00Z"
+    assert found["catch_up"]["gap_recovered"] is True
 
 
-def test_a_catch_up_that_stands_is_not_healthy() -> None:
+# The activity log
+
+
+def subscribed(**values: Any) -> DirectusSubscription:
+    return DirectusSubscription.objects.create(
+        **{"name": "all", "collection": "articles", "state": "subscribed", **values}
+    )
+
+
+def test_a_log_that_is_not_read_is_a_failure() -> None:
     connected()
-    ActivityCursor.objects.create(alias="default", caught_up_at=ago(601))
-    assert run()[0] == 0  # nothing is subscribed, so nobody reads the log
-    DirectusSubscription.objects.create(name="all", collection="x", state="subscribed")
+    LogPosition.objects.create(alias="default", read_at=ago(601))
+    assert run()[0] == 0  # nothing is subscribed, so the log is not read
+    subscribed()
     status, output = run()
     assert status == 1
-    assert rows(output)["problem"] == (
-        "The activity log was last worked through 601 s ago; 600 s are allowed. See the log."
+    assert level(output) == "failed"
+    assert re.fullmatch(
+        r"The activity log was last read to its end 601 s ago, at 20[\d: -]+; 600 s are allowed\. "
+        r"Changes are not delivered meanwhile\. The log of directus_listen says why\.",
+        rows(output)["problem"],
     )
-    assert run("--max-catch-up-age", "700")[0] == 0
+    assert run("--max-catch-up-age", "700", "--probe")[0] == 0
+
+
+def test_a_log_that_is_read_late_is_degraded_before_it_is_a_failure() -> None:
+    connected()
+    subscribed()
+    LogPosition.objects.create(alias="default", read_at=ago(119))
+    assert run()[0] == 0
+    LogPosition.objects.update(read_at=ago(121))
+    assert level(run()[1]) == "degraded"
+
+
+@pytest.mark.parametrize("has_position", [True, False])
+def test_a_log_that_was_never_read_is_a_failure(has_position: bool) -> None:
+    connected(changed_at=ago(601))
+    subscribed()
+    if has_position:
+        LogPosition.objects.create(alias="default")
+    status, output = run()
+    assert (status, level(output)) == (1, "failed")
+    assert "at –; 600 s are allowed" in rows(output)["problem"]
+
+
+def test_after_a_reconnect_the_log_has_time_to_be_read() -> None:
+    connected(changed_at=ago(10))
+    subscribed()
+    LogPosition.objects.create(alias="default", read_at=ago(601))
+    assert run()[0] == 0
+
+
+NO_RIGHT = "The token may not read directus_activity"
+
+
+def test_without_a_readable_log_the_connection_is_degraded() -> None:
+    connected()
+    subscribed(last_error="Socket only: it is not said twice.")
+    LogPosition.objects.create(alias="default", problem=NO_RIGHT, read_at=ago(9000))
+    status, output = run()
+    assert (status, level(output)) == (1, "degraded")
+    assert [line for line in output.splitlines() if line.startswith("  problem")] == [
+        "  problem       All subscriptions are socket only: changes that the WebSocket does not "
+        f"bring are lost. The activity log cannot be read: {NO_RIGHT}. Allow the token to read "
+        "directus_activity: directus_check --explain-permissions."
+    ]
+    assert run("--probe")[0] == 0
+
+
+def test_without_a_readable_log_and_a_socket_nothing_is_followed() -> None:
+    connected(socket_problem="WebSockets are switched off.")
+    subscribed()
+    LogPosition.objects.create(alias="default", problem=NO_RIGHT)
+    status, output = run("--probe")
+    assert (status, level(output)) == (1, "failed")
+    assert rows(output)["problem"].startswith(
+        f"No changes are received. The activity log cannot be read: {NO_RIGHT}. "
+        "The WebSocket does not announce changes: WebSockets are switched off."
+    )
+
+
+def test_a_subscription_that_is_socket_only_is_degraded_and_failed_without_a_socket() -> None:
+    connected()
+    subscribed(last_error="Socket only: Directus does not log the changes of articles.")
+    LogPosition.objects.create(alias="default", read_at=ago(1))
+    output = run()[1]
+    assert level(output) == "degraded"
+    assert rows(output)["problem"] == (
+        "The subscription all is socket only: changes that the WebSocket does not bring are lost. "
+        "Directus does not log the changes of articles. Run directus_check for the details."
+    )
+    ConnectionStatus.objects.update(socket_problem="The handshake timed out")
+    output = run()[1]
+    assert level(output) == "failed"
+    assert rows(output)["problem"].endswith("announce changes: The handshake timed out.")
+
+
+def test_a_lost_socket_is_a_note_while_the_log_is_read() -> None:
+    connected(socket_problem="The handshake timed out")
+    subscribed()
+    LogPosition.objects.create(alias="default", read_at=ago(1))
+    status, output = run()
+    assert (status, level(output)) == (0, "healthy")
+    assert rows(output)["note"] == (
+        "The WebSocket does not announce changes: The handshake timed out. "
+        "They are found by reading the activity log every 1 s."
+    )
+
+
+# Gaps
+
+
+def gap(**values: Any) -> LogPosition:
+    return LogPosition.objects.create(
+        alias="default",
+        **{
+            "read_at": ago(1),
+            "gap_since": AT,
+            "gap_until": AT + timedelta(minutes=1),
+            "gap_recovered": False,
+            "gap_reason": "The activity log does not reach back that far",
+            "gap_collections": ["articles", "authors"],
+            **values,
+        },
+    )
+
+
+def test_a_gap_that_is_not_recovered_is_degraded_and_says_the_remedy() -> None:
+    connected()
+    gap()
+    status, output = run()
+    assert (status, level(output)) == (1, "degraded")
+    assert rows(output)["last gap"] == (
+        "2026-11-25 12:00:00 to 2026-11-25 12:01:00, not recovered (articles, authors)"
+    )
+    assert rows(output)["problem"] == (
+        "Changes of articles, authors between 2026-11-25 12:00:00 and 2026-11-25 12:01:00 may have "
+        "been missed: The activity log does not reach back that far. Load the items again (admin: "
+        "“Load all items of the selected subscriptions”), or replay what the activity log has "
+        "(directus_replay); then acknowledge the gap: on the page of the connection in the admin, "
+        "or directus_status --connection default --acknowledge-gap"
+    )
+
+
+@pytest.mark.parametrize("recovered", [True, None])
+def test_a_gap_that_is_recovered_or_not_yet_is_no_problem(recovered: bool | None) -> None:
+    connected()
+    gap(gap_recovered=recovered)
+    assert run()[0] == 0
+
+
+def test_a_gap_is_acknowledged() -> None:
+    connected()
+    gap()
+    status, output = run("--connection", "default", "--acknowledge-gap")
+    assert status == 0
+    assert output.startswith("default  The last gap is acknowledged.\ndefault  healthy\n")
+    assert ", not recovered, acknowledged 20" in rows(output)["last gap"]
+    assert run()[0] == 0
+    (found,) = json.loads(run("--json")[1])
+    assert found["gap"]["acknowledged_at"] is not None
+    assert found["gap"]["collections"] == ["articles", "authors"]
+    assert found["gap"]["reason"] == "The activity log does not reach back that far"
+
+
+def test_a_gap_is_acknowledged_once() -> None:
+    connected()
+    gap()
+    run("--connection", "default", "--acknowledge-gap")
+    acknowledged_at = LogPosition.objects.get().gap_acknowledged_at
+    output = run("--connection", "default", "--acknowledge-gap")[1]
+    assert output.startswith("default  There is no gap to acknowledge.\n")
+    assert LogPosition.objects.get().gap_acknowledged_at == acknowledged_at
+
+
+def test_a_gap_is_acknowledged_of_a_named_connection_only() -> None:
+    gap()
+    status, output = run("--acknowledge-gap")
+    assert status == 2
+    assert output == "Name the connection: --connection ALIAS --acknowledge-gap"
+    assert LogPosition.objects.get().gap_acknowledged_at is None
+
+
+def test_a_newer_gap_is_not_acknowledged_for_an_older_one() -> None:
+    seen = gap()
+    LogPosition.objects.update(gap_since=AT + timedelta(hours=1))
+    assert not seen.acknowledge_gap()
+    assert LogPosition.objects.get().gap_acknowledged_at is None
+
+
+# Holes, parked changes, dropped ids
+
+
+def test_holes_are_shown_and_are_no_problem() -> None:
+    connected()
+    holes = [[11, 20, AT.timestamp()], [31, 31, AT.timestamp() + 5]]
+    LogPosition.objects.create(alias="default", read_at=ago(1), holes=holes)
+    status, output = run()
+    assert status == 0
+    assert rows(output)["holes"] == "11 ids in 2 ranges, since 2026-11-25 12:00:00"
+    (found,) = json.loads(run("--json")[1])
+    assert found["holes"] == {
+        "ids": 11,
+        "ranges": 2,
+        "since": "2026-11-25T12:00:00Z",
+        "listed": [[11, 20], [31, 31]],
+    }
+
+
+def test_dropped_ids_are_noted_and_are_no_problem() -> None:
+    connected()
+    LogPosition.objects.create(alias="default", read_at=ago(1), dropped=10_000)
+    status, output = run()
+    assert status == 0
+    assert rows(output)["dropped"] == "10000 ids"
+    assert rows(output)["note"].startswith("10000 ids of the activity log never became visible")
+    assert json.loads(run("--json")[1])[0]["dropped"] == 10_000
+
+
+def parked(state: str, activity_id: int, **values: Any) -> ParkedChange:
+    subscription = DirectusSubscription.objects.first() or subscribed()
+    return ParkedChange.objects.create(
+        **{
+            "connection": "default",
+            "subscription": subscription,
+            "activity_id": activity_id,
+            "collection": "articles",
+            "key_json": "42",
+            "action": "update",
+            "changed_at": AT,
+            "parked_at": AT,
+            "state": state,
+            **values,
+        }
+    )
+
+
+def test_a_parked_change_is_noted() -> None:
+    connected()
+    LogPosition.objects.create(alias="default", read_at=ago(1))
+    parked("parked", 1)
+    status, output = run()
+    assert status == 0
+    assert rows(output)["parked"] == "1 parked, 0 unexplained"
+    assert rows(output)["note"].startswith("1 logged change is parked: its item was not found")
+
+
+def test_an_unexplained_change_is_degraded() -> None:
+    connected()
+    LogPosition.objects.create(alias="default", read_at=ago(1))
+    parked("unexplained", 1, parked_at=AT + timedelta(minutes=1))
+    parked("unexplained", 2)
+    parked("parked", 3)
+    parked("unexplained", 4, connection="blog")
+    status, output = run()
+    assert (status, level(output)) == (1, "degraded")
+    assert rows(output)["parked"] == "1 parked, 2 unexplained"
+    assert rows(output)["problem"].startswith(
+        "2 logged changes are unexplained, the oldest since 2026-11-25 12:00:00: the items were "
+    )
+    assert run("--probe")[0] == 0
+    (found,) = json.loads(run("--json")[1])
+    assert (found["parked"], found["unexplained"]) == (1, 2)
+    assert [each["activity_id"] for each in found["parked_changes"]] == [2, 1, 3]
+    assert found["parked_changes"][0] == {
+        "state": "unexplained",
+        "subscription": "all",
+        "activity_id": 2,
+        "collection": "articles",
+        "key": 42,
+        "action": "update",
+        "changed_at": "2026-11-25T12:00:00Z",
+        "parked_at": "2026-11-25T12:00:00Z",
+        "reason": "",
+    }
+
+
+# A standby that could not log in
+
+
+def test_a_standby_that_could_not_log_in_is_degraded() -> None:
+    connected()
+    standby = listener("standby", "web-2", 7)
+    problems = {"default": "Directus refused the credentials.", "blog": "Elsewhere."}
+    ListenerProcess.objects.filter(pk=standby).update(problems=problems)
+    status, output = run()
+    assert (status, level(output)) == (1, "degraded")
+    assert rows(output)["problem"] == (
+        "The listener web-2:7 stands by and could not log in, so it cannot take over: "
+        "Directus refused the credentials."
+    )
+    (found,) = json.loads(run("--json")[1])
+    assert found["standby_problems"] == {"web-2:7": "Directus refused the credentials."}
+    ListenerProcess.objects.filter(pk=standby).update(heartbeat_at=ago(11))
+    assert run()[0] == 0
+
+
+# The level
 
 
 @pytest.mark.parametrize(
-    ("status", "cursor"),
+    ("values", "expected"),
     [
-        ({"changed_at": 10}, {}),  # it has only just come back
-        ({}, {"problem": "The token may not read directus_activity"}),
-        ({}, {"caught_up_at": None}),
+        ({}, ("ok", 0, 0)),
+        ({"last_error": "Not caught up: No right."}, ("degraded", 1, 0)),
+        ({"state": "refused", "last_error": "You may not."}, ("failed", 1, 1)),
     ],
 )
-def test_a_catch_up_that_cannot_come_through_is_no_problem_of_its_own(
-    status: dict[str, Any], cursor: dict[str, Any]
+def test_a_probe_fails_on_a_failure_alone(
+    values: dict[str, Any], expected: tuple[str, int, int]
 ) -> None:
-    connected(**{name: ago(age) for name, age in status.items()})
-    DirectusSubscription.objects.create(name="all", collection="x", state="subscribed")
-    ActivityCursor.objects.create(alias="default", **{"caught_up_at": ago(601), **cursor})
-    assert run()[0] == 0
+    connected()
+    LogPosition.objects.create(alias="default", read_at=ago(1))
+    subscribed(**values)
+    status, output = run("--json")
+    (found,) = json.loads(output)
+    assert (found["level"], status, run("--probe")[0]) == expected
+    assert found["ok"] is (expected[0] == "ok")
+
+
+def test_the_worst_problem_gives_the_level() -> None:
+    connected(state="reconnecting", reason="Cannot reach it.")
+    gap()
+    output = run()[1]
+    assert level(output) == "failed"
+    assert output.count("  problem ") == 2
 
 
 def test_json_tells_the_same() -> None:
@@ -312,7 +631,7 @@ def test_it_prints_the_same_in_every_language(settings: Any, arguments: tuple[st
     for text in (
         "The connection is disconnected. No listener is running. Start it:",
         "The oldest pending event has waited for 600 s; 60 s are allowed.",
-        "The subscription secret is refused: You may not.",
+        "The subscription secret is refused: You may not. Run",
     ):
         assert text in output
 
@@ -321,7 +640,7 @@ def test_a_database_that_is_away_cannot_tell(monkeypatch: pytest.MonkeyPatch) ->
     def away(*args: Any) -> None:
         raise OperationalError("connection refused\nIs the server running?")
 
-    monkeypatch.setattr(health, "inbox_health", away)
+    monkeypatch.setattr(health_facts, "inbox_health", away)
     assert run() == (2, "The database cannot tell: connection refused Is the server running?")
 
 
@@ -366,7 +685,11 @@ def test_rows_that_are_through_are_not_counted() -> None:
     connected()
     with CaptureQueriesContext(connection) as queries:
         run()
-    (counting,) = [q["sql"] for q in queries if "COUNT(" in q["sql"]]
+    (counting,) = [
+        q["sql"]
+        for q in queries
+        if "COUNT(" in q["sql"] and "directus_realtime_inboxevent" in q["sql"]
+    ]
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {counting}")
         plan = " ".join(str(line) for line in cursor.fetchall())

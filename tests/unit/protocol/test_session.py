@@ -374,6 +374,32 @@ def test_pings_by_itself(session: Session) -> None:
     assert sent(session) == [{"type": "ping", "uid": "ping-2"}]
 
 
+def test_keeps_alive_by_a_message_that_is_answered_without_a_heartbeat() -> None:
+    session = Session(authenticated=True, keepalive="unsubscribe")
+    session.tick(15)
+    assert sent(session) == [{"type": "unsubscribe", "uid": "ping-1"}]
+    answer = {"type": "subscription", "event": "unsubscribe", "uid": "ping-1"}
+    assert reply(session, 15.1, **answer) == []
+    session.tick(29)
+    assert session.take_actions() == []
+    session.tick(30)
+    session.tick(40)
+    assert session.take_actions() == [PeerSilent(10.0)]
+
+
+def test_an_answered_keepalive_answers_no_request() -> None:
+    session = Session(authenticated=True, keepalive="unsubscribe")
+    session.tick(15)
+    session.unsubscribe("s.create", 15)
+    session.subscribe(wire("t.create"), 15)
+    session.take_frames()
+    assert reply(session, 16, type="subscription", event="unsubscribe", uid="ping-1") == []
+    assert sent(session) == []
+    done = reply(session, 16, type="subscription", event="unsubscribe", uid="s.create")
+    assert done == [Removed("s.create")]
+    assert [frame["uid"] for frame in sent(session)] == ["t.create"]
+
+
 def test_does_not_ping_before_the_authentication() -> None:
     session = Session()
     session.tick(15)

@@ -31,6 +31,8 @@ class Migration(migrations.Migration):
                 ("left_filter", models.BooleanField()),
                 ("origin", models.CharField(max_length=10)),
                 ("activity_id", models.BigIntegerField(null=True)),
+                ("size", models.BigIntegerField(null=True)),
+                ("digest", models.CharField(max_length=64)),
                 ("pid", models.IntegerField()),
             ],
         ),

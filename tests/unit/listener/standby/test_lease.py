@@ -179,7 +179,7 @@ async def test_an_inbox_that_lost_its_lease_ends() -> None:
 
     database = DatabaseThread("test")
     inbox = Inbox(database, lambda: None, fence=fence)
-    inbox.put(make_event(1))
+    inbox.put([incoming(make_event(1))])
     with pytest.raises(LeaseLost):
         await inbox.run()
     await database.aclose()

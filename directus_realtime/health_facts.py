@@ -1,0 +1,443 @@
+"""Facts about the health of the connections, read from the database alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
+
+from directus_realtime.database import in_bulk
+from directus_realtime.models import (
+    ConnectionStatus,
+    DirectusSubscription,
+    InboxEvent,
+    InboxState,
+    ListenerLease,
+    ListenerProcess,
+    ListenerRole,
+    LogPosition,
+    ParkedChange,
+    ParkedState,
+    SubscriptionState,
+)
+from directus_realtime.settings import ConnectionSettings, connection_settings
+
+#: States of events that are not through; the others are most of the table.
+OPEN_STATES = (
+    InboxState.PENDING,
+    InboxState.HELD,
+    InboxState.DELIVERING,
+    InboxState.FAILED,
+    InboxState.DEAD,
+)
+#: Those of them that nothing keeps from being delivered now.
+_DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
+
+#: Beginning of the ``last_error`` of a subscription whose changes the activity log does not have.
+SOCKET_ONLY = "Socket only: "
+#: Ranges of holes and parked changes that are listed.
+_LISTED = 20
+
+NO_LISTENER = gettext_noop("No listener is running. Start it: python manage.py directus_listen")
+
+
+class HealthLevel(models.TextChoices):
+    """Overall health of a connection."""
+
+    OK = "ok", _("healthy")
+    DEGRADED = "degraded", _("degraded")
+    FAILED = "failed", _("failed")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of what is still healthy.
+
+    Attributes:
+        lag: Seconds that the oldest pending event may wait.
+        dead: Dead letters; a few are for a person to look at, many are a broken receiver.
+        heartbeat_age: Seconds; as long as a takeover may take.
+        catch_up_age: Seconds since the activity log was last read to its end, or since the
+            connection was made.
+    """
+
+    lag: float = 60.0
+    dead: int = 100
+    heartbeat_age: float = 10.0
+    catch_up_age: float = 600.0
+
+
+@dataclass(frozen=True)
+class InboxHealth:
+    """Events of a connection that are not through.
+
+    Attributes:
+        counts: Events by state; states without any are 0.
+        lag: Seconds since the oldest pending event could have been delivered, or since the
+            oldest one that a worker has was handed over.
+    """
+
+    counts: dict[str, int]
+    lag: float
+
+    @property
+    def dead(self) -> int:
+        """Dead letters."""
+        return self.counts[InboxState.DEAD]
+
+
+@dataclass(frozen=True)
+class CatchUpHealth:
+    """Progress of reading the activity log.
+
+    Attributes:
+        problem: Why the log cannot be read; empty where it can.
+        rows_done: Rows read so far of those that were missed.
+        rows_total: Rows that were missed.
+        caught_up_at: When the log was last read to its end.
+        gap_since: Begin of the last gap.
+        gap_until: End of the last gap.
+        gap_recovered: Whether all of its changes were found; ``None`` while that is unknown.
+    """
+
+    problem: str
+    rows_done: int
+    rows_total: int
+    caught_up_at: datetime | None
+    gap_since: datetime | None
+    gap_until: datetime | None
+    gap_recovered: bool | None
+
+
+@dataclass(frozen=True)
+class GapHealth:
+    """The last gap of a connection.
+
+    Attributes:
+        since: Begin.
+        until: End; ``None`` while it is open.
+        recovered: Whether all of its changes were found; ``None`` while that is unknown.
+        reason: Why they were not.
+        collections: Collections whose changes may be missing.
+        acknowledged_at: When a person acknowledged it.
+    """
+
+    since: datetime
+    until: datetime | None
+    recovered: bool | None
+    reason: str
+    collections: list[str]
+    acknowledged_at: datetime | None
+
+    @property
+    def is_unresolved(self) -> bool:
+        """Whether changes may be missing, and no person has acknowledged that."""
+        return self.recovered is False and self.acknowledged_at is None
+
+
+@dataclass(frozen=True)
+class HoleHealth:
+    """Ids of the activity log below its top that are not visible yet.
+
+    Attributes:
+        ids: Number of ids.
+        ranges: Number of contiguous ranges.
+        since: When the oldest range was first seen.
+        listed: The first ranges, as pairs of the first and the last id.
+    """
+
+    ids: int = 0
+    ranges: int = 0
+    since: datetime | None = None
+    listed: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class ConnectionHealth:
+    """Health of one connection.
+
+    Attributes:
+        level: The worst level of its problems.
+        state: The current state: ``disconnected`` where no listener runs.
+        reason: Why, as a sentence.
+        since: Begin of the state; ``None`` where no listener ever ran.
+        socket_problem: Why the WebSocket does not announce changes; empty where it does.
+        heartbeat_age: Seconds since its listener last wrote.
+        active: ``HOST:PID`` of the listener that has it, or ``""``.
+        fencing_number: Of the lease of that listener.
+        standing_by: ``HOST:PID`` of those that would take over.
+        standby_problems: Why some of those could not log in, by ``HOST:PID``.
+        subscribed: Number of enabled subscriptions that are confirmed.
+        refused: The reasons of Directus, by subscription.
+        behind: Why subscribed ones are not caught up, by subscription.
+        socket_only: Why the log does not have the changes of some, by subscription.
+        gap: The last gap.
+        holes: Ids of the log that are not visible yet.
+        dropped: Number of ids of the log that never became visible.
+        parked: Number of logged changes whose item was not found, and whose delete may appear.
+        unexplained: Number of those whose delete did not appear in time.
+        unexplained_since: When the oldest of those was parked.
+        problems: Sentences that say what is wrong and what to do; empty where all is well.
+        notes: Sentences that are worth knowing and are no problem.
+    """
+
+    alias: str
+    state: str
+    reason: str
+    since: datetime | None
+    socket_problem: str
+    heartbeat_age: float | None
+    last_event_at: datetime | None
+    inbox: InboxHealth
+    catch_up: CatchUpHealth | None
+    active: str
+    fencing_number: int
+    standing_by: list[str]
+    standby_problems: dict[str, str]
+    subscribed: int
+    refused: dict[str, str]
+    behind: dict[str, str]
+    socket_only: dict[str, str]
+    gap: GapHealth | None
+    holes: HoleHealth
+    dropped: int
+    parked: int
+    unexplained: int
+    unexplained_since: datetime | None
+    level: HealthLevel = HealthLevel.OK
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_facts(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
+    """Return the facts about connections; they are not judged yet."""
+    statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
+    positions = in_bulk(LogPosition.objects.all(), aliases)
+    leases = in_bulk(ListenerLease.objects.all(), aliases)
+    inboxes = inbox_health(aliases)
+    subscriptions = _subscriptions(aliases)
+    listeners = _living_listeners(limits)
+    parked = _parked(aliases)
+    return [
+        ConnectionHealth(
+            alias=alias,
+            **_state(statuses.get(alias), limits),
+            inbox=inboxes[alias],
+            **_log(positions.get(alias)),
+            **_listeners(alias, leases.get(alias), listeners),
+            **subscriptions[alias],
+            **parked[alias],
+        )
+        for alias in aliases
+    ]
+
+
+def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
+    """Return what is not through, by connection; rows that are through are not read."""
+    now = timezone.now()
+    groups = (
+        InboxEvent.objects.filter(state__in=OPEN_STATES)
+        .order_by()
+        .values("connection", "state")
+        .annotate(
+            count=Count("id"),
+            due_at=Min(Coalesce("next_attempt_at", "received_at")),
+            late_at=Min("next_attempt_at"),
+        )
+    )
+    counts = {alias: {state.value: 0 for state in OPEN_STATES} for alias in aliases}
+    lags = dict.fromkeys(counts, 0.0)
+    for group in groups:
+        alias, state = group["connection"], group["state"]
+        if alias not in counts:
+            continue
+        counts[alias][state] = group["count"]
+        if state in _DUE_STATES:
+            since = group["due_at"]
+            if state == InboxState.DELIVERING and group["late_at"] is not None:
+                since = group["late_at"] - timedelta(seconds=settings_of(alias).task_timeout)
+            lags[alias] = max(lags[alias], (now - since).total_seconds())
+    return {alias: InboxHealth(counts[alias], lags[alias]) for alias in counts}
+
+
+def settings_of(alias: str) -> ConnectionSettings:
+    """Return the settings of a connection; the defaults where they are wrong."""
+    try:
+        return connection_settings(alias)
+    except ImproperlyConfigured:
+        return ConnectionSettings(alias, "")
+
+
+def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "state": "disconnected",
+        "reason": gettext(NO_LISTENER),
+        "since": None,
+        "heartbeat_age": None,
+        "socket_problem": "",
+    }
+    if status is None:
+        return found
+    age = age_of(status.heartbeat_at)
+    if age > limits.heartbeat_age:
+        # Its state is history: no listener has run since.
+        return {**found, "since": status.heartbeat_at, "heartbeat_age": age}
+    return {
+        "state": status.state,
+        "reason": status.reason,
+        "since": status.changed_at,
+        "heartbeat_age": age,
+        "socket_problem": status.socket_problem,
+    }
+
+
+def _log(position: LogPosition | None) -> dict[str, Any]:
+    if position is None:
+        return {"catch_up": None, "gap": None, "holes": HoleHealth(), "dropped": 0}
+    return {
+        "catch_up": CatchUpHealth(
+            problem=position.problem,
+            rows_done=position.rows_done,
+            rows_total=position.rows_total,
+            caught_up_at=position.read_at,
+            gap_since=position.gap_since,
+            gap_until=position.gap_until,
+            gap_recovered=position.gap_recovered,
+        ),
+        "gap": _gap(position),
+        "holes": _holes(position.holes),
+        "dropped": position.dropped,
+    }
+
+
+def _gap(position: LogPosition) -> GapHealth | None:
+    if position.gap_since is None:
+        return None
+    return GapHealth(
+        since=position.gap_since,
+        until=position.gap_until,
+        recovered=position.gap_recovered,
+        reason=position.gap_reason,
+        collections=list(position.gap_collections),
+        acknowledged_at=position.gap_acknowledged_at,
+    )
+
+
+def _holes(ranges: Sequence[Sequence[float]]) -> HoleHealth:
+    if not ranges:
+        return HoleHealth()
+    spans = [(int(first), int(last)) for first, last, _seen in ranges]
+    return HoleHealth(
+        ids=sum(last - first + 1 for first, last in spans),
+        ranges=len(spans),
+        since=datetime.fromtimestamp(min(seen for _first, _last, seen in ranges), UTC),
+        listed=spans[:_LISTED],
+    )
+
+
+def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
+    """Return the state of subscriptions, by connection."""
+    found: dict[str, dict[str, Any]] = {
+        alias: {
+            "subscribed": 0,
+            "last_event_at": None,
+            "refused": {},
+            "behind": {},
+            "socket_only": {},
+        }
+        for alias in aliases
+    }
+    rows = DirectusSubscription.objects.filter(connection__in=list(found)).order_by()
+    of_connections = rows.values("connection").annotate(
+        last=Max("last_event_at"),
+        subscribed=Count("pk", filter=Q(enabled=True, state=SubscriptionState.SUBSCRIBED)),
+    )
+    for row in of_connections:
+        found[row["connection"]]["last_event_at"] = row["last"]
+        found[row["connection"]]["subscribed"] = row["subscribed"]
+    for each in rows.filter(enabled=True).exclude(last_error="").order_by("name"):
+        if each.state == SubscriptionState.REFUSED:
+            found[each.connection]["refused"][each.name] = each.last_error
+        elif each.state == SubscriptionState.SUBSCRIBED:
+            is_socket_only = each.last_error.startswith(SOCKET_ONLY)
+            kind = "socket_only" if is_socket_only else "behind"
+            found[each.connection][kind][each.name] = each.last_error
+    return found
+
+
+def _parked(aliases: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the logged changes whose item was not found, by connection."""
+    found: dict[str, dict[str, Any]] = {
+        alias: {"parked": 0, "unexplained": 0, "unexplained_since": None} for alias in aliases
+    }
+    rows = ParkedChange.objects.filter(connection__in=list(found)).order_by()
+    groups = rows.values("connection", "state").annotate(count=Count("pk"), since=Min("parked_at"))
+    for group in groups:
+        each = found[group["connection"]]
+        each[group["state"]] = group["count"]
+        if group["state"] == ParkedState.UNEXPLAINED:
+            each["unexplained_since"] = group["since"]
+    return found
+
+
+def parked_changes(alias: str) -> list[dict[str, Any]]:
+    """Return the oldest parked and unexplained changes of a connection, the latter first."""
+    rows = ParkedChange.objects.filter(connection=alias).select_related("subscription")
+    return [_parked_change(row) for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]]
+
+
+def _parked_change(row: ParkedChange) -> dict[str, Any]:
+    return {
+        "state": row.state,
+        "subscription": row.subscription.name,
+        "activity_id": row.activity_id,
+        "collection": row.collection,
+        "key": json.loads(row.key_json),
+        "action": row.action,
+        "changed_at": row.changed_at,
+        "parked_at": row.parked_at,
+        "reason": row.reason,
+    }
+
+
+def _living_listeners(limits: Limits) -> list[ListenerProcess]:
+    since = timezone.now() - timedelta(seconds=limits.heartbeat_age)
+    rows = ListenerProcess.objects.filter(heartbeat_at__gte=since)
+    return list(rows.order_by("host", "pid"))
+
+
+def _listeners(
+    alias: str, lease: ListenerLease | None, listeners: Iterable[ListenerProcess]
+) -> dict[str, Any]:
+    own = [row for row in listeners if alias in row.aliases]
+    active = [str(row) for row in own if lease and row.id == lease.holder]
+    standing_by = [row for row in own if row.role == ListenerRole.STANDBY]
+    return {
+        "active": active[0] if active else "",
+        "fencing_number": lease.token if lease else 0,
+        "standing_by": [str(row) for row in standing_by],
+        "standby_problems": {
+            str(row): row.problems[alias] for row in standing_by if row.problems.get(alias)
+        },
+    }
+
+
+def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:
+    """Return the listeners on this machine that are alive, whatever they do."""
+    return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
+
+
+def age_of(moment: datetime) -> float:
+    """Return the seconds since a moment."""
+    return (timezone.now() - moment).total_seconds()

@@ -1,0 +1,1 @@
+"""Follows Directus's activity log: each row becomes one event for each subscription."""

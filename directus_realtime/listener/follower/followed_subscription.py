@@ -1,0 +1,209 @@
+"""One subscription of the follower: what it asks for, how it stands, where it is in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from directus_realtime.client.activity import IdRange
+from directus_realtime.client.backoff import full_jitter
+from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.keys import PrimaryKey
+from directus_realtime.client.log_position import Hole
+from directus_realtime.listener.follower.change import Change
+from directus_realtime.listener.wanted import Wanted
+
+#: Seconds; ceilings of the first and the last delay until a refused one is checked again.
+_RETRY_BASE, _RETRY_CEILING = 10.0, 300.0
+
+
+@dataclass
+class Place:
+    """Where a subscription is in the log; it survives a change of what it asks for.
+
+    Attributes:
+        collection: Whose rows it follows.
+        followed_from: Top of the log when it began; ``None`` before that.
+        unread: Ranges whose items could not be read for it.
+        is_changed: Whether it differs from what is stored.
+    """
+
+    collection: str
+    followed_from: int | None = None
+    unread: list[IdRange] = field(default_factory=list)
+    is_changed: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether rows of the log are the business of the subscription."""
+        return self.followed_from is not None
+
+    def begin(self, top: int) -> None:
+        """Begin at the top of the log."""
+        self.followed_from, self.unread, self.is_changed = top, [], True
+
+    def move(self, top: int) -> None:
+        """Go on at the top of another log; nothing of the one before can be read."""
+        if self.has_begun:
+            self.begin(top)
+
+    def forget(self) -> None:
+        """Follow the log no more."""
+        if self.has_begun:
+            self.followed_from, self.unread, self.is_changed = None, [], True
+
+    def leave_out(self, ranges: Sequence[IdRange]) -> None:
+        """Remember what is not read for the subscription from now on."""
+        if self.has_begun and not self.is_open:
+            self.unread, self.is_changed = [*self.unread, *ranges], True
+
+    def catch_up(self, number: int, holes: Iterable[Hole]) -> None:
+        """Note that everything up to a row is read that is visible.
+
+        Args:
+            number: Id of the row.
+            holes: What is not visible yet; it may be read before the rest is.
+        """
+        open_ones = [IdRange(hole.first, hole.last) for hole in holes if hole.last < number]
+        rest = [each.after(number) for each in self.unread]
+        self.unread = [*open_ones, *(each for each in rest if each is not None)]
+        self.is_changed = True
+
+    def close(self) -> None:
+        """Note that everything is read."""
+        self.unread, self.is_changed = [], True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether new rows belong to what is not read."""
+        return any(each.last is None for each in self.unread)
+
+
+class FollowedSubscription:
+    """A subscription on its way along the log.
+
+    Args:
+        wanted: What it asks for.
+        place: Where it is in the log.
+
+    Attributes:
+        state: ``subscribed`` where Directus answers its query and its changes are followed.
+        error: Why it was refused; else empty.
+        primary_key: Of the collection; ``None`` until the server was asked.
+        is_socket_only: Whether the log has nothing of its collection.
+        is_certain: Whether the log is known to have every change of its collection.
+        is_partial: Whether a rule hides some items of the collection from the token.
+        refused_since: When changes that only the socket brings began to be lost for it, because
+            it was refused.
+        retry_at: When a refused one is checked again, by the monotonic clock.
+        is_left_out_checked: Whether the log is known to reach back to what is not read.
+    """
+
+    def __init__(self, wanted: Wanted, place: Place) -> None:
+        self.wanted = wanted
+        self.place = place
+        self.state = SubscriptionState.WAITING
+        self.error = ""
+        self.primary_key: PrimaryKey | None = None
+        self.is_socket_only = False
+        self.is_certain = True
+        self.is_partial = False
+        self.refused_since: datetime | None = None
+        self.retry_at = 0.0
+        self.is_left_out_checked = False
+        self._delays: Iterator[float] = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+
+    @property
+    def collection(self) -> str:
+        """Name of its collection."""
+        return self.wanted.query.collection
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether its changes are followed."""
+        return self.state is SubscriptionState.SUBSCRIBED
+
+    @property
+    def is_current(self) -> bool:
+        """Whether rows of the log are turned into events for it as they come."""
+        is_asked = self.is_subscribed and self.primary_key is not None
+        return is_asked and self.place.has_begun and not self.place.unread
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is ready to begin at the end of the log."""
+        is_ready = self.primary_key is not None and not self.is_socket_only
+        return is_ready and self.state is SubscriptionState.WAITING
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether the server is about to be asked for it."""
+        return self.primary_key is None and self.state is not SubscriptionState.REFUSED
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether what was left out for it is being read."""
+        is_able = self.is_subscribed and self.primary_key is not None
+        return is_able and not self.is_socket_only and bool(self.place.unread)
+
+    @property
+    def note(self) -> str:
+        """What keeps it from being certain, as a sentence; empty where nothing does."""
+        if self.error:
+            return self.error
+        if self.is_socket_only and self.is_subscribed:
+            return "Socket only: changes that the socket does not bring are lost."
+        if self.place.unread:
+            return "Not caught up: changes were missed while the items could not be read."
+        return ""
+
+    def wants(self, change: Change) -> bool:
+        """Return whether a change is the business of this subscription."""
+        return change.action in self.wanted.query.events and self.wants_item(change)
+
+    def wants_item(self, change: Change) -> bool:
+        """Return whether the item of a change is the business of this subscription."""
+        query = self.wanted.query
+        if change.collection != query.collection or query.item is None:
+            return change.collection == query.collection
+        key = self.primary_key or PrimaryKey()
+        return str(key.canonical(change.item)) == str(key.canonical(query.item))
+
+    def ask_again(self) -> None:
+        """Forget what the server said: it is asked again."""
+        self.primary_key = None
+        self.retry_at = 0.0
+
+    def wait(self, reason: str = "") -> None:
+        """Note that its changes are not followed at present.
+
+        Args:
+            reason: Why, as a sentence; empty where it is about to be followed.
+        """
+        if self.state is not SubscriptionState.REFUSED:
+            self.state, self.error = SubscriptionState.WAITING, reason
+
+    def accept(self) -> None:
+        """Note that the server answers its query, and that its changes are followed."""
+        self.state, self.error = SubscriptionState.SUBSCRIBED, ""
+        self.is_left_out_checked = False
+        if not self.place.unread:
+            self._delays = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+
+    def caught_up(self) -> None:
+        """Note that everything is read that was left out, so that its items can be read, too."""
+        self.place.close()
+        self._delays = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+
+    def refuse(self, error: str, now: float) -> None:
+        """Note that the server refuses its query; it is checked again later."""
+        self.state, self.error = SubscriptionState.REFUSED, error
+        self.primary_key = None
+        self.retry_at = now + 1 + next(self._delays)
+
+    def must_be_checked(self, now: float) -> bool:
+        """Return whether the server is to be asked now."""
+        if self.state is SubscriptionState.REFUSED:
+            return now >= self.retry_at
+        return self.primary_key is None

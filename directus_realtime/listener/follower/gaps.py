@@ -1,0 +1,193 @@
+"""Gaps: spans of time whose changes may be lost, and what is said of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.utils.translation import gettext_noop
+
+from directus_realtime.listener.follower import position_store
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.listener.notices import Notices
+from directus_realtime.models import LogPosition
+from directus_realtime.protocol.redaction import storable
+from directus_realtime.signals import directus_gap_detected
+from directus_realtime.utils.system_clock import SystemClock
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: An outage that was recovered is a signal where it was longer.
+LONG = timedelta(seconds=30)
+#: Between two reasons of one gap.
+_AND = "; "
+
+# Stored and logged in English; the admin translates them.
+PRUNED = gettext_noop("the activity log was pruned beyond the last row that was read")
+ANOTHER_LOG = gettext_noop("the activity log is another one, as after a restored backup")
+NEVER_READ = gettext_noop("the activity log was never read before")
+SOCKET_ONLY = gettext_noop("changes without a row in the activity log come by the socket alone")
+ROW_UNREADABLE = gettext_noop("a row of the activity log cannot be read")
+
+
+@dataclass
+class Outage:
+    """A span in which Directus was not followed.
+
+    Attributes:
+        since: When it was last followed to the end.
+        reason: Why it was not followed since, as a sentence without a full stop.
+        events: How many events were made of what was missed.
+        doubts: Why changes may be lost, as sentences without a full stop; empty where none are.
+        collections: Collections whose changes may be lost.
+    """
+
+    since: datetime
+    reason: str
+    events: int = 0
+    doubts: list[str] = field(default_factory=list)
+    collections: set[str] = field(default_factory=set)
+
+
+class GapKeeper:
+    """Knows the outage of one connection, and announces what became of it.
+
+    Args:
+        alias: Of the connection.
+        inbox: To write in order with the events.
+        notices: Sends the signal.
+        clock: Gives the time.
+    """
+
+    def __init__(self, alias: str, inbox: Inbox, notices: Notices, clock: SystemClock) -> None:
+        self._alias = alias
+        self._inbox = inbox
+        self._notices = notices
+        self._clock = clock
+        self.outage: Outage | None = None
+
+    def begin(self, since: datetime | None, reason: str) -> None:
+        """Note that Directus is not followed; the first reason stays."""
+        if self.outage is None and since is not None:
+            self.outage = Outage(since, reason.rstrip("."))
+
+    def resume(self, stored: LogPosition) -> None:
+        """Go on with what the listener before this one had to announce.
+
+        Args:
+            stored: What it stored of the connection.
+        """
+        self.begin(stored.read_at, "no listener was connected")
+        if stored.gap_since is None or stored.gap_until is not None:
+            return
+        if self.outage is None:
+            self.outage = Outage(stored.gap_since, "no listener was connected")
+        self.outage.since = min(self.outage.since, stored.gap_since)
+        self.outage.doubts = stored.gap_reason.split(_AND)
+        self.outage.collections = set(stored.gap_collections)
+
+    def doubt(self, reason: str, collections: Collection[str]) -> None:
+        """Note that changes may be lost.
+
+        It is stored at once: a listener that ends before the announcement leaves it to the next
+        one, which could not find out that something was missing.
+
+        Args:
+            reason: Why, as a sentence without a full stop.
+            collections: Collections of subscriptions whose changes may be lost; without one,
+                nothing is missing.
+        """
+        if not collections:
+            return
+        if self.outage is None:
+            self.outage = Outage(self._clock.now(), reason)
+        if reason not in self.outage.doubts:
+            self.outage.doubts.append(reason)
+        self.outage.collections |= set(collections)
+        self._inbox.put([], self._write(self.outage, None, sorted(self.outage.collections)))
+
+    def end(self, uncertain: Mapping[str, str]) -> None:
+        """Announce the outage; everything that the log has was read.
+
+        Args:
+            uncertain: Collections that are not known to be complete, each with the reason.
+        """
+        if (outage := self.outage) is None:
+            return
+        self.outage = None
+        missing = set(uncertain) | outage.collections
+        outage.doubts += sorted(set(uncertain.values()) - set(outage.doubts))
+        self.announce(outage, sorted(missing))
+
+    def announce(self, outage: Outage, missing: Collection[str]) -> None:
+        """Say from when to when changes may be lost, and of which collections.
+
+        Args:
+            outage: The span.
+            missing: Collections whose changes may be lost; empty where all were recovered.
+        """
+        until = self._clock.now()
+        seconds = max((until - outage.since).total_seconds(), 0)
+        why = _AND.join(outage.doubts)
+        self._log(outage, seconds, missing, why)
+        if not missing and until - outage.since <= LONG:
+            return
+        counts.add_gap(self._alias, seconds, is_recovered=not missing)
+        self._inbox.put([], self._write(outage, until, missing))
+        self._notices.put(
+            directus_gap_detected,
+            self._alias,
+            connection=self._alias,
+            since=outage.since,
+            until=until,
+            recovered=not missing,
+            collections=list(missing),
+        )
+
+    def _write(
+        self, outage: Outage, until: datetime | None, missing: Collection[str]
+    ) -> Callable[[], None]:
+        values: dict[str, object] = {
+            "gap_since": outage.since,
+            "gap_until": until,
+            "gap_recovered": not missing,
+            "gap_reason": storable(_AND.join(outage.doubts)) if missing else "",
+            "gap_collections": list(missing),
+            "gap_acknowledged_at": None,
+        }
+        return partial(_write_gap, self._alias, values)
+
+    def _log(self, outage: Outage, seconds: float, missing: Collection[str], why: str) -> None:
+        events = "1 event" if outage.events == 1 else f"{outage.events} events"
+        verdict = f"changes of {', '.join(missing)} may be lost: {why}"
+        logger.log(
+            logging.WARNING if missing else logging.INFO,
+            "%s  followed again after %.1f s (%s): %s caught up, %s",
+            self._alias,
+            seconds,
+            outage.reason,
+            events,
+            verdict if missing else "nothing is missing",
+            extra={
+                "what": "followed-again",
+                "connection": self._alias,
+                "seconds": seconds,
+                "reason": outage.reason,
+                "events": outage.events,
+                "recovered": not missing,
+                "collections": list(missing),
+            },
+        )
+
+
+def _write_gap(alias: str, values: dict[str, object]) -> None:
+    """Write a gap; one that was recovered does not hide one that was not and still counts."""
+    row = position_store.read(alias)
+    is_open = row.gap_recovered is False and row.gap_acknowledged_at is None
+    is_open = is_open and row.gap_until is not None  # else it is the beginning of this one
+    if not (values["gap_recovered"] and is_open):
+        position_store.write_values(alias, values)

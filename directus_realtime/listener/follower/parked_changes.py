@@ -1,0 +1,156 @@
+"""Changes whose item was not found: kept until their delete is seen, or the item is.
+
+Directus answers missing and forbidden alike, and cascades leave no row in the log (M33), so
+*not found* is never taken for *deleted*.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import partial
+
+from directus_realtime.client.activity import ActivityLog, ActivityRow
+from directus_realtime.listener.follower import position_store
+from directus_realtime.listener.follower.change import Change
+from directus_realtime.listener.follower.event_builder import Built
+from directus_realtime.listener.inbox import Inbox
+from directus_realtime.models import ParkedChange
+from directus_realtime.utils.system_clock import SystemClock
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Seconds between two reads of the same parked items.
+_RETRY = 30.0
+#: Items that are read again at a time.
+_AT_A_TIME = 1000
+
+
+class ParkedChanges:
+    """The parked changes of one connection.
+
+    Args:
+        alias: Of the connection.
+        inbox: To write in order with the events.
+        clock: Gives the time.
+        age: Seconds after which a change is *unexplained*.
+    """
+
+    def __init__(self, alias: str, inbox: Inbox, clock: SystemClock, age: float) -> None:
+        self._alias = alias
+        self._inbox = inbox
+        self._clock = clock
+        self._age = age
+        self._changes: dict[tuple[int, int], ParkedChange] = {}
+        self._retried_at: dict[int, float] = {}
+        self._is_loaded = False
+
+    async def load(self) -> None:
+        """Read what a listener before this one has parked, once."""
+        if self._is_loaded:
+            return
+        rows = await self._inbox.run_in_order(partial(position_store.read_parked, self._alias))
+        self.add(rows)
+        self._is_loaded = True
+
+    def add(self, changes: Iterable[ParkedChange]) -> None:
+        """Keep changes."""
+        for each in changes:
+            self._changes.setdefault((each.subscription_id, each.activity_id), each)
+
+    def resolve(self, built: Built) -> tuple[set[tuple[int, str]], set[tuple[str, str]]]:
+        """Forget the changes that need to wait no longer.
+
+        Args:
+            built: What was made of other changes.
+
+        Returns:
+            Items that were found, as subscription and key, and items that were deleted, as
+            collection and key, of which something was parked.
+        """
+        found: set[tuple[int, str]] = set()
+        deleted: set[tuple[str, str]] = set()
+        if not self._changes or not (built.present or built.deleted):
+            return found, deleted
+        for number, each in list(self._changes.items()):
+            item, place = (each.subscription_id, each.key_json), (each.collection, each.key_json)
+            if item in built.present:
+                found.add(item)
+            elif place in built.deleted:
+                deleted.add(place)
+            else:
+                continue
+            del self._changes[number]
+        return found, deleted
+
+    def due(self, subscription_id: int) -> list[Change]:
+        """Return the changes of a subscription whose items are to be read again now."""
+        now = self._clock.monotonic()
+        if now - self._retried_at.get(subscription_id, now - _RETRY) < _RETRY:
+            return []
+        changes = self._changes.values()
+        mine = [each for each in changes if each.subscription_id == subscription_id][:_AT_A_TIME]
+        for each in mine:  # the others first, the next time
+            number = each.subscription_id, each.activity_id
+            self._changes[number] = self._changes.pop(number)
+        if mine:
+            self._retried_at[subscription_id] = now
+        return [_change(each) for each in sorted(mine, key=lambda each: each.activity_id)]
+
+    async def give_up_old(self, log: ActivityLog) -> None:
+        """Call the changes unexplained that were parked long ago.
+
+        Args:
+            log: To look for deletes that were logged before the changes.
+        """
+        before = self._clock.now() - timedelta(seconds=self._age)
+        old = [number for number, each in self._changes.items() if each.parked_at < before]
+        if not old:
+            return
+        await self._explain([self._changes[number] for number in old], log)
+        for number in old:
+            self._changes.pop(number, None)
+        count = await self._inbox.run_in_order(
+            partial(position_store.give_up_parked, self._alias, before)
+        )
+        if not count:
+            return
+        logger.warning(
+            "%s  unexplained: %s in the activity log. The item is not found, and no delete of it "
+            "is in the log: the database itself has deleted it, or the token may not read it.",
+            self._alias,
+            "1 change" if count == 1 else f"{count} changes",
+            extra={"what": "unexplained", "connection": self._alias, "changes": count},
+        )
+
+    async def _explain(self, changes: Sequence[ParkedChange], log: ActivityLog) -> None:
+        """Forget the changes of items whose delete is in the log, before them or after them."""
+        by_collection: dict[str, set[str]] = {}
+        for each in changes:
+            by_collection.setdefault(each.collection, set()).add(str(json.loads(each.key_json)))
+        for collection, items in by_collection.items():
+            found = await log.deleted(collection, list(items)[:_AT_A_TIME])
+            built = Built(
+                deleted={
+                    (collection, each.key_json)
+                    for each in changes
+                    if each.collection == collection and str(json.loads(each.key_json)) in found
+                }
+            )
+            _, deleted = self.resolve(built)
+            progress = position_store.Progress(self._alias, deleted=deleted)
+            await self._inbox.run_in_order(progress.write)
+
+
+def _change(parked: ParkedChange) -> Change:
+    row = ActivityRow(
+        parked.activity_id,
+        parked.action,  # type: ignore[arg-type]
+        parked.collection,
+        str(json.loads(parked.key_json)),
+        parked.changed_at,
+        parked.changed_by or None,
+    )
+    return Change(row.collection, row.action or "update", row.item, row)

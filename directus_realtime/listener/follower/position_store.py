@@ -1,0 +1,176 @@
+"""What the follower keeps in the database: positions, places of subscriptions, parked changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from directus_realtime.client.activity import IdRange
+from directus_realtime.client.log_position import Hole
+from directus_realtime.client.log_position import LogPosition as Position
+from directus_realtime.models import (
+    DirectusSubscription,
+    LogPosition,
+    ParkedChange,
+    ParkedState,
+)
+from directus_realtime.protocol.redaction import storable
+
+G = TypeVar("G")
+
+#: Rows of one statement.
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class PlaceUpdate:
+    """Where a subscription is in the log.
+
+    Attributes:
+        followed_from: Top of the log when it began; ``None`` before that.
+        followed_in: Connection and collection then.
+        unread: Ranges that were not read for it.
+    """
+
+    followed_from: int | None
+    followed_in: str
+    unread: Sequence[IdRange]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step of the follower changes.
+
+    Attributes:
+        alias: Of the connection.
+        values: Columns of :class:`~directus_realtime.models.LogPosition`.
+        places: Subscriptions by primary key.
+        parked: Changes to park.
+        found: Items that were found, as subscription and key in JSON.
+        deleted: Items whose delete was logged, as collection and key in JSON.
+    """
+
+    alias: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[int, PlaceUpdate] = field(default_factory=dict)
+    parked: Sequence[ParkedChange] = ()
+    found: Collection[tuple[int, str]] = ()
+    deleted: Collection[tuple[str, str]] = ()
+
+    def write(self) -> None:
+        """Write it down; call it in the transaction that stores the events."""
+        if self.values:
+            write_values(self.alias, self.values)
+        for subscription_id, place in self.places.items():
+            DirectusSubscription.objects.filter(pk=subscription_id).update(
+                followed_from=place.followed_from,
+                followed_in=place.followed_in,
+                unread=[[each.first, each.last] for each in place.unread],
+            )
+        if self.parked:
+            _park(self.parked)
+        _unpark(self.alias, self.found, self.deleted)
+
+
+def read(alias: str) -> LogPosition:
+    """Return the stored position of a connection; not saved where there is none."""
+    return LogPosition.objects.filter(alias=alias).first() or LogPosition(alias=alias)
+
+
+def position_of(row: LogPosition) -> Position:
+    """Return the position that a row holds."""
+    return Position(
+        row.top or 0,
+        [Hole(first, last, seen_at, 0) for first, last, seen_at in row.holes],
+        [(number, datetime.fromisoformat(moment)) for number, moment in row.anchors],
+    )
+
+
+def values_of(position: Position, dropped: int) -> dict[str, Any]:
+    """Return a position as columns.
+
+    Args:
+        position: The position.
+        dropped: Ids that were given up before it was loaded.
+    """
+    return {
+        "top": position.top,
+        "holes": [[hole.first, hole.last, hole.seen_at] for hole in position.holes],
+        "anchors": [[number, moment.isoformat()] for number, moment in position.anchors],
+        "dropped": dropped + position.dropped,
+    }
+
+
+def write_values(alias: str, values: Mapping[str, Any]) -> None:
+    """Write columns of a position."""
+    if not LogPosition.objects.filter(alias=alias).update(**values):
+        LogPosition.objects.update_or_create(alias=alias, defaults=dict(values))
+
+
+def write_problem(alias: str, problem: str) -> None:
+    """Write why the log cannot be read; empty where it can."""
+    write_values(alias, {"problem": storable(problem)})
+
+
+def read_parked(alias: str) -> list[ParkedChange]:
+    """Return the parked changes of a connection that are not given up."""
+    return list(
+        ParkedChange.objects.filter(connection=alias, state=ParkedState.PARKED).order_by("id")
+    )
+
+
+def give_up_parked(alias: str, before: datetime) -> int:
+    """Call the changes unexplained that were parked before a time.
+
+    Returns:
+        How many.
+    """
+    rows = ParkedChange.objects.filter(
+        connection=alias, state=ParkedState.PARKED, parked_at__lt=before
+    )
+    return rows.update(state=ParkedState.UNEXPLAINED)
+
+
+def since_epoch(moment: datetime) -> float:
+    """Return a time in seconds since 1970."""
+    return moment.astimezone(UTC).timestamp()
+
+
+def _park(changes: Iterable[ParkedChange]) -> None:
+    known = set(
+        DirectusSubscription.objects.filter(
+            pk__in={each.subscription_id for each in changes}
+        ).values_list("pk", flat=True)
+    )
+    for each in changes:
+        each.pk = None  # the transaction may run a second time
+    ParkedChange.objects.bulk_create(
+        [each for each in changes if each.subscription_id in known],
+        ignore_conflicts=True,
+        batch_size=_CHUNK,
+    )
+
+
+def _unpark(
+    alias: str, found: Collection[tuple[int, str]], deleted: Collection[tuple[str, str]]
+) -> None:
+    rows = ParkedChange.objects.filter(connection=alias)
+    for subscription_id, keys in _grouped(found).items():
+        for chunk in _chunks(keys):
+            rows.filter(subscription_id=subscription_id, key_json__in=chunk).delete()
+    for collection, keys in _grouped(deleted).items():
+        for chunk in _chunks(keys):
+            rows.filter(collection=collection, key_json__in=chunk).delete()
+
+
+def _grouped(items: Iterable[tuple[G, str]]) -> dict[G, list[str]]:
+    groups: dict[G, list[str]] = {}
+    for group, key in items:
+        groups.setdefault(group, []).append(key)
+    return groups
+
+
+def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

@@ -1,0 +1,145 @@
+"""Items that the socket rang for, and that no row of the activity log explains.
+
+A change without a row is read by key. It is an event only where the item differs from what
+its subscription knows of it; where a collection has no log at all, each ring is an event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable
+
+from directus_realtime.client.ring_book import RingBook
+from directus_realtime.events import Action, Key
+from directus_realtime.listener.follower.change import Change
+from directus_realtime.listener.follower.event_builder import Built, EventBuilder
+from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
+from directus_realtime.listener.follower.last_states import LastStates
+from directus_realtime.listener.follower.log_access import LogAccess
+from directus_realtime.utils.system_clock import SystemClock
+
+logger = logging.getLogger("directus_realtime.listener")
+
+#: Changes of a collection without a row, one after another, that are worth a warning.
+_SUSPICIOUS = 10
+
+
+class RungItems:
+    """Keeps rings until their rows are read, and makes events of those without a row.
+
+    Args:
+        alias: Of the connection.
+        builder: Makes the events.
+        last_states: What subscriptions know of items.
+        clock: Gives the time.
+    """
+
+    def __init__(
+        self, alias: str, builder: EventBuilder, last_states: LastStates, clock: SystemClock
+    ) -> None:
+        self._alias = alias
+        self._builder = builder
+        self._last_states = last_states
+        self._book = RingBook(clock)
+        self._unread: list[Change] = []
+        self._without_row: dict[str, int] = {}
+        self.has_young_holes = False
+
+    @property
+    def waits_for_rows(self) -> bool:
+        """Whether a ring has no row yet."""
+        return bool(len(self._book))
+
+    def add(
+        self,
+        collection: str,
+        action: Action | None,
+        keys: Iterable[Key],
+        *,
+        is_socket_only: bool,
+    ) -> None:
+        """Note a ring.
+
+        Args:
+            collection: Name of the collection.
+            action: What happened; ``None`` where the socket did not say.
+            keys: Canonical keys of the items.
+            is_socket_only: Whether the log may have nothing of the collection.
+        """
+        self._book.poll_soon()
+        if action is None:
+            return
+        for key in keys:
+            self._book.add(collection, key, action)
+            if is_socket_only:
+                self._unread.append(Change(collection, action, key))
+
+    def polled(self) -> None:
+        """Note that the log was polled."""
+        self._book.polled()
+
+    def wait(self) -> float | None:
+        """Return the seconds until something is due; ``None`` where nothing is open."""
+        return 0.0 if self._unread else self._book.wait()
+
+    def answer(
+        self, items: Iterable[tuple[str, Key]], read_from: float, collections: Iterable[str]
+    ) -> None:
+        """Note that items were read for rows of the log.
+
+        Args:
+            items: Collections and canonical keys.
+            read_from: When the read began, by the monotonic clock.
+            collections: Of the rows.
+        """
+        self._book.answer(items, read_from)
+        for collection in collections:
+            self._without_row.pop(collection, None)
+
+    async def build(
+        self, subscriptions: Iterable[FollowedSubscription], access: LogAccess
+    ) -> AsyncIterator[Built]:
+        """Make events of what is due.
+
+        Raises:
+            RequestRefused: Directus is not ready to answer.
+            ConnectionFailed: Directus could not be reached.
+        """
+        subscribed = [each for each in subscriptions if each.is_subscribed]
+        if self._unread:
+            socket_only = [each for each in subscribed if each.is_socket_only]
+            count = len(self._unread)
+            built = await self._builder.build(self._unread, socket_only, lambda change: "live")
+            del self._unread[:count]
+            yield built
+        self._book.has_young_holes = self.has_young_holes
+        if due := self._book.take_due():
+            able = [each for each in subscribed if each.is_current or each.is_socket_only]
+            try:
+                built = await self._builder.build_unlogged(due, able)
+            except BaseException:
+                for ring in due:
+                    self._book.add(ring.collection, ring.key, ring.action)
+                raise
+            entries = [each for each in built.entries if self._last_states.is_news(each.row)]
+            built.entries = entries
+            self._count({e.row.collection for e in entries if access.is_logged(e.row.collection)})
+            yield built
+
+    def _count(self, collections: Collection[str]) -> None:
+        """Count changes without a row: many of them show that rows are hidden from the token."""
+        for collection in collections:
+            count = self._without_row[collection] = self._without_row.get(collection, 0) + 1
+            if count == _SUSPICIOUS:
+                logger.warning(
+                    "%s  changes of %s keep coming without a row in the activity log: Directus "
+                    "does not log them, or hides their rows from the token. Such changes are lost "
+                    "where the socket does not bring them.",
+                    self._alias,
+                    collection,
+                    extra={
+                        "what": "log-hidden",
+                        "connection": self._alias,
+                        "collection": collection,
+                    },
+                )

@@ -1,0 +1,1 @@
+"""Helpers without Django and without knowledge of Directus."""
