@@ -109,7 +109,7 @@ class Run:
 
     def _not_void(self, row: tuple[str, str], logged: list[Logged]) -> Iterable[Logged]:
         if self.is_there(row):
-            return _after_last(logged, "delete")
+            return _since_first(_after_last(logged, "delete"), "create")
         # An update of an item that is just being deleted is logged behind the delete.
         ended = _after_last(logged, "create")
         return [each for each in ended if each.action == "delete"]
@@ -144,7 +144,13 @@ class Run:
         return f"{item[0]} {item[1]}: log [{happened}] effects [{got}]"
 
 
-def _after_last(logged: list[Logged], action: str) -> Iterable[Logged]:
+def _since_first(logged: list[Logged], action: str) -> list[Logged]:
+    """The rows from that on, where there is one: updates before it are of an item that was none."""
+    first = next((n for n, row in enumerate(logged) if row.action == action), 0)
+    return logged[first:]
+
+
+def _after_last(logged: list[Logged], action: str) -> list[Logged]:
     last = max((n for n, row in enumerate(logged) if row.action == action), default=-1)
     return logged[last + 1 :]
 

@@ -254,6 +254,16 @@ def test_a_delete_that_is_not_in_the_log_is_not_owed() -> None:
     assert found(run) == {}
 
 
+def test_an_update_of_an_item_that_was_deleted_and_made_again_later_is_not_owed() -> None:
+    run = evidence(good())
+    rows = ((7, "create"), (8, "delete"), (9, "update"), (10, "create"))
+    run.activity += [Logged(number, action, "notes", "x") for number, action in rows]
+    run.rows["notes", "x"] = (1, "draft", "t")
+    run.history.append(Version(8, "notes", "x", "create", 1, "draft", "t"))
+    lost = next(result for result in check_all(run) if result.name == "lost")
+    assert [line.split(" of ")[0] for line in lost.problems] == ["create 10"]
+
+
 def test_a_wrong_file_is_found() -> None:
     run = evidence(good())
     run.activity.append(Logged(7, "create", FILES, "a"))

@@ -106,7 +106,7 @@ class Follower:
         self._cursor = LogCursor(client, inbox, gaps, pace.hole_age, clock)
         self._builder = EventBuilder(client, self._inside, clock)
         self._poll_pace = PollPace(clock)
-        self._last_states = LastStates()
+        self._last_states = LastStates(self._alias, inbox)
         self._rung = RungItems(self._alias, self._builder, self._last_states, clock)
         self._parked = ParkedChanges(self._alias, inbox, clock, pace.hole_age)
         self._repetitions = Repetitions()
@@ -175,7 +175,7 @@ class Follower:
             socket_only = {each.collection for each in self._subscriptions if each.is_socket_only}
             if lost_at is not None and socket_only:
                 outage = Outage(lost_at, "the socket was lost", doubts=[gaps.SOCKET_ONLY])
-                self._gaps.announce(outage, sorted(socket_only))
+                self._gaps.announce(outage, sorted(socket_only), self._clock.now())
         elif self._socket_lost_at is None:
             self._socket_lost_at = self._clock.now()
         self._subscriptions.stand_by_socket()
@@ -492,11 +492,13 @@ class Follower:
 
     async def _end_outage(self) -> None:
         """Announce what became of an outage, once everything is stored that can be read."""
+        if not self._has_ended_outage():
+            return
+        until = self._clock.now() if self._access.problem else self.read_at
+        # What was read is in memory alone until then, and the log goes on meanwhile.
+        await self._inbox.run_in_order(lambda: None)
         if self._has_ended_outage():
-            # What was read is in memory alone until then.
-            await self._inbox.run_in_order(lambda: None)
-        if self._has_ended_outage():
-            self._gaps.end(self._subscriptions.uncertain())
+            self._gaps.end(self._subscriptions.uncertain(), until or self._clock.now())
 
     def _has_ended_outage(self) -> bool:
         is_asked = self._client.is_connected and not self._must_learn

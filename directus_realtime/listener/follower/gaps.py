@@ -110,31 +110,33 @@ class GapKeeper:
         self.outage.collections |= set(collections)
         self._inbox.put([], self._write(self.outage, None, sorted(self.outage.collections)))
 
-    def end(self, uncertain: Mapping[str, str]) -> None:
+    def end(self, uncertain: Mapping[str, str], until: datetime) -> None:
         """Announce the outage; everything that the log has was read.
 
         Args:
             uncertain: Collections that are not known to be complete, each with the reason.
+            until: Up to when everything that was read is stored.
         """
         if (outage := self.outage) is None:
             return
         self.outage = None
         missing = set(uncertain) | outage.collections
         outage.doubts += sorted(set(uncertain.values()) - set(outage.doubts))
-        self.announce(outage, sorted(missing))
+        self.announce(outage, sorted(missing), max(until, outage.since))
 
-    def announce(self, outage: Outage, missing: Collection[str]) -> None:
+    def announce(self, outage: Outage, missing: Collection[str], until: datetime) -> None:
         """Say from when to when changes may be lost, and of which collections.
 
         Args:
             outage: The span.
             missing: Collections whose changes may be lost; empty where all were recovered.
+            until: The end of the span: where all were recovered, everything up to it is stored.
         """
-        until = self._clock.now()
-        seconds = max((until - outage.since).total_seconds(), 0)
+        passed = self._clock.now() - outage.since
+        seconds = max(passed.total_seconds(), 0)
         why = _AND.join(outage.doubts)
         self._log(outage, seconds, missing, why)
-        if not missing and until - outage.since <= LONG:
+        if not missing and passed <= LONG:
             return
         counts.add_gap(self._alias, seconds, is_recovered=not missing)
         self._inbox.put([], self._write(outage, until, missing))

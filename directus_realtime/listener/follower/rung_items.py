@@ -116,6 +116,7 @@ class RungItems:
         if due := self._book.take_due():
             able = [each for each in subscribed if each.is_current or each.is_socket_only]
             try:
+                await self._last_states.load()
                 built = await self._builder.build_unlogged(due, able)
             except BaseException:
                 for ring in due:

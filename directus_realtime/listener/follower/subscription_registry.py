@@ -184,7 +184,7 @@ class SubscriptionRegistry:
         if (since := subscription.refused_since) is not None:
             subscription.refused_since = None
             outage = Outage(since, f"{subscription.wanted.name} was refused", doubts=[SOCKET_ONLY])
-            self._gaps.announce(outage, [collection])
+            self._gaps.announce(outage, [collection], self._clock.now())
         was_socket_only = subscription.is_socket_only
         subscription.is_socket_only = not self._access.is_logged(collection)
         subscription.is_certain = self._access.is_certain(collection)

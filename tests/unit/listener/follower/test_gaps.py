@@ -58,7 +58,7 @@ def test_a_short_outage_is_one_line_of_the_log(
 ) -> None:
     world.begin()
     world.clock.advance(2.5)
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     assert world.signals.sent == []
     assert world.stored().gap_since is None
     assert caplog.messages == [
@@ -70,7 +70,7 @@ def test_a_short_outage_is_one_line_of_the_log(
 def test_a_long_outage_is_announced_as_recovered(world: World) -> None:
     since = world.begin()
     world.clock.advance(LONG.total_seconds() + 1)
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     until = world.clock.now()
     assert world.signals.sent == [
         {
@@ -96,14 +96,14 @@ def test_the_first_reason_and_the_first_time_stay(world: World) -> None:
 
 def test_what_was_never_followed_has_no_outage(world: World) -> None:
     world.gaps.begin(None, "no listener was connected")
-    world.gaps.end({"articles": "articles cannot be read"})
+    world.gaps.end({"articles": "articles cannot be read"}, world.clock.now())
     assert (world.gaps.outage, world.signals.sent) == (None, [])
 
 
 def test_a_doubt_is_a_gap_however_short(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.begin()
     world.gaps.doubt("the log was pruned", ["notes", "articles"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     (sent,) = world.signals.sent
     assert (sent["recovered"], sent["collections"]) == (False, ["articles", "notes"])
     stored = world.stored()
@@ -115,7 +115,7 @@ def test_a_doubt_is_a_gap_however_short(world: World, caplog: pytest.LogCaptureF
 
 def test_a_doubt_without_an_outage_is_a_gap(world: World) -> None:
     world.gaps.doubt("a row cannot be read", ["articles"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     assert [sent["collections"] for sent in world.signals.sent] == [["articles"]]
 
 
@@ -123,7 +123,7 @@ def test_doubts_of_several_collections_are_all_said(world: World) -> None:
     world.gaps.doubt("a row cannot be read", ["articles"])
     world.gaps.doubt("the log was pruned", ["articles", "notes"])
     world.gaps.doubt("the log was pruned", ["notes"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     assert world.signals.sent[0]["collections"] == ["articles", "notes"]
     assert world.stored().gap_reason == "a row cannot be read; the log was pruned"
 
@@ -133,7 +133,7 @@ def test_a_doubt_about_no_subscription_is_none(world: World) -> None:
     assert world.gaps.outage is None
     world.begin()
     world.gaps.doubt("the log was pruned", [])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     assert world.signals.sent == []
 
 
@@ -154,7 +154,7 @@ def test_a_gap_that_was_not_announced_is_announced_by_the_next_listener(world: W
     after = World(world.clock)
     after.clock.advance(5)
     after.gaps.resume(stored)
-    after.gaps.end({})
+    after.gaps.end({}, after.clock.now())
     (sent,) = after.signals.sent
     assert (sent["since"], sent["until"]) == (since, after.clock.now())
     assert (sent["recovered"], sent["collections"]) == (False, ["articles", "notes"])
@@ -165,7 +165,7 @@ def test_a_gap_that_was_not_announced_is_announced_by_the_next_listener(world: W
 
 def test_a_gap_that_was_announced_is_not_announced_again(world: World) -> None:
     world.gaps.doubt("the log was pruned", ["notes"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     stored = world.stored()
     stored.read_at = world.clock.now()
     after = World(world.clock)
@@ -176,7 +176,7 @@ def test_a_gap_that_was_announced_is_not_announced_again(world: World) -> None:
 
 def test_collections_that_are_not_known_to_be_complete_are_named(world: World) -> None:
     world.begin()
-    world.gaps.end({"notes": "notes cannot be read"})
+    world.gaps.end({"notes": "notes cannot be read"}, world.clock.now())
     (sent,) = world.signals.sent
     assert (sent["recovered"], sent["collections"]) == (False, ["notes"])
     assert world.stored().gap_reason == "notes cannot be read"
@@ -184,20 +184,20 @@ def test_collections_that_are_not_known_to_be_complete_are_named(world: World) -
 
 def test_an_outage_is_announced_once(world: World) -> None:
     world.gaps.doubt("the log was pruned", ["articles"])
-    world.gaps.end({})
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
+    world.gaps.end({}, world.clock.now())
     assert len(world.signals.sent) == 1
 
 
 def recover(world: World) -> None:
     world.begin()
     world.clock.advance(LONG.total_seconds() + 1)
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
 
 
 def test_a_recovered_outage_does_not_hide_an_older_gap(world: World) -> None:
     world.gaps.doubt("the log was pruned", ["articles"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     recover(world)
     assert len(world.signals.sent) == 2
     assert world.stored().gap_recovered is False
@@ -205,7 +205,7 @@ def test_a_recovered_outage_does_not_hide_an_older_gap(world: World) -> None:
 
 def test_a_recovered_outage_replaces_a_gap_that_was_acknowledged(world: World) -> None:
     world.gaps.doubt("the log was pruned", ["articles"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     world.stored()
     LogPosition.objects.update(gap_acknowledged_at=timezone.now())
     recover(world)
@@ -215,11 +215,11 @@ def test_a_recovered_outage_replaces_a_gap_that_was_acknowledged(world: World) -
 
 def test_a_new_gap_is_not_acknowledged_by_an_old_acknowledgement(world: World) -> None:
     world.gaps.doubt("the log was pruned", ["articles"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     world.stored()
     LogPosition.objects.update(gap_acknowledged_at=timezone.now())
     world.gaps.doubt("the log was pruned", ["notes"])
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     stored = world.stored()
     assert (stored.gap_collections, stored.gap_acknowledged_at) == (["notes"], None)
 
@@ -229,7 +229,7 @@ def test_gaps_are_counted_with_their_length(world: World) -> None:
     recover(world)
     world.gaps.doubt("the log was pruned", ["articles"])
     world.clock.advance(5)
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     recovered, lost = ("default", "true"), ("default", "false")
     found, seconds = dict(counts.gaps.items()), dict(counts.gap_seconds.items())
     assert found[recovered] - before[recovered] == 1
@@ -241,5 +241,16 @@ def test_a_clock_that_was_set_back_makes_no_negative_outage(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.gaps.begin(world.clock.now() + timedelta(seconds=100), "the network was gone")
-    world.gaps.end({})
+    world.gaps.end({}, world.clock.now())
     assert "followed again after 0.0 s" in caplog.text
+
+
+def test_a_gap_ends_where_everything_is_stored_that_was_read(world: World) -> None:
+    """What became visible since is neither read nor claimed to be."""
+    since = world.begin()
+    world.clock.advance(LONG.total_seconds() + 1)
+    read_at = world.clock.now()
+    world.clock.advance(5)
+    world.gaps.end({}, read_at)
+    assert [(sent["since"], sent["until"]) for sent in world.signals.sent] == [(since, read_at)]
+    assert world.stored().gap_until == read_at

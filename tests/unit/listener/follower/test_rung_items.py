@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -23,12 +24,20 @@ class Access:
         return collection == "articles"
 
 
+class EmptyInbox:
+    """Has no event of a listener before."""
+
+    async def run_in_order(self, function: Callable[[], Any]) -> dict[str, Any]:
+        """Answer as the inbox does."""
+        return {}
+
+
 class World:
     """Rung items of one subscription."""
 
     def __init__(self, builder: EventBuilder, clock: ManualClock) -> None:
         self.clock = clock
-        self.states = LastStates()
+        self.states = LastStates("default", cast(Any, EmptyInbox()))
         self.rung = RungItems("default", builder, self.states, clock)
         self.subscription = followed()
 
