@@ -161,23 +161,28 @@ class ActivityLog:
 
     async def deleted(self, collection: str, items: Sequence[str]) -> set[str]:
         """Return those of some items, as they are written, whose delete is in the log."""
-        condition = {
-            "collection": {"_eq": collection},
-            "action": {"_eq": "delete"},
-            "item": {"_in": list(items)},
-        }
-        found = await self._page({"filter": condition, "limit": self.page_size})
-        return {row.item for row in found.rows}
+        size, found = self.page_size, set[str]()
+        for start in range(0, len(items), size):
+            deletes = {
+                "collection": {"_eq": collection},
+                "action": {"_eq": "delete"},
+                "item": {"_in": list(items[start : start + size])},
+            }
+            # An item may have been deleted many times: one page need not have all items.
+            async for page in self._pages([IdRange(1)], [deletes]):
+                found |= {row.item for row in page.rows}
+        return found
 
     async def count(self, ranges: Sequence[IdRange], collections: Sequence[str] = ()) -> int:
         """Return how many rows some ranges have."""
         found = await self._rest.search(
-            _PATH, {"filter": _condition(ranges, collections), "aggregate": {"count": ["*"]}}
+            _PATH,
+            {"filter": _condition(ranges, _of(collections)), "aggregate": {"count": ["*"]}},
         )
         with taken_apart(f"{_PATH} (a count)"):
             return int(found[0]["count"])
 
-    async def pages(
+    def pages(
         self, ranges: Sequence[IdRange], collections: Sequence[str] = ()
     ) -> AsyncGenerator[LogPage, None]:
         """Read some ranges in the order of ids, a page at a time.
@@ -189,9 +194,14 @@ class ActivityLog:
         Yields:
             Pages; the last one has fewer rows than :attr:`page_size`, and may be empty.
         """
+        return self._pages(ranges, _of(collections))
+
+    async def _pages(
+        self, ranges: Sequence[IdRange], conditions: Sequence[dict[str, Any]]
+    ) -> AsyncGenerator[LogPage, None]:
         size = self.page_size
         while True:
-            condition = _condition(ranges, collections)
+            condition = _condition(ranges, conditions)
             page = await self._page({"filter": condition, "sort": ["id"], "limit": size})
             yield page
             if page.size < size:
@@ -240,12 +250,15 @@ class ActivityLog:
         return _page_of(found)
 
 
-def _condition(ranges: Sequence[IdRange], collections: Sequence[str]) -> dict[str, Any]:
+def _of(collections: Sequence[str]) -> list[dict[str, Any]]:
+    """The condition on the collection; none for all of them."""
+    return [{"collection": {"_in": list(collections)}}] if collections else []
+
+
+def _condition(ranges: Sequence[IdRange], conditions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ids = [each.condition() for each in ranges]
     condition: dict[str, Any] = ids[0] if len(ids) == 1 else {"_or": ids}
-    if not collections:
-        return condition
-    return {"_and": [condition, {"collection": {"_in": list(collections)}}]}
+    return {"_and": [condition, *conditions]} if conditions else condition
 
 
 def _page_of(found: list[Any]) -> LogPage:

@@ -119,7 +119,8 @@ class ParkedChanges:
             return
         logger.warning(
             "%s  unexplained: %s in the activity log. The item is not found, and no delete of it "
-            "is in the log: the database itself has deleted it, or the token may not read it.",
+            "was found in the log: it never existed, the database itself has deleted it, or the "
+            "token may not read it.",
             self._alias,
             "1 change" if count == 1 else f"{count} changes",
             extra={"what": "unexplained", "connection": self._alias, "changes": count},
@@ -131,7 +132,7 @@ class ParkedChanges:
         for each in changes:
             by_collection.setdefault(each.collection, set()).add(str(json.loads(each.key_json)))
         for collection, items in by_collection.items():
-            found = await log.deleted(collection, list(items)[:_AT_A_TIME])
+            found = await log.deleted(collection, sorted(items))
             built = Built(
                 deleted={
                     (collection, each.key_json)

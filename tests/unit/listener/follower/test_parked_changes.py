@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from directus_realtime.client.activity import ActivityLog
+from directus_realtime.listener.follower import parked_changes
 from directus_realtime.listener.follower.event_builder import Built
 from directus_realtime.listener.follower.parked_changes import ParkedChanges
 from directus_realtime.listener.follower.position_store import Progress
@@ -123,6 +124,19 @@ def test_a_delete_that_is_in_the_log_explains_them(
     async_to_sync(changes.give_up_old)(log("1"))
     assert list(ParkedChange.objects.values_list("activity_id", "state")) == [(2, "unexplained")]
     assert "unexplained: 1 change in the activity log" in caplog.text
+
+
+def test_every_delete_is_looked_for_however_many_changes_are_old(
+    changes: ParkedChanges,
+    clock: ManualClock,
+    subscription: DirectusSubscription,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parked_changes, "_AT_A_TIME", 2)
+    keep(changes, clock, subscription.pk, *range(5))
+    clock.advance(HOUR + 1)
+    async_to_sync(changes.give_up_old)(log(*map(str, range(5))))
+    assert not ParkedChange.objects.exists()
 
 
 async def test_nothing_is_asked_for_where_nothing_is_old(
