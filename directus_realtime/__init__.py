@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from directus_realtime.browsers import Browsers
 from directus_realtime.events import Event
-from directus_realtime.subscriptions import Subscription, register
+from directus_realtime.subscriptions import Browsers, Subscription, register
 
 __all__ = ["Browsers", "Event", "Subscription", "__version__", "register"]
 

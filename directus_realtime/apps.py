@@ -16,7 +16,7 @@ class DirectusRealtimeConfig(AppConfig):
 
     def ready(self) -> None:
         from directus_realtime import checks  # noqa: F401 - registers itself
-        from directus_realtime.declared import show_declared_after_migrate
+        from directus_realtime.declaration_sync import show_declared_after_migrate
 
         autodiscover_modules("directus_subscriptions")
         post_migrate.connect(show_declared_after_migrate, sender=self)

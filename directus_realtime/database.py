@@ -24,7 +24,7 @@ from django.db import (
 )
 from django.db.models import Model, QuerySet
 
-from directus_realtime.client.backoff import full_jitter
+from directus_realtime.utils.backoff import full_jitter
 
 logger = logging.getLogger("directus_realtime.database")
 
@@ -49,7 +49,7 @@ def own_alias() -> str:
     return router.db_for_write(apps.get_model("directus_realtime", "InboxEvent"))
 
 
-def waits_its_turn(using: str) -> AbstractContextManager[object]:
+def sqlite_write_lock(using: str) -> AbstractContextManager[object]:
     """Hold it while writing, so that the threads of this process take turns on SQLite.
 
     SQLite has one write lock, and whoever finds it taken sleeps for ever longer spans before
@@ -109,7 +109,7 @@ class DatabaseThread:
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, in_thread)
 
-    async def run_surely(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_with_retry(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like :meth:`run`, again and again while the database is away.
 
         The function must be one that may run twice: the answer of a commit can get lost.
@@ -125,7 +125,7 @@ class DatabaseThread:
                         "The database is away (%s); waiting for it.",
                         on_one_line(error),
                         extra={
-                            "what": "database-away",
+                            "event": "database-away",
                             "task": self._name,
                             "error": on_one_line(error),
                         },
@@ -136,7 +136,7 @@ class DatabaseThread:
                 if is_away:
                     logger.info(
                         "The database is back.",
-                        extra={"what": "database-back", "task": self._name},
+                        extra={"event": "database-back", "task": self._name},
                     )
                 return result
 

@@ -16,7 +16,7 @@ from directus_realtime.health_facts import (
     SOCKET_ONLY,
     ConnectionHealth,
     HealthLevel,
-    Limits,
+    HealthThresholds,
     age_of,
     read_facts,
     settings_of,
@@ -36,7 +36,7 @@ _Finding = tuple[HealthLevel, str]
 _SEVERITY = tuple(HealthLevel)
 
 
-def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
+def gather(aliases: Sequence[str], limits: HealthThresholds) -> list[ConnectionHealth]:
     """Return the health of connections, with their problems."""
     found = read_facts(aliases, limits)
     for health in found:
@@ -47,7 +47,7 @@ def gather(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
     return found
 
 
-def _findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
+def _findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[_Finding]:
     yield from _connection_findings(health)
     yield from _log_findings(health, limits)
     yield from _subscription_findings(health)
@@ -76,7 +76,7 @@ def _connection_findings(health: ConnectionHealth) -> Iterator[_Finding]:
 # The activity log
 
 
-def _log_findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
+def _log_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[_Finding]:
     if health.state != "connected" or health.since is None or not health.subscribed:
         return
     if health.catch_up is not None and health.catch_up.problem:
@@ -192,7 +192,7 @@ def _unexplained_findings(health: ConnectionHealth) -> Iterator[_Finding]:
     yield HealthLevel.DEGRADED, text % {"count": health.unexplained, "since": since}
 
 
-def _delivery_findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Finding]:
+def _delivery_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[_Finding]:
     if health.inbox.lag > limits.lag:
         text = gettext(
             "The oldest pending event has waited for %(seconds)s s; %(most)s s are allowed. "
@@ -205,7 +205,7 @@ def _delivery_findings(health: ConnectionHealth, limits: Limits) -> Iterator[_Fi
         yield HealthLevel.DEGRADED, text % {"dead": health.inbox.dead, "most": limits.dead}
 
 
-def _notes(health: ConnectionHealth, limits: Limits) -> Iterator[str]:
+def _notes(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[str]:
     if health.socket_problem and health.state == "connected" and not _needs_socket(health):
         text = gettext(
             "The WebSocket does not announce changes: %(reason)s They are found by reading the "

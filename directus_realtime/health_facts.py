@@ -61,7 +61,7 @@ class HealthLevel(models.TextChoices):
 
 
 @dataclass(frozen=True)
-class Limits:
+class HealthThresholds:
     """Limits of what is still healthy.
 
     Attributes:
@@ -220,7 +220,7 @@ class ConnectionHealth:
     notes: list[str] = field(default_factory=list)
 
 
-def read_facts(aliases: Sequence[str], limits: Limits) -> list[ConnectionHealth]:
+def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[ConnectionHealth]:
     """Return the facts about connections; they are not judged yet."""
     statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
     positions = in_bulk(LogPosition.objects.all(), aliases)
@@ -279,7 +279,7 @@ def settings_of(alias: str) -> ConnectionSettings:
         return ConnectionSettings(alias, "")
 
 
-def _state(status: ConnectionStatus | None, limits: Limits) -> dict[str, Any]:
+def _state(status: ConnectionStatus | None, limits: HealthThresholds) -> dict[str, Any]:
     found: dict[str, Any] = {
         "state": "disconnected",
         "reason": gettext(NO_LISTENER),
@@ -411,7 +411,7 @@ def _parked_change(row: ParkedChange) -> dict[str, Any]:
     }
 
 
-def _living_listeners(limits: Limits) -> list[ListenerProcess]:
+def _living_listeners(limits: HealthThresholds) -> list[ListenerProcess]:
     since = timezone.now() - timedelta(seconds=limits.heartbeat_age)
     rows = ListenerProcess.objects.filter(heartbeat_at__gte=since)
     return list(rows.order_by("host", "pid"))
@@ -433,7 +433,7 @@ def _listeners(
     }
 
 
-def listeners_of_this_host(limits: Limits) -> list[ListenerProcess]:
+def listeners_of_this_host(limits: HealthThresholds) -> list[ListenerProcess]:
     """Return the listeners on this machine that are alive, whatever they do."""
     return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
 

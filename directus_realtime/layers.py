@@ -109,7 +109,7 @@ class InboxChannelLayer(InMemoryChannelLayer):
     ) -> InboxCursor | None:
         """Find the end of the inbox; where that fails, the members are told."""
         try:
-            cursor = await database.run_surely(InboxCursor.at_end, aliases())
+            cursor = await database.run_with_retry(InboxCursor.at_end, aliases())
         except Exception as error:
             _log_failure()
             beginning.set_exception(error)
@@ -122,7 +122,7 @@ class InboxChannelLayer(InMemoryChannelLayer):
     ) -> None:
         """Hand over what is new; where the look fails, the next one comes after a pause."""
         try:
-            outgoing = await database.run_surely(cursor.read, with_states)
+            outgoing = await database.run_with_retry(cursor.read, with_states)
         except Exception:
             _log_failure()
             await asyncio.sleep(_PAUSE)
@@ -138,7 +138,7 @@ class InboxChannelLayer(InMemoryChannelLayer):
                 "A message to %s is dropped: %s",
                 group,
                 type(error).__name__,
-                extra={"what": "message-dropped", "group": group, "error": type(error).__name__},
+                extra={"event": "message-dropped", "group": group, "error": type(error).__name__},
             )
 
 
@@ -253,7 +253,7 @@ class InboxCursor:
 
 def _log_failure() -> None:
     logger.exception(
-        "The inbox cannot be followed; browsers get no events.", extra={"what": "follower-failed"}
+        "The inbox cannot be followed; browsers get no events.", extra={"event": "follower-failed"}
     )
 
 
@@ -276,7 +276,7 @@ def _messages(row: InboxEvent) -> _Outgoing:
         logger.warning(
             "The event %s cannot be read back.",
             row.event_id,
-            extra={"what": "event-unreadable", "event_id": str(row.event_id)},
+            extra={"event": "event-unreadable", "event_id": str(row.event_id)},
         )
         return []
     message = event_message(event)

@@ -15,12 +15,12 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from directus_realtime.browsers import is_permission_name
 from directus_realtime.events import Event, Key
 from directus_realtime.groups import is_legal_group_name
 from directus_realtime.protocol.messages import ACTIONS, Action
 from directus_realtime.protocol.queries import Query, check_filter
 from directus_realtime.settings import DEFAULT_ALIAS, aliases
+from directus_realtime.subscriptions import is_permission_name
 
 #: A listener that did not write for this long is taken for dead.
 HEARTBEAT_LIMIT = timedelta(seconds=5)
@@ -30,7 +30,7 @@ LOAD_AGAIN = "again"
 M = TypeVar("M", bound=models.Model)
 
 
-class OnePlace(models.Manager[M]):
+class WriteDatabaseManager(models.Manager[M]):
     """Reads where it is written: a replica may lag behind, and the lease, the inbox and what is
     caught up are compared with what was written a moment ago."""
 
@@ -175,7 +175,7 @@ class DirectusSubscription(models.Model):
     # are not all known. With a plus before it, what is known is right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("subscription")
@@ -307,7 +307,7 @@ class MatchedItem(models.Model):
     # the two for the same.
     digest = models.CharField(max_length=64)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("matched item")
@@ -371,7 +371,7 @@ class InboxEvent(models.Model):
     sent_at = models.DateTimeField(_("sent to groups"), null=True, blank=True)
     done_at = models.DateTimeField(_("done"), null=True, blank=True)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("inbox event")
@@ -448,7 +448,7 @@ class EventCount(models.Model):
     minute = models.DateTimeField(_("minute"))
     events = models.PositiveIntegerField(_("events"), default=0)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("event count")
@@ -496,7 +496,7 @@ class ConnectionStatus(models.Model):
         ),
     )
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("connection")
@@ -560,7 +560,7 @@ class LogPosition(models.Model):
     gap_collections = models.JSONField(_("collections of the last gap"), default=list, blank=True)
     gap_acknowledged_at = models.DateTimeField(_("last gap acknowledged"), null=True, blank=True)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("position in the activity log")
@@ -614,7 +614,7 @@ class ParkedChange(models.Model):
     )
     reason = models.TextField(_("reason"), blank=True)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("parked change")
@@ -641,7 +641,7 @@ class ListenerLease(models.Model):
     # whatever the clocks of the machines say.
     beat = models.PositiveBigIntegerField(default=0)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("lease")
@@ -671,7 +671,7 @@ class ListenerProcess(models.Model):
     # By connection, why a listener that stands by could not take it over.
     problems = models.JSONField(_("problems"), default=dict, blank=True)
 
-    objects = OnePlace()
+    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("listener")

@@ -15,10 +15,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from directus_realtime import compat
 from directus_realtime.client import ClientOptions, DirectusClient
+from directus_realtime.client.client_subscription import ErrorCallback
 from directus_realtime.client.credentials import Token, token_problem
-from directus_realtime.client.headers import header_problem
-from directus_realtime.client.proxies import parse_proxy
-from directus_realtime.client.subscription import ErrorCallback
+from directus_realtime.client.options import header_problem, parse_proxy
 
 __all__ = ["ConnectionSettings", "connection_settings"]
 

@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 django_application = get_asgi_application()
 
 from directus_realtime.gateway import DirectusGateway  # noqa: E402
-from directus_realtime.gateway.live_feed import live_urlpattern  # noqa: E402
+from directus_realtime.gateway.live_consumer import live_urlpattern  # noqa: E402
 from directus_realtime.gateway.routing import protected  # noqa: E402
 
 gateway = path("directus/", DirectusGateway.as_asgi())  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from directus_realtime.admin.connections import ConnectionStatusAdmin, ListenerProcessAdmin
-from directus_realtime.admin.inbox import InboxEventAdmin
-from directus_realtime.admin.live import LiveAdmin
-from directus_realtime.admin.parked_changes import ParkedChangeAdmin
-from directus_realtime.admin.subscriptions import DirectusSubscriptionAdmin
+from directus_realtime.admin.connection_admin import ConnectionStatusAdmin, ListenerProcessAdmin
+from directus_realtime.admin.inbox_admin import InboxEventAdmin
+from directus_realtime.admin.live_page import LiveAdmin
+from directus_realtime.admin.parked_change_admin import ParkedChangeAdmin
+from directus_realtime.admin.subscription_admin import DirectusSubscriptionAdmin
 
 __all__ = [
     "ConnectionStatusAdmin",

@@ -18,10 +18,10 @@ from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from directus_realtime.admin.estimates import count_up_to
+from directus_realtime.admin.base_admin import log_action
 from directus_realtime.admin.forms import ReplayForm
-from directus_realtime.admin.replaying import replay
-from directus_realtime.admin.shared import log_action
+from directus_realtime.admin.inbox_change_list import count_up_to
+from directus_realtime.admin.replay_request import replay
 from directus_realtime.dead_letters import (
     alike,
     error_type,

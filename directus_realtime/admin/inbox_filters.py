@@ -1,7 +1,9 @@
-"""Filters of the inbox's list. None asks a large table for the values it has."""
+"""Filters and search of the inbox's list; none queries a large table for its distinct values."""
 
 from __future__ import annotations
 
+import json
+import uuid
 from typing import Any
 
 from django.contrib import admin
@@ -115,3 +117,41 @@ class SubscriptionFilter(_Filter):
         if collection := request.GET.get(CollectionFilter.parameter_name):
             rows = rows.filter(collection=collection)
         return [(name, name) for name in rows.values_list("name", flat=True)[:_MOST]]
+
+
+def is_event_id(term: str) -> bool:
+    """Whether a search can be for an event's id."""
+    try:
+        uuid.UUID(term.strip())
+    except ValueError:
+        return False
+    return True
+
+
+def search(rows: QuerySet[InboxEvent], term: str) -> QuerySet[InboxEvent]:
+    """The events with an id, or of the items with a key, whatever the type of the key is.
+
+    Args:
+        rows: Where to look.
+        term: An id; ``42``, which is found as a number and as a text; ``"42"``, which is a
+            text only.
+    """
+    term = term.strip()
+    if is_event_id(term):
+        event = rows.filter(event_id=uuid.UUID(term))
+        # Else it may be the key of an item.
+        if event.exists():
+            return event
+    return rows.filter(key_json__in=_keys(term)) if term else rows
+
+
+def _keys(term: str) -> set[str]:
+    """What a search may mean, as it is stored."""
+    found = {json.dumps(term)}
+    try:
+        value = json.loads(term)
+    except (ValueError, RecursionError):
+        return found
+    if isinstance(value, str):
+        return {json.dumps(value)}
+    return found | {term} if isinstance(value, int) else found

@@ -14,9 +14,9 @@ from django.utils.html import conditional_escape
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
+from directus_realtime.admin.base_admin import keys_of
 from directus_realtime.admin.inbox_actions import PREFIX, InboxActions
-from directus_realtime.admin.shared import keys_of
-from directus_realtime.admin.standing import NO_LISTENER
+from directus_realtime.admin.subscription_status import NO_LISTENER
 from directus_realtime.health_facts import OPEN_STATES
 from directus_realtime.models import ConnectionStatus, InboxEvent, InboxState
 

@@ -18,15 +18,15 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from directus_realtime.admin.base_admin import keys_of, log_action, to_the_second
 from directus_realtime.admin.forms import ReplayForm
-from directus_realtime.admin.replaying import Outcome, replay
-from directus_realtime.admin.shared import keys_of, log_action, to_the_second
-from directus_realtime.listener.checking import (
+from directus_realtime.admin.replay_request import Outcome, replay
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.diagnostics import (
     ConnectionReport,
     SubscriptionReport,
     check_connection,
 )
-from directus_realtime.listener.wanted import Wanted
 from directus_realtime.models import LOAD_AGAIN, BrowserAccess, DirectusSubscription
 from directus_realtime.settings import connection_settings
 
@@ -211,7 +211,7 @@ def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
     except ImproperlyConfigured as error:
         return ConnectionReport(alias, "", reason=str(error))
     of_connection = [row for row in rows if row.connection == alias]
-    wanted = [Wanted.of(row) for row in of_connection if not _problem(row)]
+    wanted = [DesiredSubscription.of(row) for row in of_connection if not _problem(row)]
     report = async_to_sync(check_connection)(connection, wanted)
     report.subscriptions += [
         SubscriptionReport(row.name, row.collection, ok=False, reason=problem)

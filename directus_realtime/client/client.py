@@ -11,14 +11,20 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from directus_realtime.client.activity import ActivityLog
-from directus_realtime.client.address import secret_in
-from directus_realtime.client.clock import ServerClock
+from directus_realtime.client.activity_log import ActivityLog
+from directus_realtime.client.client_subscription import (
+    ClientSubscription,
+    DebounceBy,
+    ErrorCallback,
+    EventCallback,
+    StateCallback,
+    refuse_async,
+)
 from directus_realtime.client.connection import Connection
+from directus_realtime.client.connection_state import ConnectionState, StateChange
 from directus_realtime.client.credentials import Token, make_credentials
-from directus_realtime.client.debounce import DebounceBy
 from directus_realtime.client.doorbells import SocketDoorbell
-from directus_realtime.client.feed_keeper import FeedKeeper
+from directus_realtime.client.feeds import Feeds
 from directus_realtime.client.items import (
     CurrentItems,
     ItemsRead,
@@ -33,21 +39,15 @@ from directus_realtime.client.items import (
     read_sample,
 )
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.repetitions import Repetitions
-from directus_realtime.client.responses import UNREADABLE
+from directus_realtime.client.options import ClientOptions, secret_in
 from directus_realtime.client.rest import Accountability, ServerInfo
-from directus_realtime.client.rights import Rights
-from directus_realtime.client.schema import Schema, read_schema
-from directus_realtime.client.states import ConnectionState, StateChange
-from directus_realtime.client.subscription import (
-    ClientSubscription,
-    ErrorCallback,
-    EventCallback,
-    StateCallback,
-    refuse_async,
+from directus_realtime.client.rest_messages import UNREADABLE, ServerClock
+from directus_realtime.client.schema import Rights, Schema, read_schema
+from directus_realtime.client.system_collections import (
+    QueryOptions,
+    SubscribeOptions,
+    SystemCollections,
 )
-from directus_realtime.client.system import QueryOptions, SubscribeOptions, SystemCollections
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -60,6 +60,7 @@ from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, listed, refuse_harmful
 from directus_realtime.protocol.session import SessionAction
+from directus_realtime.utils.logs import Repetitions
 
 if TYPE_CHECKING:
     from django.db.models import Q
@@ -118,7 +119,7 @@ class DirectusClient(SystemCollections):
         )
         self.doorbell = SocketDoorbell(self._connection)
         self._on_socket = on_socket
-        self._feeds = FeedKeeper(self._connection, on_error or self._log_error)
+        self._feeds = Feeds(self._connection, on_error or self._log_error)
         self._subscriptions: dict[str, ClientSubscription] = {}
         self._repetitions = Repetitions()
         self._ready = asyncio.Event()
@@ -211,7 +212,7 @@ class DirectusClient(SystemCollections):
         Raises:
             RuntimeError: The client belongs to another event loop.
         """
-        self._connection.belong_here()
+        self._connection.bind_to_loop()
         if self._running is None or self._running.done():
             self._ready = asyncio.Event()  # the event loop may be another one by now
             self._running = asyncio.create_task(self._connection.run(), name="directus-client")
@@ -775,9 +776,9 @@ class DirectusClient(SystemCollections):
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
         logger.log(
-            logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
+            logging.WARNING if self._repetitions.first_within(str(error)) else logging.DEBUG,
             "%s  %s",
             self.name,
             error,
-            extra={"what": "error", "connection": self.name, "error": str(error)},
+            extra={"event": "error", "connection": self.name, "error": str(error)},
         )

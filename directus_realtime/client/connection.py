@@ -12,18 +12,13 @@ from urllib.parse import urlsplit
 
 from websockets.exceptions import WebSocketException
 
-from directus_realtime.client.backoff import Backoff, endless
-from directus_realtime.client.concurrency import run_until_first
+from directus_realtime.client.connection_errors import explain
+from directus_realtime.client.connection_state import ConnectionState, StateChange, StateStream
 from directus_realtime.client.credentials import AccessToken, Credentials
-from directus_realtime.client.driver import SocketDriver
-from directus_realtime.client.failures import explain
 from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
-from directus_realtime.client.headers import header_problem
-from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.proxies import Proxy, find_proxy
+from directus_realtime.client.options import ClientOptions, Proxy, find_proxy, header_problem
 from directus_realtime.client.rest import RestClient, ServerInfo
-from directus_realtime.client.socket_opener import SocketOpener
-from directus_realtime.client.states import ConnectionState, StateChange, StateStream
+from directus_realtime.client.socket_driver import SocketDriver, SocketOpener
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,
@@ -31,6 +26,8 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.session import Session, SessionAction
+from directus_realtime.utils.aio import run_until_first
+from directus_realtime.utils.backoff import Backoff, endless
 
 logger = logging.getLogger("directus_realtime.client")
 
@@ -121,7 +118,7 @@ class Connection:
     @property
     def rest(self) -> RestClient:
         """REST with the same credentials."""
-        self.belong_here()
+        self.bind_to_loop()
         if self._rest is None:
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
@@ -135,7 +132,7 @@ class Connection:
         """Address of the proxy in between, for people; empty where there is none."""
         return self._proxy.address if self._proxy else ""
 
-    def belong_here(self) -> None:
+    def bind_to_loop(self) -> None:
         """Belong to the event loop that comes first: no other can use its sockets.
 
         Raises:
@@ -343,7 +340,7 @@ class Connection:
                 logger.warning(
                     "The token could not be renewed: %s",
                     reason,
-                    extra={"what": "token-again", "url": self.url, "reason": str(reason)},
+                    extra={"event": "token-again", "url": self.url, "reason": str(reason)},
                 )
                 await asyncio.sleep(next(delays))
             else:
@@ -410,7 +407,7 @@ class Connection:
         logger.error(
             "An unexpected error in the client.",
             exc_info=error,
-            extra={"what": "unexpected", "url": self.url},
+            extra={"event": "unexpected", "url": self.url},
         )
 
     async def _stop_chores(self) -> None:

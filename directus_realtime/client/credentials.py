@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from directus_realtime.client.responses import data_of, taken_apart
+from directus_realtime.client.rest_messages import data_of, taken_apart
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,

@@ -1,34 +1,185 @@
-"""What the server knows of: one query, shared by all subscriptions that ask the same."""
+"""A feed: one query that the server knows, shared by all subscriptions that ask for it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from directus_realtime.client.copying import copied
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.leaving import Leaving
-from directus_realtime.client.noting import ChangeNotes
-from directus_realtime.client.tombstones import Tombstones
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query, WireSubscription
-from directus_realtime.protocol.redaction import excerpt
+from directus_realtime.utils.redaction import excerpt
 
 if TYPE_CHECKING:
-    from directus_realtime.client.subscription import ClientSubscription
+    from directus_realtime.client.client_subscription import ClientSubscription
+
+
+class Leaving:
+    """Changes of an item less its messages with the filter, in windows of time.
+
+    Each change of an item in the filter brings one of both. Where there are more changes
+    the item is suspected to have left; a read of it tells.
+
+    Attributes:
+        suspects: Items to be read, in the order they were told of.
+    """
+
+    def __init__(self) -> None:
+        self.suspects: dict[Key, None] = {}
+        self._balance: dict[Key, int] = {}
+        self._ahead: set[Key] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to wait for and nothing to read."""
+        return not self._balance and not self.suspects
+
+    def changed(self, key: Key) -> None:
+        """An item changed, in the filter or not."""
+        self._add(key, 1)
+
+    def reported(self, key: Key) -> None:
+        """An item changed and was in the filter."""
+        self._add(key, -1)
+
+    def deleted(self, key: Key) -> None:
+        """An item is gone for good; it leaves nothing."""
+        self.suspects.pop(key, None)
+        self._balance.pop(key, None)
+
+    def end_window(self) -> None:
+        """Suspect what only its change was told of.
+
+        Of a message with the filter the other half may still be on its way, for one more
+        window; it does not come where the item was deleted meanwhile.
+        """
+        self._suspect()
+        self._balance = {
+            key: count
+            for key, count in self._balance.items()
+            if count < 0 and key not in self._ahead
+        }
+        self._ahead = set(self._balance)
+
+    def gap(self) -> None:
+        """The other half of what was told does not come any more."""
+        self._suspect()
+        self._balance.clear()
+        self._ahead.clear()
+
+    def _suspect(self) -> None:
+        self.suspects |= {key: None for key, count in self._balance.items() if count > 0}
+
+    def _add(self, key: Key, count: int) -> None:
+        count += self._balance.pop(key, 0)
+        if count:
+            self._balance[key] = count
+
+
+class ChangeNotes:
+    """Keys, noted for everybody who wants to know."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, set[Key]] = {}
+
+    def add(self, key: Key) -> None:
+        """There is news of this item."""
+        for notes in self._open.values():
+            notes.add(key)
+
+    @contextlib.contextmanager
+    def taken(self, notes: set[Key] | None = None) -> Iterator[set[Key]]:
+        """The keys of which news comes while the block runs.
+
+        Args:
+            notes: Where to add them; a new set if not given.
+        """
+        notes = set() if notes is None else notes
+        self._open[id(notes)] = notes
+        try:
+            yield notes
+        finally:
+            del self._open[id(notes)]
+
+
+#: How long a late message is reckoned with, in seconds; on a busy server events lag that much.
+SECONDS = 60.0
+#: How many keys are remembered; the oldest is forgotten first.
+LIMIT = 10_000
+
+
+class Tombstones:
+    """The keys of items that were told to be gone a short time ago.
+
+    Args:
+        clock: Seconds, of a clock that never goes back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._since: dict[Key, float] = {}  # the oldest first
+
+    def __contains__(self, key: Key) -> bool:
+        since = self._since.get(key)
+        return since is not None and self._clock() - since < SECONDS
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, key: Key) -> None:
+        """This item is gone."""
+        now = self._clock()
+        self._since.pop(key, None)
+        self._since[key] = now
+        while len(self._since) > LIMIT or now - next(iter(self._since.values())) >= SECONDS:
+            del self._since[next(iter(self._since))]
+
+    def discard(self, key: Key) -> None:
+        """This item is there."""
+        self._since.pop(key, None)
+
+
+def copied(value: Any) -> Any:
+    """A copy that shares nothing that can be changed.
+
+    Nothing here calls itself: whatever depth could be read can be copied, which is not so with
+    :func:`copy.deepcopy`.
+
+    Args:
+        value: Of dicts, lists and what cannot be changed.
+    """
+    if not isinstance(value, dict | list):
+        return value
+    copy = value.copy()
+    unfinished: list[dict[str, Any] | list[Any]] = [copy]
+    while unfinished:
+        container = unfinished.pop()
+        if isinstance(container, dict):
+            for name, entry in container.items():  # its size stays
+                if isinstance(entry, dict | list):
+                    container[name] = inner = entry.copy()
+                    unfinished.append(inner)
+        else:
+            for place, entry in enumerate(container):
+                if isinstance(entry, dict | list):
+                    container[place] = inner = entry.copy()
+                    unfinished.append(inner)
+    return copy
 
 
 #: In the place of the action: the wire subscription that tells the keys of all updates.
 CHANGED = "changed"
 
 
-class SubscriptionState(StrEnum):
+class FeedState(StrEnum):
     """Where a subscription stands."""
 
     #: Not asked for yet, or not answered yet, or the connection is down.
@@ -68,7 +219,7 @@ class Feed:
         self.uid = uid
         self.query = query
         self.is_final = is_final
-        self.state = SubscriptionState.WAITING
+        self.state = FeedState.WAITING
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
         self.subscriptions: list[ClientSubscription] = []
@@ -119,22 +270,22 @@ class Feed:
     def confirm(self, wire_uid: str) -> None:
         """The server accepted one of the wire subscriptions."""
         self._unconfirmed.discard(wire_uid)
-        if not self._unconfirmed and self.state is SubscriptionState.WAITING:
+        if not self._unconfirmed and self.state is FeedState.WAITING:
             self.error = None
-            self._settle(SubscriptionState.SUBSCRIBED)
+            self._settle(FeedState.SUBSCRIBED)
 
     def refuse(self, error: SubscriptionRefused) -> None:
         """The feed is not to be had; tell every subscription, once."""
-        if self.state is SubscriptionState.REFUSED:
+        if self.state is FeedState.REFUSED:
             return
         self.error = error
-        self._settle(SubscriptionState.REFUSED)
+        self._settle(FeedState.REFUSED)
         for subscription in list(self.subscriptions):
             subscription.refused(error)
 
     def wait_again(self) -> None:
         """Nothing is confirmed any more: asked for anew, or the connection is gone."""
-        self.state = SubscriptionState.WAITING
+        self.state = FeedState.WAITING
         self.error = None
         self._settled.clear()
         self.leaving.gap()
@@ -230,7 +381,7 @@ class Feed:
         self.leaving.deleted(key)
         self._hand_over("delete", key, None)
 
-    def _settle(self, state: SubscriptionState) -> None:
+    def _settle(self, state: FeedState) -> None:
         self.state = state
         self._settled.set()
         for subscription in list(self.subscriptions):
@@ -246,7 +397,7 @@ class Feed:
 
     def _listeners(self) -> list[ClientSubscription]:
         """Who is to be told; nobody once the feed was refused, though a read may still end."""
-        return [] if self.state is SubscriptionState.REFUSED else list(self.subscriptions)
+        return [] if self.state is FeedState.REFUSED else list(self.subscriptions)
 
     def _key(self, action: Action, entry: Any) -> Key:
         primary_key = self.primary_key or PrimaryKey()

@@ -15,13 +15,8 @@ from http import HTTPStatus
 from typing import Any
 
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.responses import (
-    MALFORMED,
-    is_not_ready,
-    malformed,
-    taken_apart,
-)
 from directus_realtime.client.rest import RestClient, items_path
+from directus_realtime.client.rest_messages import MALFORMED, is_not_ready, malformed, taken_apart
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query

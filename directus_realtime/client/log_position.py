@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from directus_realtime.client.activity import ActivityRow, IdRange
+from directus_realtime.client.activity_log import ActivityRow, IdRange
 
 #: Seconds after which a hole is given up, where no setting says otherwise.
 HOLE_AGE = 3600.0
@@ -56,7 +56,7 @@ class Hole:
         return self.due_at() <= now or self.asked_at > now
 
 
-class LogPosition:
+class Position:
     """Which rows of a log were read.
 
     Times are seconds since 1970 of one clock.

@@ -18,27 +18,24 @@ from urllib.parse import quote
 
 import httpx
 
-from directus_realtime.client.clock import ServerClock
+from directus_realtime.client.connection_errors import explained
 from directus_realtime.client.credentials import AccessToken, Credentials
-from directus_realtime.client.failures import explained
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.proxies import Proxy
-from directus_realtime.client.query_strings import (
+from directus_realtime.client.options import ClientOptions, Proxy
+from directus_realtime.client.rest_messages import (
+    ROUTE_NOT_FOUND,
+    ServerClock,
+    data_of,
     encoded,
     filtered_by_keys,
     is_interpreted,
-    key_batches,
-    with_fresh_cache_key,
-)
-from directus_realtime.client.responses import (
-    ROUTE_NOT_FOUND,
-    data_of,
     is_not_ready,
     is_under_pressure,
+    key_batches,
     malformed,
     refuses_method,
     taken_apart,
+    with_fresh_cache_key,
 )
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
@@ -283,7 +280,7 @@ class RestClient:
                 "SEARCH there, for example by its list of HTTP methods.",
                 self.url,
                 error.status,
-                extra={"what": "search-refused", "url": self.url, "status": error.status},
+                extra={"event": "search-refused", "url": self.url, "status": error.status},
             )
 
     def _build(

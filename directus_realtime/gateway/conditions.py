@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from directus_realtime.exceptions import QueryRefused
+from directus_realtime.gateway.fields import Path
 from directus_realtime.gateway.operands import Operand, Operands, compare, to_operand
-from directus_realtime.gateway.projection import Path
 from directus_realtime.protocol.queries import LOGICAL_OPERATORS
 
 #: Levels of a filter, so that its evaluation cannot exhaust the stack.

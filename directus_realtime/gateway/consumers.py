@@ -14,7 +14,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from directus_realtime.gateway.limits import REJOIN_AFTER
-from directus_realtime.gateway.states import public_reason
+from directus_realtime.gateway.state_broadcast import public_reason
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
 
@@ -112,7 +112,7 @@ async def _rejoin(reference: weakref.ref[Any]) -> None:
                 "The groups of a consumer could not be joined anew: %s: %s",
                 type(error).__name__,
                 error,
-                extra={"what": "consumer-not-rejoined"},
+                extra={"event": "consumer-not-rejoined"},
             )
         del consumer
 

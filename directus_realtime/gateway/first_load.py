@@ -16,7 +16,7 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.items import Newest
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.gateway.offers import Offer
-from directus_realtime.gateway.streams import Change, Row, Stream
+from directus_realtime.gateway.topics import Row, Topic, TopicChange
 from directus_realtime.protocol.queries import Query
 from directus_realtime.settings import connection_settings
 
@@ -59,7 +59,7 @@ class FirstLoad:
         """Whether it serves without being read again."""
         return monotonic() - self.read_at < KEPT
 
-    def follow(self, changes: Iterable[Change]) -> None:
+    def follow(self, changes: Iterable[TopicChange]) -> None:
         """Bring it up to date."""
         for change in changes:
             name = str(change.key)
@@ -84,11 +84,11 @@ class FirstLoads:
 
     def __init__(self) -> None:
         self._clients: dict[str, DirectusClient] = {}
-        self._loads: dict[Stream, FirstLoad] = {}
-        self._reading: dict[Stream, asyncio.Task[FirstLoad]] = {}
-        self._failed_at: dict[Stream, float] = {}
+        self._loads: dict[Topic, FirstLoad] = {}
+        self._reading: dict[Topic, asyncio.Task[FirstLoad]] = {}
+        self._failed_at: dict[Topic, float] = {}
 
-    async def get(self, stream: Stream) -> FirstLoad:
+    async def get(self, stream: Topic) -> FirstLoad:
         """The first load of an offer as of now.
 
         One that is older than :data:`KEPT` has missed no event and still serves while
@@ -110,22 +110,22 @@ class FirstLoads:
                 logger.warning(
                     "%s; browsers are given what was read before.",
                     error,
-                    extra={"what": "first-load-unreadable", "collection": stream.offer.collection},
+                    extra={"event": "first-load-unreadable", "collection": stream.offer.collection},
                 )
         if load is None:
             raise CannotLoad("Directus could not be read a moment ago")
         return load
 
-    def current(self, stream: Stream) -> FirstLoad | None:
+    def current(self, stream: Topic) -> FirstLoad | None:
         """What is there without waiting."""
         return self._loads.get(stream)
 
-    def follow(self, stream: Stream, change: Change) -> None:
+    def follow(self, stream: Topic, change: TopicChange) -> None:
         """Keep the first load of an offer up to date."""
         if load := self._loads.get(stream):
             load.follow([change])
 
-    def forget(self, stream: Stream) -> None:
+    def forget(self, stream: Topic) -> None:
         """Nobody subscribes to it any more."""
         self._loads.pop(stream, None)
         self._failed_at.pop(stream, None)
@@ -140,7 +140,7 @@ class FirstLoads:
         for client in clients.values():
             await client.disconnect()
 
-    def _read_once(self, stream: Stream) -> asyncio.Task[FirstLoad]:
+    def _read_once(self, stream: Topic) -> asyncio.Task[FirstLoad]:
         task = self._reading.get(stream)
         if task is None:
             task = asyncio.create_task(self._read(stream), name="directus-gateway-first-load")
@@ -148,7 +148,7 @@ class FirstLoads:
             task.add_done_callback(lambda _: self._reading.pop(stream, None))
         return task
 
-    async def _read(self, stream: Stream) -> FirstLoad:
+    async def _read(self, stream: Topic) -> FirstLoad:
         begun_at = stream.last
         offer = stream.offer
         try:

@@ -17,27 +17,27 @@ from typing import Any, Self
 from channels.db import database_sync_to_async
 
 from directus_realtime.gateway import frames
-from directus_realtime.gateway.frames import with_uid
-from directus_realtime.gateway.hub import Hub, current_hub
-from directus_realtime.gateway.limits import (
-    FLOODING,
-    NOT_AUTHENTICATED,
-    SERVER_ERROR,
-    Limits,
-)
-from directus_realtime.gateway.members import Send, SocketMember
-from directus_realtime.gateway.protocol import (
+from directus_realtime.gateway.access_recheck import recheck
+from directus_realtime.gateway.browser_connections import Send, SocketConnection
+from directus_realtime.gateway.conversation import (
     Action,
     Ask,
     Authenticate,
     Close,
     Conversation,
     End,
-    Pong,
+    PongReceived,
     Say,
 )
-from directus_realtime.gateway.rechecking import recheck
-from directus_realtime.gateway.subscribing import subscribe
+from directus_realtime.gateway.frames import with_uid
+from directus_realtime.gateway.hub import Hub, current_hub
+from directus_realtime.gateway.limits import (
+    FLOODING,
+    NOT_AUTHENTICATED,
+    SERVER_ERROR,
+    BrowserLimits,
+)
+from directus_realtime.gateway.subscription_requests import subscribe
 
 logger = logging.getLogger("directus_realtime.gateway")
 
@@ -77,7 +77,7 @@ class DirectusGateway:
         self, *, authenticate: AuthenticateFunction | None = None, **limits: float
     ) -> None:
         self._authenticate = authenticate
-        self._limits = Limits(**limits)  # type: ignore[arg-type]
+        self._limits = BrowserLimits(**limits)  # type: ignore[arg-type]
 
     @classmethod
     def as_asgi(cls, **options: Any) -> Self:
@@ -112,14 +112,14 @@ class Browser:
         receive: Receive,
         send: Send,
         authenticate: AuthenticateFunction | None,
-        limits: Limits,
+        limits: BrowserLimits,
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._authenticate = authenticate
         self._conversation = Conversation(limits, monotonic())
-        self._member = SocketMember(
+        self._member = SocketConnection(
             scope.get("user"), scope.get("session"), limits, send, self._stop
         )
         self._hub: Hub = current_hub()
@@ -160,7 +160,7 @@ class Browser:
 
     def _take(self, action: Action) -> None:
         match action:
-            case Pong():
+            case PongReceived():
                 self._member.pong()
             case Say(message):
                 self._member.say(message)
@@ -185,7 +185,7 @@ class Browser:
                 await self._do(self._work.popleft())
         except Exception:  # what is left undone may be that a right is gone
             logger.exception(
-                "What a browser asked for failed; it is let go.", extra={"what": "browser-failed"}
+                "What a browser asked for failed; it is let go.", extra={"event": "browser-failed"}
             )
             self._member.drop(SERVER_ERROR, "The server failed; come back.")
         finally:
@@ -236,7 +236,7 @@ class Browser:
             logger.error(
                 "The function authenticate failed: %s",
                 type(error).__name__,
-                extra={"what": "authenticate-failed", "error": type(error).__name__},
+                extra={"event": "authenticate-failed", "error": type(error).__name__},
             )
             return None
         return user if getattr(user, "is_active", True) else None
@@ -265,5 +265,5 @@ class Browser:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, OSError):
             logger.debug(
-                "A browser could not be told why it is let go.", extra={"what": "close-untold"}
+                "A browser could not be told why it is let go.", extra={"event": "close-untold"}
             )

@@ -1,7 +1,7 @@
-"""The one member that a process has in the channel layer, for all of its browsers.
+"""The hub: one subscriber to the channel layer for all browsers of a process.
 
-A group message arrives once in a process, is looked at once for each view that any browser
-has, and made into text once; each browser is only handed that text.
+A group message arrives once in a process, is evaluated once for each distinct view, and is
+encoded once; each browser only receives the text.
 """
 
 from __future__ import annotations
@@ -9,24 +9,49 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Iterable
+from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.gateway.first_load import FirstLoads
 from directus_realtime.gateway.frames import Json
-from directus_realtime.gateway.heartbeat import beat
-from directus_realtime.gateway.layer_member import LayerMember
+from directus_realtime.gateway.group_subscriber import GroupSubscriber
+from directus_realtime.gateway.missed_events import MissedEvents
 from directus_realtime.gateway.offers import Offer
-from directus_realtime.gateway.returning import Returns
-from directus_realtime.gateway.states import ConnectionStates
-from directus_realtime.gateway.streams import Change, Stream
+from directus_realtime.gateway.state_broadcast import StateBroadcast
+from directus_realtime.gateway.topics import Topic, TopicChange
 from directus_realtime.groups import connection_group_name
 
 if TYPE_CHECKING:
-    from directus_realtime.gateway.members import Member
+    from directus_realtime.gateway.browser_connections import BrowserConnection
 
 logger = logging.getLogger("directus_realtime.gateway")
+
+#: Seconds between two looks.
+INTERVAL = 1.0
+#: Browsers that are looked at before others get a turn.
+_PINGS_AT_ONCE = 1000
+
+
+async def beat(members: Iterable[BrowserConnection]) -> None:
+    """Have each browser pinged when it is time to, and those dropped that do not answer."""
+    while True:
+        await asyncio.sleep(INTERVAL)
+        now = monotonic()
+        for count, member in enumerate(list(members), 1):
+            _tick(member, now)
+            if count % _PINGS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _tick(member: BrowserConnection, now: float) -> None:
+    try:
+        member.tick(now)
+    except Exception:  # of one browser: the others are pinged all the same
+        logger.exception("A browser could not be pinged.", extra={"event": "chore-failed"})
+
 
 #: Events whose ids are remembered, so that one that comes twice is handed on once.
 SEEN = 20_000
@@ -49,20 +74,20 @@ class Hub:
     """
 
     def __init__(self) -> None:
-        from directus_realtime.gateway.chores import Chores
+        from directus_realtime.gateway.hub_tasks import HubTasks
 
-        self.members: dict[Member, None] = {}
+        self.members: dict[BrowserConnection, None] = {}
         self.offers: dict[str, Offer] = {}
-        self.streams: dict[str, Stream] = {}
+        self.streams: dict[str, Topic] = {}
         self.loads = FirstLoads()
-        self.layer = LayerMember(self.receive)
-        self.states = ConnectionStates(self.members)
+        self.layer = GroupSubscriber(self.receive)
+        self.states = StateBroadcast(self.members)
         self.database = DatabaseThread("gateway")
-        self.returns = Returns(self.database)
+        self.returns = MissedEvents(self.database)
         self._seen: OrderedDict[str, None] = OrderedDict()
         # Events are handed over one after another, whichever way they come.
         self._turn = asyncio.Lock()
-        self._chores = Chores(self)
+        self._chores = HubTasks(self)
         self._tasks = [
             asyncio.create_task(beat(self.members), name="directus-gateway-heartbeat"),
             asyncio.create_task(self.layer.tend(), name="directus-gateway-layer"),
@@ -72,11 +97,11 @@ class Hub:
         """Wait until the offers are known, and nothing is missed from now on."""
         await self._chores.ready()
 
-    def join(self, member: Member) -> None:
+    def join(self, member: BrowserConnection) -> None:
         """A browser has come."""
         self.members[member] = None
 
-    async def leave(self, member: Member) -> None:
+    async def leave(self, member: BrowserConnection) -> None:
         """A browser has gone."""
         if member not in self.members:
             return
@@ -86,16 +111,16 @@ class Hub:
         if not self.members:
             await self._end()
 
-    async def open_stream(self, offer: Offer) -> Stream:
+    async def open_stream(self, offer: Offer) -> Topic:
         """The events of an offer; from now on they arrive."""
         stream = self.streams.get(offer.name)
         if stream is None or stream.offer.fingerprint != offer.fingerprint:
-            stream = self.streams[offer.name] = Stream(offer)
+            stream = self.streams[offer.name] = Topic(offer)
         await self.layer.join(offer.group)
         await self.layer.join(connection_group_name(offer.connection))
         return stream
 
-    def close_stream(self, stream: Stream) -> None:
+    def close_stream(self, stream: Topic) -> None:
         """Nobody wants the events of an offer any more."""
         if self.streams.get(stream.offer.name) is stream:
             del self.streams[stream.offer.name]
@@ -136,7 +161,7 @@ class Hub:
                 self.states.heard(message["connection"], message["state"])
         except Exception:
             logger.exception(
-                "A group message could not be handed over.", extra={"what": "group-message-failed"}
+                "A group message could not be handed over.", extra={"event": "group-message-failed"}
             )
 
     async def _end(self) -> None:
@@ -172,7 +197,7 @@ def _is_of(message: Json, offer: Offer) -> bool:
     )
 
 
-async def _deliver(stream: Stream, change: Change) -> None:
+async def _deliver(stream: Topic, change: TopicChange) -> None:
     # Who is to get it is settled before the first pause: those who come meanwhile are given
     # it with their first load, or among what they missed.
     handed = 0

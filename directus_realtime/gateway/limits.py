@@ -12,7 +12,7 @@ REJOIN_AFTER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BrowserLimits:
     """The limits of each browser.
 
     Attributes:

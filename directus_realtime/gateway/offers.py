@@ -9,12 +9,11 @@ from functools import cached_property
 
 from django.core.exceptions import ValidationError
 
-from directus_realtime.browsers import Browsers
 from directus_realtime.events import Action, Key
 from directus_realtime.groups import group_name
 from directus_realtime.models import BrowserAccess, DirectusSubscription
 from directus_realtime.protocol.queries import Filter
-from directus_realtime.subscriptions import Subscription, declared
+from directus_realtime.subscriptions import Browsers, Subscription, declared
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import path as url_path
 
+from directus_realtime.gateway.browser_connections import Send
 from directus_realtime.gateway.gateway import (
     SERVER_SEND,
     AuthenticateFunction,
     DirectusGateway,
     Receive,
 )
-from directus_realtime.gateway.live_feed import live_urlpattern
-from directus_realtime.gateway.members import Send
+from directus_realtime.gateway.live_consumer import live_urlpattern
 
 __all__ = ["directus_gateway", "protected"]
 

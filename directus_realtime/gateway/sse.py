@@ -19,12 +19,12 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
+from directus_realtime.gateway.browser_connections import BrowserConnection
+from directus_realtime.gateway.browser_query import QueryRefused, parse_subscribe
 from directus_realtime.gateway.frames import Json, encode
 from directus_realtime.gateway.hub import current_hub
-from directus_realtime.gateway.limits import SILENT, Limits
-from directus_realtime.gateway.members import Member
-from directus_realtime.gateway.queries import QueryRefused, parse_subscribe
-from directus_realtime.gateway.subscribing import subscribe
+from directus_realtime.gateway.limits import SILENT, BrowserLimits
+from directus_realtime.gateway.subscription_requests import subscribe
 
 #: Bytes after which a stream ends and the browser comes back for the rest: a server that
 #: does not push back would keep them all for one that does not read.
@@ -59,7 +59,7 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     except QueryRefused as refused:
         return _error(400, refused.code, refused.message)
     user = await request.auser() if hasattr(request, "auser") else None
-    stream = Stream(user, getattr(request, "session", None))
+    stream = EventStream(user, getattr(request, "session", None))
     await subscribe(stream.hub, stream, asked)
     if (refusal := stream.refusal()) is not None:
         await stream.hub.leave(stream)
@@ -71,7 +71,7 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     return response
 
 
-class Stream(Member):
+class EventStream(BrowserConnection):
     """A browser that only listens.
 
     What the server has taken counts as read; a server that pushes back leaves the rest here.
@@ -84,7 +84,7 @@ class Stream(Member):
     __slots__ = ("_arrived", "_frames", "_leaving", "_taken_at", "hub")
 
     def __init__(self, user: Any, session: Any) -> None:
-        super().__init__(user, session, Limits())
+        super().__init__(user, session, BrowserLimits())
         self.hub = current_hub()
         self.hub.join(self)
         self._frames: deque[Json] = deque()
@@ -168,7 +168,7 @@ class Body:
         stream: The stream.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: EventStream) -> None:
         self._stream = stream
         self._loop = asyncio.get_running_loop()
 

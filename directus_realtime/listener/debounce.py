@@ -15,8 +15,8 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from directus_realtime.listener.finding import of_connections
-from directus_realtime.listener.incoming import Debounce, Incoming
+from directus_realtime.listener.inbox_entry import Debounce, InboxEntry
+from directus_realtime.listener.querysets import of_connections
 from directus_realtime.models import DebounceBy, InboxEvent, InboxState
 
 _Window = tuple[str, str, str, str]
@@ -26,7 +26,9 @@ def _window_of(row: InboxEvent) -> _Window:
     return row.connection, row.subscription, row.collection, row.key_json
 
 
-def gather(incoming: Iterable[Incoming], now: datetime, *, read_at: datetime | None = None) -> None:
+def gather(
+    incoming: Iterable[InboxEntry], now: datetime, *, read_at: datetime | None = None
+) -> None:
     """Give debounced rows the end of their window, and mark what rows overtake as merged.
 
     Rows that are stored already are changed in the database, the incoming ones in memory;

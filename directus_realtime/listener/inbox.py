@@ -1,26 +1,88 @@
-"""The way into the inbox: events are stored before anything is done with them."""
+"""The inbox: stores events before anything else happens to them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
-from directus_realtime.database import DatabaseThread, own_alias, waits_its_turn
+from directus_realtime.database import DatabaseThread, own_alias, sqlite_write_lock
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.debounce import gather
-from directus_realtime.listener.fresh import FreshRows
-from directus_realtime.listener.incoming import Incoming, Tally
-from directus_realtime.listener.inserting import insert, is_too_large
-from directus_realtime.listener.matching import judge
+from directus_realtime.listener.inbox_entry import InboxEntry, Tally
+from directus_realtime.listener.inbox_insert import insert, is_too_large
+from directus_realtime.listener.matched_items import judge
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.models import InboxEvent
+from directus_realtime.models import InboxEvent, InboxState
+
+#: Rows that are kept, and characters of their data; where delivery is further behind, it reads the
+#: others from the table.
+LIMIT, MOST_TEXT = 5000, 16_000_000
+
+
+class FreshRows:
+    """Takes rows as they are stored, and gives each of them away once.
+
+    A row must be here before its transaction is committed: one that delivery reads from the
+    table first would stay here, and would be given away later as it was at first.
+
+    Args:
+        aliases: Of the connections whose rows are kept.
+    """
+
+    def __init__(self, aliases: Collection[str] = ()) -> None:
+        self._aliases = frozenset(aliases)
+        self._rows: dict[UUID, InboxEvent] = {}
+        self._text = 0
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def add(self, rows: Iterable[InboxEvent]) -> None:
+        """Keep those of some rows that delivery may take at once."""
+        with self._lock:
+            for row in rows:
+                if len(self._rows) >= LIMIT or self._text >= MOST_TEXT:
+                    return
+                is_ready = row.state == InboxState.PENDING and row.next_attempt_at is None
+                if is_ready and row.connection in self._aliases:
+                    self._text += len(row.data_json) if row.event_id not in self._rows else 0
+                    self._rows[row.event_id] = row
+
+    def remove(self, rows: Iterable[InboxEvent]) -> None:
+        """Forget rows that were not stored after all, or that were read from the table."""
+        for row in rows:
+            self._pop(row.event_id)
+
+    def take(self, pk: int, event_id: UUID) -> InboxEvent | None:
+        """The row of an event, if it is here; it is not any more then.
+
+        Args:
+            pk: Its primary key, which was not known when it was stored.
+            event_id: Id of the event.
+        """
+        row = self._pop(event_id)
+        if row is not None:
+            row.pk = pk
+            row._state.adding = False
+        return row
+
+    def _pop(self, event_id: UUID) -> InboxEvent | None:
+        with self._lock:
+            row = self._rows.pop(event_id, None)
+            if row is not None:
+                self._text -= len(row.data_json)
+            return row
+
 
 logger = logging.getLogger("directus_realtime.listener")
 event_logger = logging.getLogger("directus_realtime.listener.events")
@@ -43,7 +105,7 @@ class _Work:
         done: Gets what the function returns; where it is ``None`` nothing waits for that.
     """
 
-    entries: Sequence[Incoming] = ()
+    entries: Sequence[InboxEntry] = ()
     function: Callable[[], Any] | None = None
     done: asyncio.Future[Any] | None = field(default=None)
 
@@ -85,7 +147,7 @@ class Inbox:
         """Events that are received and not stored yet."""
         return self._count_waiting
 
-    def put(self, entries: Sequence[Incoming], then: Callable[[], Any] | None = None) -> None:
+    def put(self, entries: Sequence[InboxEntry], then: Callable[[], Any] | None = None) -> None:
         """Take events; never blocks.
 
         Args:
@@ -150,7 +212,7 @@ class Inbox:
         batch = self._next_batch()
         entries = [entry for work in batch for entry in work.entries]
         functions = [work.function for work in batch if work.function is not None]
-        stored = await self._database.run_surely(
+        stored = await self._database.run_with_retry(
             store, entries, self._fence, self._fresh, functions
         )
         # Only now: a cancelled write must find them here again.
@@ -172,7 +234,7 @@ class Inbox:
     async def _do(self, work: _Work) -> None:
         done, function = cast("asyncio.Future[Any]", work.done), work.function
         try:
-            result = await self._database.run_surely(
+            result = await self._database.run_with_retry(
                 self._fenced, cast("Callable[[], Any]", function)
             )
         except LeaseLost:
@@ -189,7 +251,7 @@ class Inbox:
     def _fenced(self, function: Callable[[], Any]) -> Any:
         # The turn before the transaction, as everywhere: the other way round, two threads
         # would wait for each other until SQLite gives up.
-        with waits_its_turn(own_alias()), transaction.atomic(own_alias()):
+        with sqlite_write_lock(own_alias()), transaction.atomic(own_alias()):
             result = function()
             self._fence()
         return result
@@ -212,7 +274,7 @@ def _log_event(row: InboxEvent) -> None:
         row.key,
         row.subscription,
         extra={
-            "what": "event",
+            "event": "event",
             "connection": row.connection,
             "subscription": row.subscription,
             "collection": row.collection,
@@ -225,11 +287,11 @@ def _log_event(row: InboxEvent) -> None:
 
 
 def store(
-    incoming: list[Incoming],
+    incoming: list[InboxEntry],
     fence: Callable[[], None] = lambda: None,
     fresh: FreshRows | None = None,
     functions: Sequence[Callable[[], Any]] = (),
-) -> list[Incoming]:
+) -> list[InboxEntry]:
     """Write rows; those that are stored already, by a write whose answer got lost, stay.
 
     Args:
@@ -253,15 +315,15 @@ def store(
 
 
 def _store(
-    incoming: list[Incoming],
+    incoming: list[InboxEntry],
     fence: Callable[[], None],
     fresh: FreshRows,
     functions: Sequence[Callable[[], Any]] = (),
-) -> list[Incoming]:
+) -> list[InboxEntry]:
     using = own_alias()
     rows: list[InboxEvent] = []
     try:
-        with waits_its_turn(using), transaction.atomic(using):
+        with sqlite_write_lock(using), transaction.atomic(using):
             wanted = judge(incoming)
             gather(wanted, timezone.now())
             rows += [entry.row for entry in wanted]
@@ -281,7 +343,9 @@ def _store(
     return wanted
 
 
-def _store_alone(entry: Incoming, fence: Callable[[], None], fresh: FreshRows) -> list[Incoming]:
+def _store_alone(
+    entry: InboxEntry, fence: Callable[[], None], fresh: FreshRows
+) -> list[InboxEntry]:
     try:
         return _store([entry], fence, fresh)
     except (DataError, IntegrityError) as error:
@@ -292,7 +356,7 @@ def _store_alone(entry: Incoming, fence: Callable[[], None], fresh: FreshRows) -
             row,
             error,
             extra={
-                "what": "store-failed",
+                "event": "store-failed",
                 "connection": row.connection,
                 "subscription": row.subscription,
                 "collection": row.collection,

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from directus_realtime.exceptions import LeaseLost
-from directus_realtime.listener.active import ActiveListener
+from directus_realtime.listener.active_listener import ActiveListener, StopTimedOut
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.listener.metrics.sampling import Sampler
-from directus_realtime.listener.shutdown import StopTimedOut
+from directus_realtime.listener.metrics.metrics_server import Sampler
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings

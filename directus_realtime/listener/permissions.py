@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from directus_realtime.client.activity import FIELDS, USER
-from directus_realtime.client.rights import Relations, Right, Rights
-from directus_realtime.listener.follower.change import ACTIVITY
-from directus_realtime.listener.wanted import Wanted
+from directus_realtime.client.activity_log import ACTIVITY, FIELDS, USER
+from directus_realtime.client.schema import Relations, Right, Rights
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.protocol.queries import LOGICAL_OPERATORS, Query
 
 #: What the listener itself reads, whatever is subscribed: fields, and what for.
@@ -94,7 +93,7 @@ class Permissions:
         }
 
 
-async def explain_permissions(rights: Rights, wanted: Iterable[Wanted]) -> Permissions:
+async def explain_permissions(rights: Rights, wanted: Iterable[DesiredSubscription]) -> Permissions:
     """Find out what the user needs for some subscriptions, and what of it is missing.
 
     Args:

@@ -137,7 +137,7 @@ class DailyPrune:
             retention = Retention.of_days(alias, days)
             position: int | None = 0
             while position is not None:
-                count, position = await self._database.run_surely(
+                count, position = await self._database.run_with_retry(
                     prune_span, retention, position, fence=self._fence
                 )
                 deleted += count
@@ -145,5 +145,5 @@ class DailyPrune:
         logger.info(
             "Pruned the inbox: %d events that were through are deleted.",
             deleted,
-            extra={"what": "pruned", "events": deleted},
+            extra={"event": "pruned", "events": deleted},
         )

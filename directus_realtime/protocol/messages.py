@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from directus_realtime.exceptions import BadFrame
-from directus_realtime.protocol.redaction import excerpt
+from directus_realtime.utils.redaction import excerpt
 
 Action = Literal["create", "update", "delete"]
 

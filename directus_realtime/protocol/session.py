@@ -15,7 +15,7 @@ from directus_realtime.exceptions import BadFrame
 from directus_realtime.protocol import messages
 from directus_realtime.protocol.messages import Action, ErrorReply
 from directus_realtime.protocol.queries import WireSubscription
-from directus_realtime.protocol.redaction import excerpt
+from directus_realtime.utils.redaction import excerpt
 
 #: Directus closes a socket that sent nothing for one to two of its 30 s ticks.
 PING_INTERVAL = 15.0
@@ -57,7 +57,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SubscribeRefused:
     """The server refused the subscription of this uid, or never answered."""
 
     uid: str
@@ -109,7 +109,7 @@ SessionAction = (
     | AuthenticationFailed
     | CredentialsExpired
     | Confirmed
-    | Refused
+    | SubscribeRefused
     | Removed
     | ItemsChanged
     | SubscriptionError
@@ -310,7 +310,7 @@ class Session:
         elif current is not None and self._is_about(current, error):
             self._current = None
             if not current.is_ended:
-                self._actions.append(Refused(current.uid, error.code, error.message))
+                self._actions.append(SubscribeRefused(current.uid, error.code, error.message))
         else:
             self._actions.append(SubscriptionError(error.uid, error.code, error.message))
 
@@ -385,7 +385,7 @@ class Session:
             "Some versions do not answer when the collection does not exist; "
             "look for an exception in the server's log."
         )
-        self._actions.append(Refused(current.uid, "NO_REPLY", message))
+        self._actions.append(SubscribeRefused(current.uid, "NO_REPLY", message))
 
     def _ping(self, now: float) -> None:
         self._next_ping = now + self._ping_interval

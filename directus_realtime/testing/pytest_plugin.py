@@ -16,7 +16,7 @@ import pytest_asyncio
 from directus_realtime.testing.fake import FakeDirectus
 
 if TYPE_CHECKING:
-    from directus_realtime.testing.listening import RunningListener
+    from directus_realtime.testing.running_listener import RunningListener
 
 ListenTo = Callable[..., "AbstractAsyncContextManager[RunningListener]"]
 
@@ -32,8 +32,8 @@ async def fake_directus() -> AsyncIterator[FakeDirectus]:
 def directus_listening(fake_directus: FakeDirectus, transactional_db: None) -> ListenTo:
     """``async with directus_listening() as listener:`` runs the listener on the fake.
 
-    See :func:`directus_realtime.testing.listening.listening`.
+    See :func:`directus_realtime.testing.running_listener.listening`.
     """
-    from directus_realtime.testing.listening import listening  # the settings are ready now
+    from directus_realtime.testing.running_listener import listening  # the settings are ready now
 
     return functools.partial(listening, fake_directus)

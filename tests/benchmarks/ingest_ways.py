@@ -35,10 +35,9 @@ from websockets.asyncio.client import connect  # noqa: E402
 
 from directus_realtime.events import Event  # noqa: E402
 from directus_realtime.groups import event_message  # noqa: E402
-from directus_realtime.listener.collecting import spare_collector  # noqa: E402
 from directus_realtime.listener.listener import Listener  # noqa: E402
-from directus_realtime.listener.metrics.sampling import Sampler  # noqa: E402
-from directus_realtime.listener.metrics.serving import serving_metrics  # noqa: E402
+from directus_realtime.listener.metrics.metrics_server import Sampler, serving_metrics  # noqa: E402
+from directus_realtime.management.commands.directus_listen import tune_gc  # noqa: E402
 from directus_realtime.models import DirectusSubscription, InboxEvent  # noqa: E402
 from directus_realtime.settings import ConnectionSettings  # noqa: E402
 from directus_realtime.signals import directus_event  # noqa: E402
@@ -110,7 +109,7 @@ async def memory(url: str, count: int, watch: Stopwatch) -> None:
 
 @asynccontextmanager
 async def _listening(url: str, sampler: Sampler | None = None) -> AsyncIterator[None]:
-    spare_collector()  # as directus_listen does
+    tune_gc()  # as directus_listen does
     await DirectusSubscription.objects.acreate(
         name="bench", collection="articles", on_update=False, on_delete=False
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db.models import Q
 
-from directus_realtime.client.system import known_gap
+from directus_realtime.client.system_collections import known_gap
 from directus_realtime.events import Event
 from directus_realtime.exceptions import SubscriptionRefused
 from directus_realtime.testing import DirectusAdmin

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db.models import Q
 
-from directus_realtime.client import CurrentItems, changes
+from directus_realtime.client import CurrentItems, feeds
 from directus_realtime.client.items import read_current
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
@@ -111,9 +111,9 @@ async def test_t4_items_that_leave_at_once_and_come_back(
     items = [{"status": "published"} for _ in range(20)]
     keys = [each["id"] for each in server.admin.create_items("articles", items)]
     await arrived(events, 20)
-    changes = [{"id": key, "title": "x", "status": "draft"} for key in keys[:10]]
+    feeds = [{"id": key, "title": "x", "status": "draft"} for key in keys[:10]]
     kept = [{"id": key, "title": "x"} for key in keys[10:]]
-    server.admin.request("PATCH", "/items/articles", [*changes, *kept])
+    server.admin.request("PATCH", "/items/articles", [*feeds, *kept])
     await await_for(lambda: len(left(events)) >= 10)
     assert sorted(left(events)) == keys[:10]
     back = keys[:3]
@@ -158,7 +158,7 @@ async def test_t4_changes_in_the_filter_cost_no_read(
         read.extend(query[-1])
         return await read_current(*query)
 
-    monkeypatch.setattr(changes, "read_current", noting)
+    monkeypatch.setattr(feeds, "read_current", noting)
     client = await make_client(server)
     subscription = await client.subscribe("articles", filter=PUBLISHED, on_event=events.append)
     items = [{"status": "published"} for _ in range(20)]

@@ -119,7 +119,7 @@ async def events_until(wire: Wire, server: Server, key: Any, expected: list[str]
 
 
 def test_the_table_has_every_collection_that_has_a_helper() -> None:
-    from directus_realtime.client.system import SystemCollections
+    from directus_realtime.client.system_collections import SystemCollections
 
     helpers = [name for name in vars(SystemCollections) if name.startswith("subscribe_to_")]
     assert {name.replace("subscribe_to", "directus") for name in helpers} == TABLE.keys()

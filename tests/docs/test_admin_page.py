@@ -10,7 +10,7 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 from django.utils import timezone
 
-from directus_realtime.gateway.live_feed import DEFAULT_PATH, LiveConsumer
+from directus_realtime.gateway.live_consumer import DEFAULT_PATH, LiveConsumer
 from directus_realtime.models import InboxEvent
 from tests.docs.markdown import python_blocks
 from tests.helpers.inbox import dead_letter

@@ -8,12 +8,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from directus_realtime import subscriptions
-from directus_realtime.declared import sync_declared
+from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.gateway.access import grant
+from directus_realtime.gateway.browser_query import QueryRefused, parse_subscribe
+from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView
 from directus_realtime.gateway.offers import Offer, load_offers
-from directus_realtime.gateway.queries import QueryRefused, parse_subscribe
 from directus_realtime.gateway.routing import OriginCheck
-from directus_realtime.gateway.views import UNKNOWN, View
 from tests.docs.markdown import python_blocks
 
 BLOCKS = python_blocks("browsers.md")
@@ -29,7 +29,7 @@ def offers(db: None, monkeypatch: pytest.MonkeyPatch) -> list[Offer]:
     return load_offers()
 
 
-def asked(offers: list[Offer], collection: str, user: Any, **query: Any) -> View | None:
+def asked(offers: list[Offer], collection: str, user: Any, **query: Any) -> BrowserView | None:
     message = {"type": "subscribe", "collection": collection, "query": query}
     try:
         return grant(offers, parse_subscribe(message), user)

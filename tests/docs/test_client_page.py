@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.client import ClientOptions, DirectusClient
-from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.feed import FeedState
 from directus_realtime.testing import FakeCollection, FakeDirectus
 from tests.docs.markdown import Block, python_blocks
 from tests.helpers.waiting import await_for
@@ -60,7 +60,7 @@ def imports(page: str) -> str:
 
 def subscribed(client: DirectusClient) -> bool:
     states = [subscription.state for subscription in client.subscriptions]
-    return bool(states) and all(state is SubscriptionState.SUBSCRIBED for state in states)
+    return bool(states) and all(state is FeedState.SUBSCRIBED for state in states)
 
 
 def for_fake(code: str, fake: FakeDirectus) -> str:

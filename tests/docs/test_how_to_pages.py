@@ -21,7 +21,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from directus_realtime import Event, signals, subscriptions
-from directus_realtime.declared import sync_declared
+from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.groups import event_message, group_name
 from directus_realtime.settings import find_problems
 from directus_realtime.signals import (
@@ -31,7 +31,7 @@ from directus_realtime.signals import (
     directus_item_created,
 )
 from directus_realtime.testing import FakeCollection, FakeDirectus
-from directus_realtime.testing.listening import listening
+from directus_realtime.testing.running_listener import listening
 from tests.docs.markdown import python_blocks
 from tests.helpers.waiting import await_for
 

@@ -78,7 +78,7 @@ def _record(place: str, logger: str, call: ast.Call, method: str) -> Record:
     extra = next((k.value for k in call.keywords if k.arg == "extra"), None)
     assert isinstance(extra, ast.Dict), f"{place} has no extra"
     keys = [ast.literal_eval(key) for key in extra.keys if key]
-    what = extra.values[keys.index("what")]
+    what = extra.values[keys.index("event")]
     if method == "log":
         names = [n.attr for n in ast.walk(call.args[0]) if isinstance(n, ast.Attribute)]
         levels = frozenset(names) & set(LEVELS.values())
@@ -114,7 +114,7 @@ def in_source() -> dict[str, tuple[str, set[str], set[str]]]:
             for name in dict.fromkeys(names):
                 logger = record.logger.removeprefix("directus_realtime.")
                 known = found.get(name, (logger, set(), set()))
-                keys = known[2] | (record.extra - {"what"})
+                keys = known[2] | (record.extra - {"event"})
                 found[name] = (known[0], known[1] | record.levels, keys)
     return found
 
@@ -144,12 +144,12 @@ import logging
 import django
 django.setup()
 logger = logging.getLogger("directus_realtime.listener")
-logger.warning("%s  reconnecting", "blog", extra={"what": "reconnecting", "connection": "blog"})
+logger.warning("%s  reconnecting", "blog", extra={"event": "reconnecting", "connection": "blog"})
 logger.debug("an event")
 try:
     raise ValueError("no")
 except ValueError:
-    logger.exception("failed", extra={"what": "unexpected", "at": object})
+    logger.exception("failed", extra={"event": "unexpected", "at": object})
 """
 
 
@@ -174,9 +174,9 @@ def test_the_recipe_makes_json(tmp_path: Path) -> None:
         "level": "WARNING",
         "logger": "directus_realtime.listener",
         "message": "blog  reconnecting",
-        "what": "reconnecting",
+        "event": "reconnecting",
         "connection": "blog",
     }
-    assert second["what"] == "unexpected"
+    assert second["event"] == "unexpected"
     assert second["at"] == "<class 'object'>"
     assert "ValueError: no" in second["exception"]

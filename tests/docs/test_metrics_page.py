@@ -14,7 +14,7 @@ import pytest
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import Metric
 
-from directus_realtime.listener.metrics import sampling
+from directus_realtime.listener.metrics import metrics_server
 from directus_realtime.listener.metrics.counts import SERIES_LIMIT
 from directus_realtime.models import LogPosition
 from directus_realtime.signals import directus_item_created
@@ -54,7 +54,7 @@ async def served(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[list[Metric]]:
     """What a listener serves that has seen everything once."""
-    monkeypatch.setattr(sampling, "SAMPLE_INTERVAL", 0.05)
+    monkeypatch.setattr(metrics_server, "SAMPLE_INTERVAL", 0.05)
 
     def fail(**kwargs: Any) -> None:
         raise ValueError("it does not work")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.client import ClientOptions, DirectusClient
-from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.feed import FeedState
 from directus_realtime.testing import DirectusAdmin, DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.gateway import Gateway
@@ -180,9 +180,9 @@ async def test_our_client__gets_events_and_goes_on_after_a_restart_of_django(
         assert before.data is not None
         assert before.data["title"] == "before"
         await asyncio.to_thread(gateway.stop)
-        await await_for(lambda: subscription.state == SubscriptionState.WAITING)
+        await await_for(lambda: subscription.state == FeedState.WAITING)
         await asyncio.to_thread(gateway.start_again)
-        await await_for(lambda: subscription.state == SubscriptionState.SUBSCRIBED)
+        await await_for(lambda: subscription.state == FeedState.SUBSCRIBED)
         await change("after")
         async with asyncio.timeout(TIMEOUT):
             after = await anext(events)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.gateway.views import View
+from directus_realtime.gateway.browser_view import BrowserView
 from directus_realtime.testing import DirectusAdmin, DirectusServer
 
 pytestmark = pytest.mark.e2e
@@ -85,7 +85,7 @@ def test_the_same_items_pass(orders: DirectusAdmin) -> None:
     assert len(rows) == len(ORDERS)
     different = {}
     for filter_ in FILTERS:
-        view = View("a", "f", ("create",), tuple(FIELDS), filter_, limit=100)
+        view = BrowserView("a", "f", ("create",), tuple(FIELDS), filter_, limit=100)
         ours = [row["id"] for row in view.select(rows)]
         theirs = orders.read_items("orders", fields="id", sort="id", filter=json.dumps(filter_))
         if ours != [row["id"] for row in theirs]:
@@ -96,6 +96,6 @@ def test_the_same_items_pass(orders: DirectusAdmin) -> None:
 def test_in_the_same_order(orders: DirectusAdmin) -> None:
     rows = orders.read_items("orders", fields=",".join(FIELDS), limit="-1")
     for sort in ("stock", "-stock", "-price", "at", "-owner.name", "is_on,-stock"):
-        view = View("a", "f", ("create",), ("id",), sort=tuple(sort.split(",")), limit=3)
+        view = BrowserView("a", "f", ("create",), ("id",), sort=tuple(sort.split(",")), limit=3)
         theirs = orders.read_items("orders", fields="id", sort=sort, limit="3")
         assert view.select(rows) == theirs, sort

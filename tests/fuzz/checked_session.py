@@ -16,9 +16,9 @@ from directus_realtime.protocol.session import (
     CredentialsExpired,
     ItemsChanged,
     PeerSilent,
-    Refused,
     Session,
     SessionAction,
+    SubscribeRefused,
 )
 from tests.fuzz.model_server import Message, ModelServer
 
@@ -153,7 +153,7 @@ class CheckedSession:
                 assert self.asked.pop(uid, False), "confirmed what was not asked for"
                 assert uid in self._session.active, "confirmed, and then nothing is let through"
                 self.confirmed.add(uid)
-            case Refused(uid):
+            case SubscribeRefused(uid):
                 assert self.asked.pop(uid, False), "refused what was not asked for"
                 if received is not None:
                     assert received.get("status") == "error"

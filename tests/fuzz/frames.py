@@ -7,15 +7,15 @@ import random
 import string
 from typing import Any
 
+from directus_realtime.client.client_subscription import ClientSubscription
 from directus_realtime.client.feed import Feed
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.subscription import ClientSubscription
 from directus_realtime.events import Event
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError
 from directus_realtime.protocol import messages
 from directus_realtime.protocol.queries import Query, WireSubscription
-from directus_realtime.protocol.redaction import EXCERPT_LENGTH
 from directus_realtime.protocol.session import Ignored, Session, SessionAction
+from directus_realtime.utils.redaction import EXCERPT_LENGTH
 
 #: As Directus 10, 11 and 12 send them.
 REAL_MESSAGES: list[dict[str, Any]] = [

@@ -7,15 +7,15 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from directus_realtime.client.client_subscription import ClientSubscription
 from directus_realtime.client.connection import Connection
+from directus_realtime.client.connection_state import ConnectionState
 from directus_realtime.client.credentials import AccessToken, StaticToken
-from directus_realtime.client.driver import SocketDriver
-from directus_realtime.client.feed import CHANGED, Feed, SubscriptionState
-from directus_realtime.client.feed_keeper import FeedKeeper
+from directus_realtime.client.feed import CHANGED, Feed, FeedState
+from directus_realtime.client.feeds import Feeds
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.client.rest import RestClient, ServerInfo
-from directus_realtime.client.states import ConnectionState
-from directus_realtime.client.subscription import ClientSubscription
+from directus_realtime.client.socket_driver import SocketDriver
 from directus_realtime.events import Event
 from directus_realtime.exceptions import (
     ConnectionFailed,
@@ -150,7 +150,7 @@ class KeeperWorld:
         self._count = 0
         self._connection = ScriptedConnection(self._act, self._socket_changed)
         self._rest = self._connection.scripted_rest
-        self._keeper = FeedKeeper(self._connection, self._error)
+        self._keeper = Feeds(self._connection, self._error)
 
     def close(self) -> None:
         """Leave no task behind."""
@@ -320,7 +320,7 @@ class KeeperWorld:
         for feed in feeds:
             for subscription in feed.subscriptions:
                 assert self.subscriptions[subscription.uid] is subscription
-            if feed.state is SubscriptionState.SUBSCRIBED:
+            if feed.state is FeedState.SUBSCRIBED:
                 assert self.session is not None
                 assert set(feed.wire_uids()) <= self.session.confirmed, "subscribed too early"
 
@@ -333,7 +333,7 @@ class KeeperWorld:
         self.events += 1
         if self.subscriptions.get(subscription.uid) is not subscription:
             self._problems.append("an event after the end")
-        if subscription.state is SubscriptionState.REFUSED:
+        if subscription.state is FeedState.REFUSED:
             self._problems.append("an event after a refusal")
         wires = {wire.uid.rpartition(".")[2]: wire for wire in _wires(subscription.feed)}
         told_by = CHANGED if event.left_filter else event.action
@@ -384,7 +384,7 @@ class KeeperWorld:
             and self._connection.is_authenticated
             and not self.session.server.requests
             and not self._rest.questions
-            and all(feed.state is SubscriptionState.SUBSCRIBED for feed in self._feeds())
+            and all(feed.state is FeedState.SUBSCRIBED for feed in self._feeds())
         )
 
     def _server_agrees(self) -> bool:

@@ -9,8 +9,8 @@ from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.session import (
     Confirmed,
     CredentialsExpired,
-    Refused,
     SessionAction,
+    SubscribeRefused,
 )
 from tests.fuzz.checked_session import CheckedSession
 from tests.fuzz.model_server import (
@@ -63,7 +63,7 @@ class SessionWorld:
         match action:
             case Confirmed(uid):
                 self.states[uid] = "confirmed"
-            case Refused(uid):
+            case SubscribeRefused(uid):
                 self.states[uid] = "refused"
                 self.session.unsubscribe(uid)  # as the feed keeper does
             case CredentialsExpired():

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.protocol import messages
-from directus_realtime.protocol.redaction import excerpt
 from directus_realtime.protocol.session import Ignored
+from directus_realtime.utils.redaction import excerpt
 from tests.fuzz.frames import (
     FRAGMENTS,
     PLACE,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directus_realtime.gateway.access import grant
+from directus_realtime.gateway.browser_query import QueryRefused, parse_subscribe
+from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView
 from directus_realtime.gateway.conditions import compile_filter
+from directus_realtime.gateway.fields import field_tree, narrow
 from directus_realtime.gateway.offers import Offer
-from directus_realtime.gateway.projection import field_tree, narrow
-from directus_realtime.gateway.queries import QueryRefused, parse_subscribe
-from directus_realtime.gateway.views import UNKNOWN, View
 from tests.fuzz.profile import examples
 from tests.fuzz.sql_filters import SqlArticles
 
@@ -79,7 +79,7 @@ def offer(fields: tuple[str, ...]) -> Offer:
     return Offer("a", "default", "articles", "g", ALL, fields, {}, None, "public", "", 100)
 
 
-def granted(offered: Offer, message: Any) -> View | QueryRefused:
+def granted(offered: Offer, message: Any) -> BrowserView | QueryRefused:
     try:
         return grant([offered], parse_subscribe(message), None)
     except QueryRefused as error:
@@ -265,7 +265,7 @@ AUTHOR = ("name", "age")
 
 
 def seen_ids(filter_: dict[str, Any], rows: list[dict[str, Any]]) -> set[int]:
-    view = View("a", "f", ALL, ("*", "author.*"), filter_, limit=100)
+    view = BrowserView("a", "f", ALL, ("*", "author.*"), filter_, limit=100)
     seen = [view.see("update", row["id"], row, UNKNOWN) for row in rows]
     ids = {entry.data["id"] for entry in seen if entry is not None and isinstance(entry.data, dict)}
     assert ids == {row["id"] for row in view.select(rows)}

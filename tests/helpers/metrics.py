@@ -14,8 +14,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from directus_realtime.listener.listener import Listener
-from directus_realtime.listener.metrics.sampling import Sampler
-from directus_realtime.listener.metrics.serving import serving_metrics
+from directus_realtime.listener.metrics.metrics_server import Sampler, serving_metrics
 from tests.helpers.waiting import POLL_INTERVAL
 
 TIMEOUT = 10.0  # seconds: a deadline, never a wait
@@ -79,7 +78,7 @@ async def endpoint(
     caplog.set_level(logging.INFO, "directus_realtime")
     serving = serving_metrics("127.0.0.1", 0)
     sampler = serving.__enter__()
-    address = next(r.address for r in caplog.records if r.what == "metrics-served")  # type: ignore[attr-defined]
+    address = next(r.address for r in caplog.records if r.event == "metrics-served")  # type: ignore[attr-defined]
     monkeypatch.setitem(Listener.__init__.__kwdefaults__, "sampler", sampler)
     metrics = Endpoint(f"http://{address}/metrics", sampler)
     metrics.reset()

@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 from aiohttp import web
 
-from directus_realtime.client import ClientOptions, DirectusClient, ring_book
+from directus_realtime.client import ClientOptions, DirectusClient, doorbells
 from directus_realtime.listener.follower import followed_subscription, parked_changes
 from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.signals import (
@@ -194,9 +194,9 @@ async def received() -> AsyncIterator[Received]:
 @pytest.fixture
 def quick_rings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ring waits for its row of the activity log for a moment only."""
-    monkeypatch.setattr(ring_book, "PATIENCE", 0.3)
-    monkeypatch.setattr(ring_book, "LONG_PATIENCE", 0.4)
-    monkeypatch.setattr(ring_book, "_COLLECT", 0.1)
+    monkeypatch.setattr(doorbells, "PATIENCE", 0.3)
+    monkeypatch.setattr(doorbells, "LONG_PATIENCE", 0.4)
+    monkeypatch.setattr(doorbells, "_COLLECT", 0.1)
 
 
 @pytest.fixture

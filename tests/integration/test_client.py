@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from directus_realtime.client import ConnectionState, DirectusClient
-from directus_realtime.client.backoff import full_jitter
 from directus_realtime.testing import FakeDirectus
+from directus_realtime.utils.backoff import full_jitter
 from tests.helpers.waiting import await_for
 from tests.integration.calling import (
     CONNECTED,

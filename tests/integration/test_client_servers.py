@@ -112,7 +112,7 @@ async def test_a_token_in_the_url_is_warned_of_once(
             await await_for(lambda: fake.requests.count("GET /server/info") == 2)
             await await_for(lambda: client.is_connected)
         await client.disconnect()
-    warned = [each for each in caplog.records if getattr(each, "what", "") == "token-in-url"]
+    warned = [each for each in caplog.records if getattr(each, "event", "") == "token-in-url"]
     assert [each.levelname for each in warned] == ["WARNING"]
     assert TOKEN not in caplog.text
 

@@ -133,7 +133,7 @@ async def test_a_layer_that_is_away_is_joined_later(
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "directus_realtime"):
         patch.setattr(layer, "group_add", away)
         await await_for(lambda: len(caplog.records) >= 2)
-    assert {getattr(record, "what", "") for record in caplog.records} == {"consumer-not-rejoined"}
+    assert {getattr(record, "event", "") for record in caplog.records} == {"consumer-not-rejoined"}
     layer.groups.clear()
     await await_for(lambda: len(layer.groups) == 2)
     await socket.disconnect()

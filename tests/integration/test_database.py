@@ -102,7 +102,7 @@ async def test_a_server_that_takes_no_writes_is_waited_for_and_another_one_looke
     try:
         # Of this connection alone; a new one leads to a server that takes writes.
         await thread.run(execute, "SET default_transaction_read_only = on")
-        await asyncio.wait_for(thread.run_surely(write), DEADLINE)
+        await asyncio.wait_for(thread.run_with_retry(write), DEADLINE)
     finally:
         await thread.aclose()
     assert "in a read-only transaction); waiting for it." in caplog.text
@@ -130,7 +130,7 @@ async def test_a_transaction_that_was_idle_for_too_long_is_run_again(
 
     thread = DatabaseThread("one")
     try:
-        await asyncio.wait_for(thread.run_surely(write_slowly, pause), DEADLINE)
+        await asyncio.wait_for(thread.run_with_retry(write_slowly, pause), DEADLINE)
     finally:
         await thread.aclose()
     assert len(set(pids)) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from directus_realtime.listener.matching import digest
+from directus_realtime.listener.matched_items import digest
 from directus_realtime.models import DirectusSubscription, InboxEvent, LogPosition, MatchedItem
 from directus_realtime.testing import FakeCollection, FakeDirectus
 from tests.helpers.waiting import await_for

@@ -13,12 +13,12 @@ import pytest
 from directus_realtime.client import log_position
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener import loading
+from directus_realtime.listener import snapshot
 from directus_realtime.listener.follower import follower as follower_module
 from directus_realtime.listener.follower.follower import Follower
 from directus_realtime.listener.follower.log_cursor import LogCursor
 from directus_realtime.listener.follower.subscription_registry import SubscriptionRegistry
-from directus_realtime.listener.loading import Loader
+from directus_realtime.listener.snapshot import SnapshotLoader
 from directus_realtime.models import DirectusSubscription, LogPosition, ParkedChange
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
 from directus_realtime.testing.fake.errors import ApiError
@@ -460,25 +460,25 @@ async def test_a_first_load_waits_until_the_key_of_the_collection_is_known(
     received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that was refused in the middle, or a new server, has it asked for again."""
-    monkeypatch.setattr(loading, "full_jitter", lambda **values: itertools.repeat(0.01))
+    monkeypatch.setattr(snapshot, "full_jitter", lambda **values: itertools.repeat(0.01))
     notes = FakeCollection("articles", key_type="uuid", fields={"title": "string"})
     asked: list[Any] = []
-    load_once = Loader._load_once
+    load_once = SnapshotLoader._load_once
 
-    async def note(self: Loader, wanted: Any, subscription: Any) -> None:
+    async def note(self: SnapshotLoader, wanted: Any, subscription: Any) -> None:
         asked.append(subscription.primary_key)
         await load_once(self, wanted, subscription)
 
-    start = Loader.start
+    start = SnapshotLoader.start
 
-    def start_unknown(self: Loader, wanted: Any, subscription: Any) -> None:
+    def start_unknown(self: SnapshotLoader, wanted: Any, subscription: Any) -> None:
         if not self._tasks:
             known, subscription.primary_key = subscription.primary_key, None
             asyncio.get_running_loop().call_later(0.1, setattr, subscription, "primary_key", known)
         start(self, wanted, subscription)
 
-    monkeypatch.setattr(Loader, "_load_once", note)
-    monkeypatch.setattr(Loader, "start", start_unknown)
+    monkeypatch.setattr(SnapshotLoader, "_load_once", note)
+    monkeypatch.setattr(SnapshotLoader, "start", start_unknown)
     async with FakeDirectus([notes], TOKEN) as fake:
         await create(fake, "a")
         await subscribe(snapshot=True)

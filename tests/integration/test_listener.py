@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
-from directus_realtime.listener import active, status
+from directus_realtime.listener import active_listener, status
 from directus_realtime.listener import listener as listener_module
+from directus_realtime.listener.active_listener import StopTimedOut
 from directus_realtime.listener.follower import gaps
 from directus_realtime.listener.listener import Listener
-from directus_realtime.listener.shutdown import StopTimedOut
 from directus_realtime.listener.standby import candidate as candidate_module
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.models import (
@@ -272,7 +272,7 @@ async def test_no_connection_that_can_be_had_ends_the_listener(
 async def test_a_receiver_that_hangs_does_not_hide_what_ended_the_listener(
     fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch, hanging: Hanging
 ) -> None:
-    monkeypatch.setattr(active, "STOP_TIMEOUT", 0.1)
+    monkeypatch.setattr(active_listener, "STOP_TIMEOUT", 0.1)
     await sync_to_async(store_event)()
     await fake.stop_listening()
     listener = Listener([connection(fake.url, token="wrong")])
@@ -302,7 +302,7 @@ async def test_a_connection_that_was_refused_is_tried_again_while_others_go_on(
     caplog: pytest.LogCaptureFixture,
     settings: Any,
 ) -> None:
-    monkeypatch.setattr(active, "REFUSED_AGAIN", 0.05)
+    monkeypatch.setattr(active_listener, "REFUSED_AGAIN", 0.05)
     of_both = {"URL": "http://127.0.0.1", "TOKEN": TOKEN}
     settings.DIRECTUS_REALTIME = {"default": of_both, "late": of_both}
     late = FakeUser("late@example.com", "", token="of-yesterday", readable=None)

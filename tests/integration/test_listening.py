@@ -1,4 +1,4 @@
-"""``directus_realtime.testing.listening``, the listener for users' own tests."""
+"""``directus_realtime.testing.running_listener``, the listener for users' own tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from directus_realtime.models import DirectusSubscription, InboxEvent
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
-from directus_realtime.testing.listening import listening
+from directus_realtime.testing.running_listener import listening
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

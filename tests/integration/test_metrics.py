@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from directus_realtime.listener.follower import gaps
-from directus_realtime.listener.metrics import sampling
+from directus_realtime.listener.metrics import metrics_server
 from directus_realtime.models import ListenerLease
 from directus_realtime.signals import directus_item_created
 from directus_realtime.testing import FakeDirectus
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def metrics(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[Endpoint]:
-    monkeypatch.setattr(sampling, "SAMPLE_INTERVAL", 0.05)
+    monkeypatch.setattr(metrics_server, "SAMPLE_INTERVAL", 0.05)
     async with endpoint(monkeypatch, caplog) as found:
         yield found
 
@@ -109,7 +109,7 @@ async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
     assert found["connection_losses_total{connection=default}"] == 1
     assert found["gap_seconds_total{connection=default,recovered=true}"] > 0
     assert found["gaps_total{connection=default,recovered=false}"] == 0
-    (story,) = [record for record in caplog.records if vars(record).get("what") == "followed-again"]
+    (story,) = [record for record in caplog.records if vars(record).get("event") == "followed-again"]
     told = vars(story)
     assert (told["levelname"], told["connection"]) == ("INFO", "default")
     assert (told["events"], told["recovered"], told["collections"]) == (1, True, [])

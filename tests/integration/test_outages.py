@@ -15,14 +15,14 @@ from django.db import OperationalError
 from directus_realtime import database as database_module
 from directus_realtime.client.rest import RestClient
 from directus_realtime.exceptions import ConnectionFailed, LeaseLost
-from directus_realtime.listener import connection as connection_module
 from directus_realtime.listener import inbox as inbox_module
+from directus_realtime.listener import listened_connection as connection_module
 from directus_realtime.listener.follower import follower as follower_module
 from directus_realtime.listener.follower import log_cursor
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.follower import Follower
-from directus_realtime.listener.fresh import FreshRows
-from directus_realtime.listener.incoming import Incoming
+from directus_realtime.listener.inbox import FreshRows
+from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import (
     ConnectionStatus,
     DirectusSubscription,
@@ -178,7 +178,7 @@ async def test_an_error_that_was_not_foreseen_ends_nothing(
         await await_for(lambda: received.titles == ["a"])
         await create(fake, "b")
         await await_for(lambda: received.titles == ["a", "b"])
-    (record,) = (r for r in caplog.records if getattr(r, "what", "") == "follow-failed")
+    (record,) = (r for r in caplog.records if getattr(r, "event", "") == "follow-failed")
     assert record.exc_info is not None
 
 
@@ -189,7 +189,7 @@ async def test_nothing_is_read_before_the_subscriptions_are_known(
     await subscribe()
     await follow_for_a_moment(fake)
     await create(fake, "missed")
-    wanted_subscriptions = connection_module.wanted_subscriptions
+    wanted_subscriptions = connection_module.desired_subscriptions
     failures = [OperationalError("away") for _ in range(5)]
 
     def failing(alias: str) -> Any:
@@ -198,7 +198,7 @@ async def test_nothing_is_read_before_the_subscriptions_are_known(
         return wanted_subscriptions(alias)
 
     monkeypatch.setattr(database_module, "full_jitter", lambda **_: itertools.repeat(0.1))
-    monkeypatch.setattr(connection_module, "wanted_subscriptions", failing)
+    monkeypatch.setattr(connection_module, "desired_subscriptions", failing)
     async with following(fake):
         await await_for(lambda: received.titles == ["missed"])
 
@@ -469,11 +469,11 @@ class Crash:
 
     def __call__(
         self,
-        incoming: list[Incoming],
+        incoming: list[InboxEntry],
         fence: Callable[[], None],
         fresh: FreshRows,
         functions: Sequence[Callable[[], Any]],
-    ) -> list[Incoming]:
+    ) -> list[InboxEntry]:
         self.left -= 1
         if self.left != 0:
             return self._store(incoming, fence, fresh, functions)

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from directus_realtime.listener.incoming import Memory
-from directus_realtime.listener.matching import digest
+from directus_realtime.listener.inbox_entry import Memory
+from directus_realtime.listener.matched_items import digest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

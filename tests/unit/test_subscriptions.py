@@ -8,8 +8,7 @@ import pytest
 from django.db.models import Q
 
 from directus_realtime import subscriptions
-from directus_realtime.browsers import Browsers
-from directus_realtime.subscriptions import Subscription, declared, declared_at, register
+from directus_realtime.subscriptions import Browsers, Subscription, declared, declared_at, register
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,12 @@ from typing import TypeVar
 from django.utils import timezone
 
 from directus_realtime.database import AsyncConnections, DatabaseThread
-from directus_realtime.listener.delivery import begun, outcomes
+from directus_realtime.listener.delivery import crash_marker, delivery_queue
+from directus_realtime.listener.delivery.batches import BatchRunner
+from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.jobs import Item, Job
-from directus_realtime.listener.delivery.outcomes import RetryPolicy, RowsChanged
-from directus_realtime.listener.delivery.sending import GroupSender
-from directus_realtime.listener.delivery.slices import SliceRunner
-from directus_realtime.listener.fresh import FreshRows
+from directus_realtime.listener.inbox import FreshRows
 from directus_realtime.models import InboxEvent
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -67,7 +67,7 @@ class Delivery:
         self._fence = fence
         self._aliases = list(policies)
         self._ceiling = max((policy.ceiling for policy in policies.values()), default=0.0)
-        self._runner = SliceRunner(policies, fence)
+        self._runner = BatchRunner(policies, fence)
         self._sender = sender
         self._sending: asyncio.Task[None] | None = None
         self._stock_due = 0.0
@@ -81,14 +81,14 @@ class Delivery:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; the delivery at hand is finished first."""
-        await self._database.run_surely(outcomes.take_back, self._aliases)
+        await self._database.run_with_retry(delivery_queue.take_back, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():
             self._work_arrived.clear()
             await self._take_stock()
             with_retries = bool(self._runner.blocked) or due is not None
-            rows = await self._database.run_surely(
-                outcomes.due_rows,
+            rows = await self._database.run_with_retry(
+                delivery_queue.due_rows,
                 self._aliases,
                 BATCH_SIZE,
                 with_retries=with_retries,
@@ -100,7 +100,7 @@ class Delivery:
             if rows:
                 await self._deliver(rows, stopping)
             else:
-                due = await self._database.run_surely(outcomes.next_due, self._aliases)
+                due = await self._database.run_with_retry(delivery_queue.next_due, self._aliases)
                 await self._wait_for_work(due)
 
     def _suspect(self, rows: list[InboxEvent]) -> None:
@@ -111,21 +111,21 @@ class Delivery:
             logger.info(
                 "the listener before was cut off; what is due (%s) is delivered one by one",
                 "1 event" if len(rows) == 1 else f"{len(rows)} events",
-                extra={"what": "one-by-one", "events": len(rows)},
+                extra={"event": "one-by-one", "events": len(rows)},
             )
 
     def _job(self, row: InboxEvent) -> Job:
-        if begun.has_ended(row):
-            return Job.ended(row, begun.ENDED)
-        return Job.of(row, is_suspect=row.pk in self._suspects or begun.may_end(row))
+        if crash_marker.has_ended(row):
+            return Job.ended(row, crash_marker.ENDED)
+        return Job.of(row, is_suspect=row.pk in self._suspects or crash_marker.may_end(row))
 
     async def _take_stock(self) -> None:
         """Look now and then at what holds items back, and let go what waits for nothing."""
         if self._knows_stock and monotonic() < self._stock_due:
             return
         known = self._runner.blocked if self._knows_stock else None
-        self._runner.blocked = await self._database.run_surely(
-            outcomes.take_stock, self._aliases, known
+        self._runner.blocked = await self._database.run_with_retry(
+            delivery_queue.refresh_blocked, self._aliases, known
         )
         self._knows_stock, self._stock_due = True, monotonic() + STOCK_INTERVAL
 
@@ -149,7 +149,7 @@ class Delivery:
             logger.warning(
                 "Somebody else delivers, too (%s); reading the inbox again.",
                 error,
-                extra={"what": "rows-changed", "error": str(error)},
+                extra={"event": "rows-changed", "error": str(error)},
             )
             # What was committed, by whomever, may be more than we know of.
             self._knows_stock = False
@@ -164,14 +164,16 @@ class Delivery:
             may have become due.
         """
         # Before a receiver is called: what it does outside the database stays done.
-        await self._database.run_surely(self._fence)
+        await self._database.run_with_retry(self._fence)
         held = self._take_held(waiting)
         jobs = self._take_slice(waiting)
         for job in jobs:
             if job.is_suspect and job.left and not job.is_written_ahead:
-                await self._database.run_surely(self._runner.write_ahead, job)
-        await self._patiently(self._call_outside(jobs))
-        found = await self._patiently(self._database.run_surely(self._runner.run, jobs, held))
+                await self._database.run_with_retry(self._runner.write_ahead, job)
+        await self._wait_with_warning(self._call_outside(jobs))
+        found = await self._wait_with_warning(
+            self._database.run_with_retry(self._runner.run, jobs, held)
+        )
         waiting.extendleft(reversed(found.unfinished))
         await self._send(found.to_send())
         return found.reads_again
@@ -232,7 +234,7 @@ class Delivery:
         if jobs and jobs[0].is_outside:
             await self._database.run(jobs[0].run_next)
 
-    async def _patiently(self, work: Awaitable[T]) -> T:
+    async def _wait_with_warning(self, work: Awaitable[T]) -> T:
         """Wait for receivers, and say so when it takes long; they cannot be interrupted."""
         task = asyncio.ensure_future(work)
         try:
@@ -243,7 +245,7 @@ class Delivery:
                 logger.warning(
                     "Delivery waits for a receiver since %d s.",
                     waited * PATIENCE,
-                    extra={"what": "delivery-waits", "seconds": waited * PATIENCE},
+                    extra={"event": "delivery-waits", "seconds": waited * PATIENCE},
                 )
         finally:
             task.cancel()

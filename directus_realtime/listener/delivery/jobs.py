@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from directus_realtime.events import Event
-from directus_realtime.listener.delivery.receivers import Call, Failure, calls_for
-from directus_realtime.listener.delivery.transactions import call_outside
+from directus_realtime.listener.delivery.receiver_calls import Call, Failure, calls_for
+from directus_realtime.listener.delivery.shared_transaction import call_outside
 from directus_realtime.models import InboxEvent
 
 #: Connection, collection and key (as JSON): what order is kept for.
@@ -32,7 +32,7 @@ class Job:
         delivered: Names of the receivers that are through.
         failures: What the receivers of this attempt raised.
         is_begun: Whether a receiver was called.
-        is_careful: Whether each call has a transaction of its own.
+        isolated: Whether each call has a transaction of its own.
         is_suspect: Whether the process may have ended in it before, and may do so again.
         is_written_ahead: Whether it is written down already that it was begun.
     """
@@ -44,12 +44,12 @@ class Job:
     delivered: list[str]
     failures: list[Failure] = field(default_factory=list)
     is_begun: bool = False
-    is_careful: bool = False
+    isolated: bool = False
     is_suspect: bool = False
     is_written_ahead: bool = False
 
     @classmethod
-    def of(cls, row: InboxEvent, *, is_careful: bool = False, is_suspect: bool = False) -> Self:
+    def of(cls, row: InboxEvent, *, isolated: bool = False, is_suspect: bool = False) -> Self:
         """The job of a row; the receivers that are through are not called again."""
         event = row.to_event()
         calls = calls_for(event, row.delivered)
@@ -59,7 +59,7 @@ class Job:
             item_of(row),
             calls,
             list(row.delivered),
-            is_careful=is_careful,
+            isolated=isolated,
             is_suspect=is_suspect,
         )
 

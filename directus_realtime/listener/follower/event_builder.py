@@ -16,20 +16,19 @@ from http import HTTPStatus
 from typing import Any
 
 from directus_realtime.client import DirectusClient
+from directus_realtime.client.activity_log import Change
+from directus_realtime.client.doorbells import OpenRing
 from directus_realtime.client.items import ItemsRead
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.ring_book import OpenRing
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
-from directus_realtime.listener.follower import query_faults
-from directus_realtime.listener.follower.change import Change
+from directus_realtime.listener.follower import followed_subscription
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
-from directus_realtime.listener.incoming import Incoming, Memory
-from directus_realtime.listener.rows import make_row
+from directus_realtime.listener.inbox_entry import InboxEntry, Memory, make_row
 from directus_realtime.models import ParkedChange, key_as_json
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query
-from directus_realtime.protocol.redaction import storable
+from directus_realtime.utils.redaction import storable
 from directus_realtime.utils.system_clock import SystemClock
 
 _NAMESPACE = uuid.UUID("5f0c1d3e-7c53-4b0b-9e0e-1f6f0b7a5a11")
@@ -57,7 +56,7 @@ class Built:
         refused: Subscriptions whose items Directus refuses to read, with its sentence.
     """
 
-    entries: list[Incoming] = field(default_factory=list)
+    entries: list[InboxEntry] = field(default_factory=list)
     parked: list[ParkedChange] = field(default_factory=list)
     present: set[tuple[int, str]] = field(default_factory=set)
     deleted: set[tuple[str, str]] = field(default_factory=set)
@@ -250,7 +249,9 @@ class EventBuilder:
     async def _read(self, reading: Reading) -> None:
         async with self._reads:
             try:
-                await query_faults.ask(self._client, partial(self._read_items, reading))
+                await followed_subscription.ask_query(
+                    self._client, partial(self._read_items, reading)
+                )
             except SubscriptionRefused as error:
                 reading.error = str(error)
             except RequestRefused as error:
@@ -406,14 +407,16 @@ def event_id(connection: str, subscription_id: int, activity_id: int, timestamp:
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
-def entry_of(event: Event, subscription: FollowedSubscription) -> Incoming | None:
+def entry_of(event: Event, subscription: FollowedSubscription) -> InboxEntry | None:
     """Return an event as it is stored for a subscription; ``None`` where it cannot be."""
     wanted = subscription.wanted
     row = make_row(event, wanted.group)
     if row is None:
         return None
     is_live = event.origin == "live"
-    return Incoming(row, wanted.debounce if is_live else None, wanted.memory, overtakes=not is_live)
+    return InboxEntry(
+        row, wanted.debounce if is_live else None, wanted.memory, overtakes=not is_live
+    )
 
 
 def readings_of(

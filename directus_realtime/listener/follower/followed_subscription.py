@@ -1,18 +1,27 @@
-"""One subscription of the follower: what it asks for, how it stands, where it is in the log."""
+"""A subscription as the follower sees it: its query, its state and its place in the log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
+from typing import TypeVar
 
-from directus_realtime.client.activity import IdRange
-from directus_realtime.client.backoff import full_jitter
-from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.activity_log import Change, IdRange
+from directus_realtime.client.feed import FeedState
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.log_position import Hole
-from directus_realtime.listener.follower.change import Change
-from directus_realtime.listener.wanted import Wanted
+from directus_realtime.client.rest_messages import MALFORMED
+from directus_realtime.exceptions import (
+    ConnectionFailed,
+    DirectusRealtimeError,
+    RequestRefused,
+    SubscriptionRefused,
+)
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.utils.backoff import full_jitter
 
 #: Seconds; ceilings of the first and the last delay until a refused one is checked again.
 _RETRY_BASE, _RETRY_CEILING = 10.0, 300.0
@@ -100,10 +109,10 @@ class FollowedSubscription:
         is_left_out_checked: Whether the log is known to reach back to what is not read.
     """
 
-    def __init__(self, wanted: Wanted, place: Place) -> None:
+    def __init__(self, wanted: DesiredSubscription, place: Place) -> None:
         self.wanted = wanted
         self.place = place
-        self.state = SubscriptionState.WAITING
+        self.state = FeedState.WAITING
         self.error = ""
         self.primary_key: PrimaryKey | None = None
         self.is_socket_only = False
@@ -122,7 +131,7 @@ class FollowedSubscription:
     @property
     def is_subscribed(self) -> bool:
         """Whether its changes are followed."""
-        return self.state is SubscriptionState.SUBSCRIBED
+        return self.state is FeedState.SUBSCRIBED
 
     @property
     def is_current(self) -> bool:
@@ -134,12 +143,12 @@ class FollowedSubscription:
     def is_new(self) -> bool:
         """Whether it is ready to begin at the end of the log."""
         is_ready = self.primary_key is not None and not self.is_socket_only
-        return is_ready and self.state is SubscriptionState.WAITING
+        return is_ready and self.state is FeedState.WAITING
 
     @property
     def is_unchecked(self) -> bool:
         """Whether the server is about to be asked for it."""
-        return self.primary_key is None and self.state is not SubscriptionState.REFUSED
+        return self.primary_key is None and self.state is not FeedState.REFUSED
 
     @property
     def is_catching_up(self) -> bool:
@@ -181,12 +190,12 @@ class FollowedSubscription:
         Args:
             reason: Why, as a sentence; empty where it is about to be followed.
         """
-        if self.state is not SubscriptionState.REFUSED:
-            self.state, self.error = SubscriptionState.WAITING, reason
+        if self.state is not FeedState.REFUSED:
+            self.state, self.error = FeedState.WAITING, reason
 
     def accept(self) -> None:
         """Note that the server answers its query, and that its changes are followed."""
-        self.state, self.error = SubscriptionState.SUBSCRIBED, ""
+        self.state, self.error = FeedState.SUBSCRIBED, ""
         self.is_left_out_checked = False
         if not self.place.unread:
             self._delays = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
@@ -198,12 +207,70 @@ class FollowedSubscription:
 
     def refuse(self, error: str, now: float) -> None:
         """Note that the server refuses its query; it is checked again later."""
-        self.state, self.error = SubscriptionState.REFUSED, error
+        self.state, self.error = FeedState.REFUSED, error
         self.primary_key = None
         self.retry_at = now + 1 + next(self._delays)
 
     def must_be_checked(self, now: float) -> bool:
         """Return whether the server is to be asked now."""
-        if self.state is SubscriptionState.REFUSED:
+        if self.state is FeedState.REFUSED:
             return now >= self.retry_at
         return self.primary_key is None
+
+
+T = TypeVar("T")
+
+#: Answers that are about the token or the load of the server, whatever was asked.
+_OF_THE_SERVER = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+
+
+async def ask_query(client: DirectusClient, question: Callable[[], Awaitable[T]]) -> T:
+    """Ask Directus about one query, and once more where it fails to answer.
+
+    A query that takes too long, or ends the process of the server, fails each time. Whether
+    the fault is in the query shows in the activity log, which is read in between.
+
+    Args:
+        client: To read the log with.
+        question: Asks; may be called twice.
+
+    Raises:
+        SubscriptionRefused: Directus fails to answer this query, though it answers others.
+        RequestRefused: Directus is not ready to answer, or refuses the query.
+        ConnectionFailed: Directus could not be reached.
+    """
+    try:
+        return await question()
+    except (RequestRefused, ConnectionFailed) as error:
+        if not _may_be_of_the_query(error) or not await _reads_log(client):
+            raise
+    try:
+        return await question()
+    except (RequestRefused, ConnectionFailed) as error:
+        if not _may_be_of_the_query(error) or not await _reads_log(client):
+            raise
+        raise SubscriptionRefused("", f"Directus fails to answer the query: {error}") from None
+
+
+def _may_be_of_the_query(error: DirectusRealtimeError) -> bool:
+    if isinstance(error, RequestRefused):
+        is_failure = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        is_failure = is_failure or error.status == HTTPStatus.REQUEST_TIMEOUT
+        is_failure = is_failure or error.code == MALFORMED
+        return is_failure and error.status not in _OF_THE_SERVER
+    return True
+
+
+async def _reads_log(client: DirectusClient) -> bool:
+    try:
+        await client.activity.newest()
+    except (RequestRefused, ConnectionFailed):
+        return False
+    return True

@@ -16,36 +16,40 @@ from functools import partial
 from http import HTTPStatus
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.activity import ActivityLog, ActivityRow, IdRange, LogPage
-from directus_realtime.client.backoff import full_jitter
-from directus_realtime.client.doorbells import Ring
+from directus_realtime.client.activity_log import (
+    ACTIVITY,
+    ActivityLog,
+    ActivityRow,
+    Change,
+    IdRange,
+    LogPage,
+    changes_of,
+)
+from directus_realtime.client.doorbells import LONG_PATIENCE, PollPace, Ring
+from directus_realtime.client.feed import ChangeNotes
 from directus_realtime.client.log_position import MOST_ASKED
-from directus_realtime.client.noting import ChangeNotes
-from directus_realtime.client.poll_pace import PollPace
-from directus_realtime.client.repetitions import Repetitions
-from directus_realtime.client.ring_book import LONG_PATIENCE
 from directus_realtime.events import Key, Origin
 from directus_realtime.exceptions import (
     ConnectionFailed,
     DirectusRealtimeError,
     RequestRefused,
 )
-from directus_realtime.listener import matching
+from directus_realtime.listener import matched_items
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.listener.follower import gaps, position_store
-from directus_realtime.listener.follower.change import ACTIVITY, Change, changes_of
 from directus_realtime.listener.follower.event_builder import Built, EventBuilder
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
 from directus_realtime.listener.follower.gaps import GapKeeper, Outage
-from directus_realtime.listener.follower.last_states import LastStates
 from directus_realtime.listener.follower.log_access import LogAccess
 from directus_realtime.listener.follower.log_cursor import LogCursor
 from directus_realtime.listener.follower.parked_changes import ParkedChanges
 from directus_realtime.listener.follower.position_store import Progress
-from directus_realtime.listener.follower.rung_items import RungItems
+from directus_realtime.listener.follower.rung_items import LastStates, RungItems
 from directus_realtime.listener.follower.subscription_registry import SubscriptionRegistry
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.incoming import Memory
-from directus_realtime.listener.wanted import Wanted
+from directus_realtime.listener.inbox_entry import Memory
+from directus_realtime.utils.backoff import full_jitter
+from directus_realtime.utils.logs import Repetitions
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -140,17 +144,17 @@ class Follower:
 
     # What the connection says
 
-    def follow(self, wanted: Wanted) -> FollowedSubscription:
+    def follow(self, wanted: DesiredSubscription) -> FollowedSubscription:
         """Follow the log for a subscription, from where it was left."""
         subscription = self._subscriptions.add(wanted)
         self.wake()
         return subscription
 
-    def update(self, wanted: Wanted) -> None:
+    def update(self, wanted: DesiredSubscription) -> None:
         """Take note of what became of a subscription in the database."""
         self._subscriptions.update(wanted)
 
-    def unfollow(self, wanted: Wanted) -> None:
+    def unfollow(self, wanted: DesiredSubscription) -> None:
         """Leave a subscription."""
         self._subscriptions.remove(wanted)
 
@@ -205,7 +209,7 @@ class Follower:
             notes.add(key)
 
     async def _inside(self, memory: Memory, keys: list[Key]) -> set[Key]:
-        return await self._inbox.run_in_order(partial(matching.inside, memory, keys))
+        return await self._inbox.run_in_order(partial(matched_items.inside, memory, keys))
 
     # The work
 
@@ -225,7 +229,7 @@ class Follower:
                 logger.exception(
                     "%s  following the activity log failed; it is tried again.",
                     self._alias,
-                    extra={"what": "follow-failed", "connection": self._alias},
+                    extra={"event": "follow-failed", "connection": self._alias},
                 )
                 self._cursor.must_resume = True
             else:
@@ -259,11 +263,11 @@ class Follower:
 
     def _failed(self, error: DirectusRealtimeError) -> None:
         logger.log(
-            logging.WARNING if self._repetitions.is_news(str(error)) else logging.DEBUG,
+            logging.WARNING if self._repetitions.first_within(str(error)) else logging.DEBUG,
             "%s  the activity log is read again: %s",
             self._alias,
             error,
-            extra={"what": "log-again", "connection": self._alias, "error": str(error)},
+            extra={"event": "log-again", "connection": self._alias, "error": str(error)},
         )
         self._gaps.begin(self.read_at, str(error))
         self._cursor.must_resume = True
@@ -433,7 +437,7 @@ class Follower:
                 self._alias,
                 row.place,
                 extra={
-                    "what": "log-row-unreadable",
+                    "event": "log-row-unreadable",
                     "connection": self._alias,
                     "collection": row.collection,
                     "row": row.place,

@@ -12,11 +12,11 @@ from django.utils.translation import gettext_noop
 
 from directus_realtime.listener.follower import position_store
 from directus_realtime.listener.inbox import Inbox
+from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.listener.notices import Notices
 from directus_realtime.models import LogPosition
-from directus_realtime.protocol.redaction import storable
 from directus_realtime.signals import directus_gap_detected
+from directus_realtime.utils.redaction import storable
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = logging.getLogger("directus_realtime.listener")
@@ -63,7 +63,9 @@ class GapKeeper:
         clock: Gives the time.
     """
 
-    def __init__(self, alias: str, inbox: Inbox, notices: Notices, clock: SystemClock) -> None:
+    def __init__(
+        self, alias: str, inbox: Inbox, notices: LifecycleSignals, clock: SystemClock
+    ) -> None:
         self._alias = alias
         self._inbox = inbox
         self._notices = notices
@@ -175,7 +177,7 @@ class GapKeeper:
             events,
             verdict if missing else "nothing is missing",
             extra={
-                "what": "followed-again",
+                "event": "followed-again",
                 "connection": self._alias,
                 "seconds": seconds,
                 "reason": outage.reason,

@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection
 from django.utils.translation import gettext_noop
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.activity import FIELDS
+from directus_realtime.client.activity_log import ACTIVITY, FIELDS
 from directus_realtime.client.rest import Accountability
-from directus_realtime.client.rights import Right
-from directus_realtime.listener.follower.change import ACTIVITY
+from directus_realtime.client.schema import Right
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -118,7 +117,7 @@ class LogAccess:
             self._client.name,
             sentence,
             extra={
-                "what": "log-unusable",
+                "event": "log-unusable",
                 "connection": self._client.name,
                 "reason": sentence,
             },

@@ -1,25 +1,178 @@
-"""The place of a follower in the activity log: found, verified, and written as columns."""
+"""The follower's position in the activity log: restored, verified against the log, and advanced."""
 
 from __future__ import annotations
 
+import enum
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.activity import ActivityLog, ActivityRow
-from directus_realtime.client.log_position import LogPosition
-from directus_realtime.listener.follower import continuity, gaps, position_store
-from directus_realtime.listener.follower.continuity import Continuity
+from directus_realtime.client.activity_log import ActivityLog, ActivityRow, IdRange
+from directus_realtime.client.log_position import Position
+from directus_realtime.listener.follower import gaps, position_store
 from directus_realtime.listener.follower.gaps import GapKeeper
-from directus_realtime.listener.follower.read_progress import ReadProgress
 from directus_realtime.listener.follower.subscription_registry import SubscriptionRegistry
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import LogPosition as StoredPosition
 from directus_realtime.utils.system_clock import SystemClock
 
+#: Ids that are looked at, at the most, for holes below a new position.
+_MOST_LOOKED_BACK = 200_000
+#: Likewise, where the log has no older row: the others may have been deleted.
+_WITHOUT_A_ROW = 1000
+
+
+class Continuity(enum.Enum):
+    """What the log is, beside the one that was read before."""
+
+    SAME = enum.auto()
+    #: Rows may have been deleted that were not read.
+    PRUNED = enum.auto()
+    #: Its ids belong to other changes, as after a restored backup.
+    ANOTHER = enum.auto()
+
+
+async def compare_continuity(
+    log: ActivityLog, position: Position, newest: ActivityRow | None
+) -> Continuity:
+    """Compare the log with what was read of it.
+
+    Retention deletes rows by action and in batches without an order (M59), so only rows that
+    were read, or older changes, prove that what follows is whole.
+
+    Args:
+        log: The log.
+        position: How far it was read.
+        newest: Its newest row.
+    """
+    if newest is None or newest.id < position.top:
+        return Continuity.ANOTHER if position.top else Continuity.SAME
+    anchors = dict(position.anchors)
+    found = await log.find(anchors) if anchors else {}
+    if any(row.timestamp != anchors[number] for number, row in found.items()):
+        return Continuity.ANOTHER
+    if position.top in found or newest.id == position.top or position.top == 0:
+        return Continuity.SAME
+    is_whole = await log.has_change_up_to(position.top)
+    return Continuity.SAME if is_whole else Continuity.PRUNED
+
+
+async def begin_position(
+    log: ActivityLog, newest: ActivityRow | None, since: datetime, now: float
+) -> Position:
+    """Return the position at the end of a log, with the holes that may still be filled.
+
+    Args:
+        log: The log.
+        newest: Its newest row.
+        since: Start of the oldest transaction that may still be open, by the server's clock.
+        now: Seconds since 1970.
+    """
+    if newest is None:
+        return Position()
+    first = await log.since(since)
+    if first is None:
+        return Position(newest.id, anchors=[(newest.id, newest.timestamp)])
+    # The first ids that a transaction took are right behind the row before.
+    before = await log.last_before(first.id)
+    lowest = before.id + 1 if before else max(first.id - _WITHOUT_A_ROW, 1)
+    start = max(lowest, newest.id - _MOST_LOOKED_BACK)
+    position = Position(start - 1)
+    async for page in log.pages([IdRange(start, newest.id)]):
+        position.take(page.ids, page.rows, now)
+    position.top = max(position.top, newest.id)
+    return position
+
+
 logger = logging.getLogger("directus_realtime.listener")
+
+#: Rows from which on a read is a long one.
+_LONG = 1000
+#: Seconds between two lines about the progress.
+_INTERVAL = 5.0
+
+
+class ReadProgress:
+    """Counts the rows of a long read, and logs how far it is.
+
+    Args:
+        alias: Of the connection.
+        clock: Gives the time.
+    """
+
+    def __init__(self, alias: str, clock: SystemClock) -> None:
+        self._alias = alias
+        self._clock = clock
+        self._total = self._done = self._events = 0
+        self._logged_at = 0.0
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The progress as columns; empty where no long read is under way."""
+        if not self._total:
+            return {}
+        return {"rows_done": self._done, "rows_total": max(self._total, self._done)}
+
+    async def begin(self, log: ActivityLog, top: int, newest: int) -> None:
+        """Count what is to be read.
+
+        Args:
+            log: The log.
+            top: Id of the last row that was read.
+            newest: Id of the newest row.
+        """
+        self._total = self._done = self._events = 0
+        self._logged_at = self._clock.monotonic()
+        if newest - top > _LONG:
+            self._total = await log.count([IdRange(top + 1, newest)])
+
+    def add(self, rows: int, events: int) -> None:
+        """Count rows that were read, and the events that were made of them."""
+        if not self._total:
+            return
+        self._done += rows
+        self._events += events
+        if self._clock.monotonic() - self._logged_at >= _INTERVAL:
+            self._logged_at = self._clock.monotonic()
+            logger.info(
+                "%s  catching up: %d of %d rows of the activity log",
+                self._alias,
+                self._done,
+                max(self._total, self._done),
+                extra={
+                    "event": "catch-up-progress",
+                    "connection": self._alias,
+                    "done": self._done,
+                    "total": max(self._total, self._done),
+                },
+            )
+
+    def end(self) -> Mapping[str, object]:
+        """Note that everything is read.
+
+        Returns:
+            Columns to reset; empty where there was no long read.
+        """
+        if not self._total:
+            return {}
+        logger.info(
+            "%s  caught up: %d rows of the activity log, %d events",
+            self._alias,
+            self._done,
+            self._events,
+            extra={
+                "event": "caught-up",
+                "connection": self._alias,
+                "done": self._done,
+                "events": self._events,
+            },
+        )
+        self._total = self._done = self._events = 0
+        return {"rows_done": 0, "rows_total": 0}
+
 
 #: Seconds between two writes of the time of the last read.
 _NOTE_INTERVAL = 2.0
@@ -56,7 +209,7 @@ class LogCursor:
         hole_age: float,
         clock: SystemClock,
     ) -> None:
-        self.position = LogPosition()
+        self.position = Position()
         self.read_at: datetime | None = None
         self.complete_until: datetime | None = None
         self.boundary = 0
@@ -97,13 +250,13 @@ class LogCursor:
         newest = await log.newest()
         if not self._has_place:
             await self._take_place(log, newest, subscriptions)
-        verdict = await continuity.compare(log, self.position, newest)
+        verdict = await compare_continuity(log, self.position, newest)
         if verdict is Continuity.PRUNED:
             self._gaps.doubt(gaps.PRUNED, subscriptions.collections)
         elif verdict is Continuity.ANOTHER:
             self._gaps.doubt(gaps.ANOTHER_LOG, subscriptions.collections)
             self._dropped += self.position.dropped
-            self.position = LogPosition(await self._top_of_another(log, newest))
+            self.position = Position(await self._top_of_another(log, newest))
             subscriptions.move(self.position.top)
         self.boundary = newest.id if newest else 0
         await self.progress.begin(log, self.position.top, self.boundary)
@@ -123,7 +276,7 @@ class LogCursor:
         row = self._stored
         if row is None or row.top is None:
             since = self._client.clock.now() - timedelta(seconds=self._hole_age)
-            self.position = await continuity.begin(log, newest, since, self.wall())
+            self.position = await begin_position(log, newest, since, self.wall())
             if subscriptions.has_begun or self._gaps.outage is not None:
                 self._gaps.begin(self._clock.now(), "the position in the activity log was lost")
                 self._gaps.doubt(gaps.NEVER_READ, subscriptions.collections)
@@ -143,7 +296,7 @@ class LogCursor:
         if now - self._verified_at < _VERIFY_INTERVAL:
             return
         self._verified_at = now
-        verdict = await continuity.compare(log, self.position, await log.newest())
+        verdict = await compare_continuity(log, self.position, await log.newest())
         self.must_resume = self.must_resume or verdict is Continuity.ANOTHER
 
     def drop_holes(self) -> bool:
@@ -164,7 +317,7 @@ class LogCursor:
                 self._client.name,
                 dropped,
                 self._hole_age,
-                extra={"what": "ids-dropped", "connection": self._client.name, "ids": dropped},
+                extra={"event": "ids-dropped", "connection": self._client.name, "ids": dropped},
             )
         return bool(dropped)
 

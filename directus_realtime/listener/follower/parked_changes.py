@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 
-from directus_realtime.client.activity import ActivityLog, ActivityRow
+from directus_realtime.client.activity_log import ActivityLog, ActivityRow, Change
 from directus_realtime.listener.follower import position_store
-from directus_realtime.listener.follower.change import Change
 from directus_realtime.listener.follower.event_builder import Built
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import ParkedChange
@@ -123,7 +122,7 @@ class ParkedChanges:
             "token may not read it.",
             self._alias,
             "1 change" if count == 1 else f"{count} changes",
-            extra={"what": "unexplained", "connection": self._alias, "changes": count},
+            extra={"event": "unexplained", "connection": self._alias, "changes": count},
         )
 
     async def _explain(self, changes: Sequence[ParkedChange], log: ActivityLog) -> None:

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from directus_realtime.client.activity import IdRange
+from directus_realtime.client.activity_log import IdRange
 from directus_realtime.client.log_position import Hole
-from directus_realtime.client.log_position import LogPosition as Position
+from directus_realtime.client.log_position import Position as Position
 from directus_realtime.models import (
     DirectusSubscription,
     LogPosition,
     ParkedChange,
     ParkedState,
 )
-from directus_realtime.protocol.redaction import storable
+from directus_realtime.utils.redaction import storable
 
 G = TypeVar("G")
 

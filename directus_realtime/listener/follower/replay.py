@@ -11,21 +11,26 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from directus_realtime.client.activity import ActivityLog, ActivityRow, IdRange
+from directus_realtime.client.activity_log import (
+    ActivityLog,
+    ActivityRow,
+    Change,
+    IdRange,
+    changes_of,
+)
 from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.events import Key, Origin
 from directus_realtime.exceptions import ConnectionFailed
-from directus_realtime.listener import matching
+from directus_realtime.listener import matched_items
 from directus_realtime.listener.debounce import gather
-from directus_realtime.listener.follower.change import Change, changes_of
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.followed_subscription import (
     FollowedSubscription,
     Place,
 )
-from directus_realtime.listener.incoming import Incoming, Memory
-from directus_realtime.listener.inserting import insert
-from directus_realtime.listener.wanted import Wanted
+from directus_realtime.listener.inbox_entry import InboxEntry, Memory
+from directus_realtime.listener.inbox_insert import insert
 from directus_realtime.settings import ConnectionSettings
 from directus_realtime.utils.system_clock import SystemClock
 
@@ -92,7 +97,7 @@ class Replay:
     def __init__(
         self,
         settings: ConnectionSettings,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[DesiredSubscription],
         selection: Selection,
         *,
         dry_run: bool = False,
@@ -158,7 +163,7 @@ class Replay:
                     self._client.name,
                     row.place,
                     extra={
-                        "what": "log-row-unreadable",
+                        "event": "log-row-unreadable",
                         "connection": self._client.name,
                         "collection": row.collection,
                         "row": row.place,
@@ -195,19 +200,19 @@ class Replay:
         read_at = timezone.now()
         changes = changes_of(rows, {self._selection.collection})
         built = await self._builder.build(changes, self._subscriptions, _replay)
-        await self._database.run_surely(_store, built.entries, read_at)
+        await self._database.run_with_retry(_store, built.entries, read_at)
         for entry in built.entries:
             self._replayed.events[entry.row.subscription] += 1
 
     async def _inside(self, memory: Memory, keys: list[Key]) -> set[Key]:
-        return await self._database.run_surely(matching.inside, memory, keys)
+        return await self._database.run_with_retry(matched_items.inside, memory, keys)
 
 
 def _replay(change: Change) -> Origin:
     return "replay"
 
 
-def _store(entries: Sequence[Incoming], read_at: datetime) -> None:
+def _store(entries: Sequence[InboxEntry], read_at: datetime) -> None:
     using = own_alias()
     with transaction.atomic(using):
         # What the listener received while the items were read may be newer.

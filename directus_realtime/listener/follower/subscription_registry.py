@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.client.activity import IdRange
-from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.activity_log import IdRange
+from directus_realtime.client.feed import FeedState
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.exceptions import SubscriptionRefused
-from directus_realtime.listener.follower import query_faults
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.follower import followed_subscription
 from directus_realtime.listener.follower.followed_subscription import (
     FollowedSubscription,
     Place,
@@ -19,7 +20,6 @@ from directus_realtime.listener.follower.followed_subscription import (
 from directus_realtime.listener.follower.gaps import SOCKET_ONLY, GapKeeper, Outage
 from directus_realtime.listener.follower.log_access import LogAccess
 from directus_realtime.listener.follower.position_store import PlaceUpdate
-from directus_realtime.listener.wanted import Wanted
 from directus_realtime.utils.system_clock import SystemClock
 
 #: Checks of subscriptions at a time.
@@ -91,7 +91,7 @@ class SubscriptionRegistry:
 
     # Which there are
 
-    def add(self, wanted: Wanted) -> FollowedSubscription:
+    def add(self, wanted: DesiredSubscription) -> FollowedSubscription:
         """Follow a subscription, from where it was left.
 
         One that was changed goes on where it was. One that was disabled, or is of another
@@ -110,11 +110,11 @@ class SubscriptionRegistry:
         subscription = self._by_uid[wanted.uid] = FollowedSubscription(wanted, place)
         return subscription
 
-    def update(self, wanted: Wanted) -> None:
+    def update(self, wanted: DesiredSubscription) -> None:
         """Take note of what became of a subscription in the database."""
         self._by_uid[wanted.uid].wanted = wanted
 
-    def remove(self, wanted: Wanted) -> None:
+    def remove(self, wanted: DesiredSubscription) -> None:
         """Leave a subscription."""
         self._by_uid.pop(wanted.uid, None)
         if wanted.subscription_id not in {each.wanted.subscription_id for each in self}:
@@ -138,7 +138,7 @@ class SubscriptionRegistry:
 
     def retry_at(self) -> list[float]:
         """Return when refused ones are checked again, by the monotonic clock."""
-        return [each.retry_at for each in self if each.state is SubscriptionState.REFUSED]
+        return [each.retry_at for each in self if each.state is FeedState.REFUSED]
 
     async def check(self, unread: Sequence[IdRange]) -> None:
         """Have Directus check the queries that it was not asked about.
@@ -169,7 +169,7 @@ class SubscriptionRegistry:
     ) -> None:
         async with checks:
             try:
-                subscription.primary_key = await query_faults.ask(
+                subscription.primary_key = await followed_subscription.ask_query(
                     self._client, partial(self._client.check_query, subscription.wanted.query)
                 )
             except SubscriptionRefused as error:

@@ -1,13 +1,22 @@
-"""This process among the listeners: it stands by, becomes active, and may lose it again."""
+"""This process as a candidate for the lease, and its row in the database."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Collection
+import os
+import random
+import socket
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
 from time import monotonic
 from typing import NoReturn
 from uuid import UUID
+
+from django.utils import timezone
 
 from directus_realtime.database import DATABASE_IS_AWAY, DatabaseThread, check_tables
 from directus_realtime.listener.standby.lease import (
@@ -20,9 +29,99 @@ from directus_realtime.listener.standby.lease import (
     take,
 )
 from directus_realtime.listener.standby.login_check import LoginCheck
-from directus_realtime.listener.standby.presence import Presence, dead_processes, name_of
-from directus_realtime.models import ListenerRole
+from directus_realtime.models import ListenerProcess, ListenerRole
 from directus_realtime.settings import ConnectionSettings
+
+#: Rows without a heartbeat for this long are deleted.
+FORGOTTEN_AFTER = timedelta(days=1)
+
+
+class Presence:
+    """Writes the row of this process.
+
+    Args:
+        aliases: Of the connections that it listens to, or would.
+    """
+
+    def __init__(self, aliases: Collection[str]) -> None:
+        self.id = new_id()
+        self._aliases = list(aliases)
+        self._started_at = timezone.now()
+
+    def write(self, role: str, problems: Mapping[str, str] | None = None) -> None:
+        """Record that this process is alive; outdated rows of others are deleted.
+
+        Args:
+            role: Of :class:`ListenerRole`.
+            problems: Why this process could not log in, by connection.
+        """
+        now = timezone.now()
+        values = {
+            "host": socket.gethostname()[:255],
+            "pid": os.getpid(),
+            "aliases": self._aliases,
+            "role": role,
+            "started_at": self._started_at,
+            "heartbeat_at": now,
+            "problems": dict(problems or {}),
+        }
+        ListenerProcess.objects.update_or_create(id=self.id, defaults=values)
+        ListenerProcess.objects.filter(heartbeat_at__lt=now - FORGOTTEN_AFTER).delete()
+
+    def remove(self) -> None:
+        """Say that this process is gone."""
+        ListenerProcess.objects.filter(id=self.id).delete()
+
+
+def new_id() -> uuid.UUID:
+    """An id whose node tells which machine made it, as version 1 has it."""
+    return uuid.uuid1(node=_machine(), clock_seq=random.getrandbits(14))
+
+
+def _machine() -> int:
+    """48 bits that stand for where a process id means the same process.
+
+    The name of the host is not enough: two containers may share it and not their
+    processes, and a machine keeps it when it is started again.
+    """
+    parts = [socket.gethostname()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    except OSError:  # not Linux
+        parts.append(str(uuid.getnode()))
+    digest = hashlib.sha256("\n".join(parts).encode()).digest()
+    return int.from_bytes(digest[:6])
+
+
+def dead_processes(ids: Iterable[uuid.UUID | None], me: uuid.UUID) -> set[uuid.UUID]:
+    """Which of these listeners ran on this machine and are surely dead."""
+    here = [id_ for id_ in ids if id_ and id_ != me and id_.node == me.node]
+    if not here:
+        return set()
+    rows = ListenerProcess.objects.filter(id__in=here)
+    return {row.id for row in rows if not _is_alive(row.pid)}
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # ours now; whoever had it before is gone
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # alive, and somebody else's
+    return True
+
+
+def name_of(id_: uuid.UUID | None) -> str:
+    """``HOST:PID`` of a listener, for people."""
+    if id_ is None:
+        return "nobody"
+    row = ListenerProcess.objects.filter(id=id_).first()
+    return str(row) if row else "another listener"
+
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -57,7 +156,7 @@ class Candidate:
         Raises:
             ImproperlyConfigured: It was not.
         """
-        await self._database.run_surely(check_tables)
+        await self._database.run_with_retry(check_tables)
 
     async def stand_by(self) -> Fence:
         """Wait until this process is the active one."""
@@ -68,7 +167,7 @@ class Candidate:
         said: UUID | None = self._presence.id  # nobody yet, which is not the same as None
         try:
             while True:
-                fence, holder = await self._database.run_surely(self._try, watch)
+                fence, holder = await self._database.run_with_retry(self._try, watch)
                 if fence is not None:
                     break
                 checking = checking or asyncio.create_task(self._login_check.run())
@@ -83,17 +182,17 @@ class Candidate:
         logger.info(
             "active, with the fencing number %s",
             fence,
-            extra={"what": "active", "connections": self._aliases, "fencing": fence.tokens},
+            extra={"event": "active", "connections": self._aliases, "fencing": fence.tokens},
         )
         self._standby_only = False  # it is one of those now who were active
         return fence
 
     async def _log_standby(self, holder: UUID | None) -> None:
-        name = await self._database.run_surely(name_of, holder)
+        name = await self._database.run_with_retry(name_of, holder)
         logger.info(
             "standing by; %s is active",
             name,
-            extra={"what": "standing-by", "connections": self._aliases, "holder": name},
+            extra={"event": "standing-by", "connections": self._aliases, "holder": name},
         )
 
     def _end_soon(self, task: asyncio.Task[None]) -> None:
@@ -136,11 +235,11 @@ class Candidate:
 
     async def tell_loss(self) -> None:
         """Say who is active now, and give up what is left."""
-        name = await self._database.run_surely(self._lose)
+        name = await self._database.run_with_retry(self._lose)
         logger.warning(
             "The lease is lost: %s is active now. Nothing more is delivered here.",
             name,
-            extra={"what": "lease-lost", "connections": self._aliases, "holder": name},
+            extra={"event": "lease-lost", "connections": self._aliases, "holder": name},
         )
 
     def _lose(self) -> str:
@@ -167,7 +266,11 @@ class Candidate:
             logger.warning(
                 "The lease could not be given up: %s",
                 error,
-                extra={"what": "release-failed", "connections": self._aliases, "error": str(error)},
+                extra={
+                    "event": "release-failed",
+                    "connections": self._aliases,
+                    "error": str(error),
+                },
             )
         finally:
             self._database.close_soon()

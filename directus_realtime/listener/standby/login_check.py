@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.exceptions import ConnectionFailed, ConnectionImpossible
-from directus_realtime.protocol.redaction import storable
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.redaction import storable
 
 logger = logging.getLogger("directus_realtime.listener")
 
@@ -93,11 +93,11 @@ class LoginCheck:
                 "%s  This listener stands by and could not log in, so it cannot take over: %s",
                 alias,
                 problem,
-                extra={"what": "standby-login-failed", "connection": alias, "reason": problem},
+                extra={"event": "standby-login-failed", "connection": alias, "reason": problem},
             )
         else:
             logger.info(
                 "%s  This listener stands by and can log in again.",
                 alias,
-                extra={"what": "standby-login-restored", "connection": alias},
+                extra={"event": "standby-login-restored", "connection": alias},
             )

@@ -13,8 +13,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
 from directus_realtime.database import check_tables
-from directus_realtime.declared import sync_declared
-from directus_realtime.listener.checking import (
+from directus_realtime.declaration_sync import sync_declared
+from directus_realtime.listener.desired_subscriptions import desired_subscriptions
+from directus_realtime.listener.diagnostics import (
     ConnectionReport,
     PermissionsReport,
     SubscriptionReport,
@@ -22,8 +23,7 @@ from directus_realtime.listener.checking import (
     check_permissions,
 )
 from directus_realtime.listener.permissions import Need, Permissions
-from directus_realtime.listener.wanted import wanted_subscriptions
-from directus_realtime.management.arguments import add_connection_argument, chosen_connections
+from directus_realtime.management.console import add_connection_argument, chosen_connections
 from directus_realtime.settings import ConnectionSettings
 
 _ACTIVITY = {
@@ -95,7 +95,7 @@ class Command(BaseCommand):
     def _check(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
         reports = []
         for settings in connections:
-            wanted = wanted_subscriptions(settings.alias).values()
+            wanted = desired_subscriptions(settings.alias).values()
             reports.append(asyncio.run(check_connection(settings, list(wanted))))
         if as_json:
             self.stdout.write(_as_json([asdict(report) for report in reports]))
@@ -168,7 +168,7 @@ class Command(BaseCommand):
     def _explain(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
         reports = []
         for settings in connections:
-            wanted = wanted_subscriptions(settings.alias).values()
+            wanted = desired_subscriptions(settings.alias).values()
             reports.append(asyncio.run(check_permissions(settings, list(wanted))))
         if as_json:
             self.stdout.write(json.dumps([_as_dict(report) for report in reports], indent=2))

@@ -10,8 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.database import check_tables
 from directus_realtime.listener.retention import Retention, prune_span
-from directus_realtime.management.arguments import add_connection_argument, chosen_connections
-from directus_realtime.management.output import counted
+from directus_realtime.management.console import (
+    add_connection_argument,
+    chosen_connections,
+    counted,
+)
 
 
 class Command(BaseCommand):

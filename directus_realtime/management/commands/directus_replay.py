@@ -13,12 +13,14 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from directus_realtime.database import check_tables
-from directus_realtime.declared import sync_declared
+from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener.desired_subscriptions import (
+    DesiredSubscription,
+    desired_subscriptions,
+)
 from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
-from directus_realtime.listener.wanted import Wanted, wanted_subscriptions
-from directus_realtime.management.arguments import chosen_connections
-from directus_realtime.management.output import counted
+from directus_realtime.management.console import chosen_connections, counted
 from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
 
 #: Characters of the progress bar.
@@ -75,7 +77,9 @@ class Command(BaseCommand):
         replayed = self._replay(settings, wanted, selection, dry_run=options["dry_run"])
         self._report(replayed, selection, dry_run=options["dry_run"])
 
-    def _wanted(self, alias: str, collection: str, names: list[str] | None) -> list[Wanted]:
+    def _wanted(
+        self, alias: str, collection: str, names: list[str] | None
+    ) -> list[DesiredSubscription]:
         try:
             check_tables()
         except ImproperlyConfigured as error:
@@ -83,7 +87,7 @@ class Command(BaseCommand):
         sync_declared()
         found = [
             each
-            for each in wanted_subscriptions(alias).values()
+            for each in desired_subscriptions(alias).values()
             if each.query.collection == collection and (names is None or each.name in names)
         ]
         if missing := set(names or ()) - {each.name for each in found}:
@@ -99,7 +103,7 @@ class Command(BaseCommand):
     def _replay(
         self,
         settings: ConnectionSettings,
-        wanted: list[Wanted],
+        wanted: list[DesiredSubscription],
         selection: Selection,
         *,
         dry_run: bool,

@@ -26,18 +26,18 @@ from directus_realtime.health_facts import (
     ConnectionHealth,
     GapHealth,
     HealthLevel,
+    HealthThresholds,
     HoleHealth,
     InboxHealth,
-    Limits,
     listeners_of_this_host,
     parked_changes,
 )
-from directus_realtime.management.arguments import (
+from directus_realtime.management.console import (
     add_connection_argument,
     chosen_connections,
+    counted,
     valid_seconds,
 )
-from directus_realtime.management.output import counted
 from directus_realtime.models import LogPosition
 
 #: Exit status where nothing can be told.
@@ -79,21 +79,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-lag",
             type=valid_seconds,
-            default=Limits.lag,
+            default=HealthThresholds.lag,
             metavar="SECONDS",
             help="How long the oldest pending event may wait (default: %(default)g).",
         )
         parser.add_argument(
             "--max-dead",
             type=int,
-            default=Limits.dead,
+            default=HealthThresholds.dead,
             metavar="N",
             help="How many dead letters there may be (default: %(default)s).",
         )
         parser.add_argument(
             "--max-heartbeat-age",
             type=valid_seconds,
-            default=Limits.heartbeat_age,
+            default=HealthThresholds.heartbeat_age,
             metavar="SECONDS",
             help="How long a listener may say nothing (default: %(default)g).",
         )
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-catch-up-age",
             type=valid_seconds,
-            default=Limits.catch_up_age,
+            default=HealthThresholds.catch_up_age,
             metavar="SECONDS",
             help="How long ago the activity log may have been read to its end, or the connection "
             "made (default: %(default)g).",
@@ -110,7 +110,7 @@ class Command(BaseCommand):
     # What is printed is for programs and other machines, too.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        limits = Limits(
+        limits = HealthThresholds(
             lag=options["max_lag"],
             dead=options["max_dead"],
             heartbeat_age=options["max_heartbeat_age"],
@@ -134,7 +134,7 @@ class Command(BaseCommand):
 
     # All connections
 
-    def _show(self, limits: Limits, options: dict[str, Any]) -> bool:
+    def _show(self, limits: HealthThresholds, options: dict[str, Any]) -> bool:
         aliases = [each.alias for each in chosen_connections(options["connection"])]
         if options["acknowledge_gap"]:
             if not options["connection"]:
@@ -198,7 +198,7 @@ class Command(BaseCommand):
 
     # This machine
 
-    def _show_this_host(self, limits: Limits, *, as_json: bool) -> bool:
+    def _show_this_host(self, limits: HealthThresholds, *, as_json: bool) -> bool:
         rows = listeners_of_this_host(limits)
         if as_json:
             found = [{"host": r.host, "pid": r.pid, "role": r.role} for r in rows]

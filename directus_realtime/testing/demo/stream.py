@@ -63,7 +63,7 @@ class Stream:
                 logger.warning(
                     "No change this time: %s",
                     error,
-                    extra={"what": "demo-change-failed", "error": str(error)},
+                    extra={"event": "demo-change-failed", "error": str(error)},
                 )
 
     def make_change(self) -> None:

@@ -11,13 +11,11 @@ from typing import Any, Literal, Self, TypeVar
 from aiohttp import web
 
 from directus_realtime.testing.fake.accounts import Accounts, FakeUser
-from directus_realtime.testing.fake.fault_control import FaultControl
+from directus_realtime.testing.fake.fault_control import FaultControl, LogControl
 from directus_realtime.testing.fake.faults import Faults
 from directus_realtime.testing.fake.gateway import Gateway, GatewayOptions
-from directus_realtime.testing.fake.log_control import LogControl
 from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.response_cache import ResponseCache
-from directus_realtime.testing.fake.rest import RestApi, ServerInfo
+from directus_realtime.testing.fake.rest import ResponseCache, RestApi, ServerInfo
 from directus_realtime.testing.fake.schema import (
     USERS,
     FakeCollection,

@@ -16,7 +16,7 @@ from django.utils import timezone
 from directus_realtime.events import Event
 from directus_realtime.gateway import DirectusGateway
 from directus_realtime.groups import event_groups, event_message
-from directus_realtime.listener.delivery.publishing import send_all
+from directus_realtime.listener.delivery.group_sender import send_all
 from directus_realtime.models import DirectusSubscription, InboxEvent
 from tests import settings as defaults
 

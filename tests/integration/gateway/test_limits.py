@@ -56,7 +56,9 @@ async def test_a_browser_whose_subscribes_take_long_leaves_time_to_others(
     async def pause(seconds: float) -> None:
         paused.append(seconds)
 
-    monkeypatch.setattr("directus_realtime.gateway.subscribing.thread_time", lambda: next(costs))
+    monkeypatch.setattr(
+        "directus_realtime.gateway.subscription_requests.thread_time", lambda: next(costs)
+    )
     monkeypatch.setattr("directus_realtime.gateway.gateway._pause", pause)
     await offer()
     async with browsing() as browser:

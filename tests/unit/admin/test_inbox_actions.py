@@ -11,9 +11,9 @@ from django.test import Client
 
 from directus_realtime import dead_letters
 from directus_realtime.admin import inbox_actions
-from directus_realtime.admin.receiving import all_receptions
-from directus_realtime.admin.replaying import Outcome
-from directus_realtime.listener.delivery.begun import ENDED
+from directus_realtime.admin.inbox_admin import all_receptions
+from directus_realtime.admin.replay_request import Outcome
+from directus_realtime.listener.delivery.crash_marker import ENDED
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event
 from tests.helpers.admin import run_action, said, subscription, url, user_who_may

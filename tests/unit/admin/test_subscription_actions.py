@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from directus_realtime.admin import replaying
+from directus_realtime.admin import replay_request
 from directus_realtime.models import DirectusSubscription, InboxEvent
 from directus_realtime.testing import (
     FakeCollection,
@@ -171,7 +171,7 @@ def test_changes_are_put_into_the_inbox_once_more(
 def test_more_than_a_page_can_wait_for_is_for_the_command(
     admin_client: Client, changing: ThreadedFakeDirectus, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(replaying, "MOST_CHANGES", 1)
+    monkeypatch.setattr(replay_request, "MOST_CHANGES", 1)
     changing.create("articles", [{"title": "a"}, {"title": "b"}])
     (sentence,) = said(replay(admin_client, subscription()))
     assert "python manage.py directus_replay --connection default" in sentence

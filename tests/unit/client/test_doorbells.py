@@ -13,8 +13,8 @@ from directus_realtime.protocol.session import (
     Confirmed,
     Ignored,
     ItemsChanged,
-    Refused,
     SessionAction,
+    SubscribeRefused,
     SubscriptionError,
 )
 
@@ -146,7 +146,7 @@ def test_messages_of_other_subscriptions_are_left_to_them(world: World, uid: str
     for action in (
         ItemsChanged(uid, "create", [{"id": 1}]),
         Confirmed(uid),
-        Refused(uid, "FORBIDDEN", "m"),
+        SubscribeRefused(uid, "FORBIDDEN", "m"),
         SubscriptionError(uid, "FORBIDDEN", "m"),
     ):
         assert not world.bell.handle(action)
@@ -156,7 +156,7 @@ def test_messages_of_other_subscriptions_are_left_to_them(world: World, uid: str
 
 def test_a_refusal_is_a_problem_until_the_next_socket(world: World) -> None:
     assert world.bell.handle(Confirmed(ARTICLES[0]))
-    assert world.bell.handle(Refused(ARTICLES[1], "FORBIDDEN", "No permission."))
+    assert world.bell.handle(SubscribeRefused(ARTICLES[1], "FORBIDDEN", "No permission."))
     assert world.bell.handle(Confirmed(ARTICLES[2]))
     assert list(world.bell.problems) == ["articles"]
     assert "(FORBIDDEN: No permission)" in world.bell.problems["articles"]
@@ -169,7 +169,7 @@ def test_a_refusal_is_a_problem_until_the_next_socket(world: World) -> None:
 
 
 def test_what_is_not_watched_any_longer_is_no_problem(world: World) -> None:
-    world.bell.handle(Refused(ARTICLES[1], "FORBIDDEN", "No permission."))
+    world.bell.handle(SubscribeRefused(ARTICLES[1], "FORBIDDEN", "No permission."))
     world.bell.watch({})
     assert world.bell.problems == {}
 

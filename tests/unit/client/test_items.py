@@ -13,8 +13,8 @@ from directus_realtime.client.items import (
     read_pages,
 )
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.responses import MALFORMED
 from directus_realtime.client.rest import RestClient
+from directus_realtime.client.rest_messages import MALFORMED
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query

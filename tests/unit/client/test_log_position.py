@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from directus_realtime.client.activity import ActivityRow, IdRange
-from directus_realtime.client.log_position import Hole, LogPosition
+from directus_realtime.client.activity_log import ActivityRow, IdRange
+from directus_realtime.client.log_position import Hole, Position
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,16 +17,16 @@ def row(number: int) -> ActivityRow:
     return ActivityRow(number, "update", "articles", "1", moment)
 
 
-def holes(position: LogPosition) -> list[tuple[int, int]]:
+def holes(position: Position) -> list[tuple[int, int]]:
     return [(hole.first, hole.last) for hole in position.holes]
 
 
-def read(position: LogPosition, *ids: int, now: float = 0.0) -> None:
+def read(position: Position, *ids: int, now: float = 0.0) -> None:
     position.take(ids, [row(number) for number in ids], now)
 
 
 def test_ids_that_are_left_out_are_holes_until_their_rows_come() -> None:
-    position = LogPosition(10)
+    position = Position(10)
     read(position, 11, 15, 20)
     assert (position.top, holes(position)) == (20, [(12, 14), (16, 19)])
     read(position, 13)
@@ -36,25 +36,25 @@ def test_ids_that_are_left_out_are_holes_until_their_rows_come() -> None:
 
 
 def test_only_rows_in_holes_and_above_the_top_are_new() -> None:
-    position = LogPosition(10)
+    position = Position(10)
     read(position, 11, 15)
     assert [number for number in range(9, 18) if position.is_new(number)] == [12, 13, 14, 16, 17]
 
 
 def test_what_was_not_read_is_the_holes_and_everything_above_the_top() -> None:
-    position = LogPosition(10)
+    position = Position(10)
     read(position, 13)
     assert position.unread() == [IdRange(11, 12), IdRange(14)]
 
 
 def test_a_rolled_back_list_is_one_hole() -> None:
-    position = LogPosition(10)
+    position = Position(10)
     read(position, 10_011)
     assert holes(position) == [(11, 10_010)]
 
 
 def test_a_hole_is_asked_for_with_growing_pauses() -> None:
-    position = LogPosition(0, [Hole(1, 1, 0.0, 0.0)])
+    position = Position(0, [Hole(1, 1, 0.0, 0.0)])
     asked = []
     now = 0.0
     while now < 3600:
@@ -69,14 +69,14 @@ def test_a_hole_is_asked_for_with_growing_pauses() -> None:
 
 
 def test_while_a_ring_waits_for_its_row_the_youngest_holes_are_asked_for_at_once() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, *range(2, 1000, 2), now=5.0)
     ranges = position.due(5.0, all_of_them=True)
     assert (len(ranges), ranges[-1]) == (100, IdRange(997, 997))
 
 
 def test_a_hole_is_given_up_after_its_age_and_its_ids_are_counted() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, 11, now=100.0)
     read(position, 21, now=200.0)
     position.due(200.0)
@@ -85,49 +85,49 @@ def test_a_hole_is_given_up_after_its_age_and_its_ids_are_counted() -> None:
 
 
 def test_a_hole_is_not_given_up_before_it_was_asked_for_at_that_age() -> None:
-    position = LogPosition(20, [Hole(1, 10, 100.0, 0.0), Hole(12, 12, 200.0, 0.0)])
+    position = Position(20, [Hole(1, 10, 100.0, 0.0), Hole(12, 12, 200.0, 0.0)])
     assert position.drop(before=150.0, number=15) == 0
     assert position.due(200.0) == [IdRange(1, 10), IdRange(12, 12)]
     assert position.drop(before=150.0, number=15) == 11
 
 
 def test_all_holes_that_are_due_are_asked_for_however_many_there_are() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, *range(2, 1000, 2), now=5.0)
     assert len(position.due(5.0, all_of_them=True)) == 100
     assert len(position.due(6.0)) == len(position.holes) == 499
 
 
 def test_holes_are_asked_for_at_once_where_the_clock_was_set_back() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, 11, now=5000.0)
     assert position.due(1400.0) == [IdRange(1, 10)]
     assert position.due(1400.0) == []
 
 
 def test_holes_below_a_row_of_long_ago_are_given_up() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, 11, 21)
     assert position.drop(before=0.0, number=11) == 10
     assert holes(position) == [(12, 20)]
 
 
 def test_too_many_holes_become_fewer_without_losing_an_id() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, *range(2, 5000, 2))
     assert len(position.holes) <= 1250
     assert all(position.is_new(number) for number in range(1, 4998, 2))
 
 
 def test_the_last_rows_are_remembered_to_recognize_the_log() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, *range(1, 30))
     assert [number for number, _ in position.anchors] == list(range(22, 30))
 
 
 @given(st.lists(st.integers(1, 60), unique=True, max_size=60), st.integers(1, 7))
 def test_every_id_is_new_exactly_once_whatever_the_order(ids: list[int], size: int) -> None:
-    position = LogPosition(0)
+    position = Position(0)
     seen: list[int] = []
     for start in range(0, len(ids), size):
         page = sorted(number for number in ids[start : start + size] if position.is_new(number))
@@ -139,7 +139,7 @@ def test_every_id_is_new_exactly_once_whatever_the_order(ids: list[int], size: i
 
 
 def test_a_log_is_complete_only_until_its_holes_were_asked_for() -> None:
-    position = LogPosition(0)
+    position = Position(0)
     read(position, 3, now=100.0)
     assert position.complete_until(200.0) == 100.0
     position.due(150.0)

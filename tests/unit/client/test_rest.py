@@ -16,14 +16,14 @@ from directus_realtime.client import rest as rest_module
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.options import ClientOptions
-from directus_realtime.client.responses import data_of
 from directus_realtime.client.rest import (
     RestClient,
     ServerInfo,
     _retry_after,
     items_path,
 )
-from directus_realtime.client.socket_opener import websocket_url
+from directus_realtime.client.rest_messages import data_of
+from directus_realtime.client.socket_driver import websocket_url
 from directus_realtime.exceptions import (
     ConnectionFailed,
     ConnectionImpossible,

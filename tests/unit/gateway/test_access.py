@@ -12,12 +12,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db.models import Q
 
-from directus_realtime.browsers import Browsers
 from directus_realtime.gateway.access import NOT_OFFERED, grant
+from directus_realtime.gateway.browser_query import BrowserQuery, QueryRefused, parse_subscribe
+from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView, Seen
 from directus_realtime.gateway.offers import Offer
-from directus_realtime.gateway.queries import BrowserQuery, QueryRefused, parse_subscribe
-from directus_realtime.gateway.views import UNKNOWN, Seen, View
-from directus_realtime.subscriptions import Subscription
+from directus_realtime.subscriptions import Browsers, Subscription
 
 ALL = ("create", "update", "delete")
 MINE = {"id": 1, "title": "a", "owner": "me", "author": {"name": "Ann"}, "secret": "s"}
@@ -50,7 +49,7 @@ def offer(browsers: Any = "public", **values: Any) -> Offer:
 
 def ask(
     offers: Offer | list[Offer], user: Any = None, collection: str = "articles", **m: Any
-) -> View:
+) -> BrowserView:
     subscribe = parse_subscribe({"type": "subscribe", "collection": collection, **m})
     return grant(offers if isinstance(offers, list) else [offers], subscribe, user)
 
@@ -70,7 +69,7 @@ def answer_to(offered: Offer, user: Any) -> tuple[str, str] | None:
     return None
 
 
-def shown(view: View) -> list[Any]:
+def shown(view: BrowserView) -> list[Any]:
     """What a view shows of both items."""
     seen = [view.see("update", row["id"], row, UNKNOWN) for row in (MINE, THEIRS)]
     return [entry.data for entry in seen if entry is not None]

@@ -4,7 +4,7 @@ from typing import Any
 
 from directus_realtime.client.items import Newest
 from directus_realtime.gateway.first_load import FirstLoad
-from directus_realtime.gateway.streams import Change
+from directus_realtime.gateway.topics import TopicChange
 
 LIMIT = 3
 
@@ -18,10 +18,10 @@ def load(*keys: int, is_all: bool = True) -> FirstLoad:
     return FirstLoad(Newest([(key, row(key)) for key in keys], is_all, "id"), LIMIT)
 
 
-def told(key: int, title: str | None = "told") -> Change:
+def told(key: int, title: str | None = "told") -> TopicChange:
     """An event of an item; a delete without a title."""
     new = None if title is None else row(key, title)
-    return Change(1, str(key), "update" if new else "delete", key, new, None, "live")
+    return TopicChange(1, str(key), "update" if new else "delete", key, new, None, "live")
 
 
 def keys(load: FirstLoad) -> list[int]:

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from directus_realtime import subscriptions
-from directus_realtime.browsers import Browsers
-from directus_realtime.declared import sync_declared
+from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.gateway.offers import load_offers
 from directus_realtime.models import DirectusSubscription
-from directus_realtime.subscriptions import Subscription, register
+from directus_realtime.subscriptions import Browsers, Subscription, register
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from directus_realtime.listener.debounce import _OpenWindows, end_windows, gather
 from directus_realtime.listener.inbox import store
-from directus_realtime.listener.incoming import Debounce, Incoming
+from directus_realtime.listener.inbox_entry import Debounce, InboxEntry
 from directus_realtime.models import DebounceBy, InboxEvent
 from tests.unit.listener.conftest import make_event
 
@@ -26,21 +26,21 @@ def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timezone, "now", lambda: NOW)
 
 
-def change(key: int, action: str = "update", *, after: float = 0, by: str = "item") -> Incoming:
+def change(key: int, action: str = "update", *, after: float = 0, by: str = "item") -> InboxEntry:
     """A change so many seconds from now, in windows of a minute."""
     data = None if action == "delete" else {"id": key}
     at = NOW + timedelta(seconds=after)
     event = make_event(key, action=action, data=data, received_at=at)
-    return Incoming(InboxEvent.from_event(event), Debounce(60, by))
+    return InboxEntry(InboxEvent.from_event(event), Debounce(60, by))
 
 
 def at_once(
     key: int, action: str = "update", *, origin: str = "catch-up", **values: Any
-) -> Incoming:
+) -> InboxEntry:
     """A change that has no window."""
     data = None if action == "delete" else {"id": key}
     event = make_event(key, action=action, data=data, origin=origin, received_at=NOW, **values)
-    return Incoming(InboxEvent.from_event(event), overtakes=True)
+    return InboxEntry(InboxEvent.from_event(event), overtakes=True)
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -99,7 +99,7 @@ def test_a_window_that_has_ended_takes_nothing_more() -> None:
 def test_what_is_not_debounced_goes_its_way_and_pays_nothing() -> None:
     store([change(1)])
     with CaptureQueriesContext(connection) as queries:
-        store([Incoming(InboxEvent.from_event(make_event(1)))])
+        store([InboxEntry(InboxEvent.from_event(make_event(1)))])
     assert rows() == [("1", "update", "pending")] * 2
     reads = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert not [read for read in reads if "next_attempt_at" in read]
@@ -166,7 +166,7 @@ def test_an_event_that_is_stored_once_more_overtakes_nothing() -> None:
     made = at_once(1)
     store([made])
     store([change(1)])
-    store([Incoming(InboxEvent.from_event(made.row.to_event()), overtakes=True)])
+    store([InboxEntry(InboxEvent.from_event(made.row.to_event()), overtakes=True)])
     assert rows() == [("1", "update", "pending")] * 2
     assert ends() == [60]
 

@@ -9,7 +9,7 @@ import pytest
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.incoming import Incoming
+from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import InboxEvent
 
 LOGGER = "directus_realtime.listener.events"
@@ -28,7 +28,7 @@ async def test_a_stored_event_is_logged_at_debug(caplog: pytest.LogCaptureFixtur
     )
     database = DatabaseThread("inbox")
     inbox = Inbox(database, lambda: None)
-    inbox.put([Incoming(InboxEvent.from_event(event))])
+    inbox.put([InboxEntry(InboxEvent.from_event(event))])
     await inbox.flush()
     await database.aclose()
 

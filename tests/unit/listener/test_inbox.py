@@ -9,13 +9,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import DataError, OperationalError, connection, connections
 
-from directus_realtime.database import DatabaseThread, waits_its_turn
+from directus_realtime.database import DatabaseThread, sqlite_write_lock
 from directus_realtime.events import Event
 from directus_realtime.listener import inbox as inbox_module
-from directus_realtime.listener import inserting
-from directus_realtime.listener.fresh import FreshRows
-from directus_realtime.listener.inbox import Inbox, store
-from directus_realtime.listener.incoming import Incoming
+from directus_realtime.listener import inbox_insert
+from directus_realtime.listener.inbox import FreshRows, Inbox, store
+from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import InboxEvent
 from tests.helpers.waiting import DEADLINE, await_for
 from tests.unit.listener.conftest import make_event
@@ -23,8 +22,8 @@ from tests.unit.listener.conftest import make_event
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def incoming(event: Event) -> Incoming:
-    return Incoming(InboxEvent.from_event(event))
+def incoming(event: Event) -> InboxEntry:
+    return InboxEntry(InboxEvent.from_event(event))
 
 
 def put(inbox: Inbox, *events: Event) -> None:
@@ -52,11 +51,11 @@ class Stores:
 
     def __call__(
         self,
-        rows: list[Incoming],
+        rows: list[InboxEntry],
         fence: Callable[[], None],
         fresh: FreshRows,
         functions: Sequence[Callable[[], Any]],
-    ) -> list[Incoming]:
+    ) -> list[InboxEntry]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
@@ -87,7 +86,7 @@ async def titles() -> list[str]:
 
 async def test_events_are_stored_in_the_order_they_came(inbox: Inbox) -> None:
     for number in range(3):
-        inbox.put([Incoming(InboxEvent.from_event(make_event(number, str(number)), "news"))])
+        inbox.put([InboxEntry(InboxEvent.from_event(make_event(number, str(number)), "news"))])
     assert inbox.waiting == 3
     await inbox.flush()
     assert inbox.waiting == 0
@@ -289,7 +288,7 @@ async def test_tallies_count_by_subscription_and_are_given_once(inbox: Inbox) ->
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="others need no turns")
 async def test_work_has_its_turn_before_it_opens_a_transaction(inbox: Inbox) -> None:
     """Two threads must not wait for each other, one for the turn, one for the lock."""
-    turn: Any = waits_its_turn("default")
+    turn: Any = sqlite_write_lock("default")
 
     def somebody_else_may_write() -> bool:
         with ThreadPoolExecutor(1) as other:
@@ -359,7 +358,7 @@ def fail_on_mariadb(monkeypatch: pytest.MonkeyPatch, error: Exception, limit: in
         return real(rows, using)
 
     monkeypatch.setattr(inbox_module, "insert", insert)
-    monkeypatch.setattr(inserting, "_limit", lambda connection: limit)
+    monkeypatch.setattr(inbox_insert, "_limit", lambda connection: limit)
     monkeypatch.setattr(connections["default"], "vendor", "mysql")
 
 
@@ -377,7 +376,7 @@ def test_a_row_larger_than_a_packet_takes_no_neighbour_along(
     assert [entry.row.key_json for entry in stored] == ["1", "3"]
     assert list(InboxEvent.objects.order_by("id").values_list("key_json", flat=True)) == ["1", "3"]
     (record,) = caplog.records
-    assert (record.what, record.event_id) == ("store-failed", large.id)  # type: ignore[attr-defined]
+    assert (record.event, record.event_id) == ("store-failed", large.id)  # type: ignore[attr-defined]
 
 
 def test_a_lost_connection_is_no_refusal_of_a_row_that_fits(
@@ -394,7 +393,7 @@ def test_a_database_that_does_not_say_its_limit_is_away(monkeypatch: pytest.Monk
     def away(connection: Any) -> int:
         raise OperationalError(2002, "Can't connect to server")
 
-    monkeypatch.setattr(inserting, "_limit", away)
+    monkeypatch.setattr(inbox_insert, "_limit", away)
     with pytest.raises(OperationalError, match="connect"):
         store([incoming(make_event(1, "large" * 4000))])
 
@@ -404,7 +403,7 @@ def test_a_database_that_does_not_say_its_limit_is_away(monkeypatch: pytest.Monk
 async def test_mariadb_goes_on_behind_a_row_larger_than_it_takes(
     share: float, inbox: Inbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limit = await sync_to_async(inserting._limit)(connection)
+    limit = await sync_to_async(inbox_insert._limit)(connection)
     large = make_event(2, "x" * int(limit * share))
     for event in (make_event(1, "before"), large, make_event(3, "behind")):
         put(inbox, event)

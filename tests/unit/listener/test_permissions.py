@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from directus_realtime.client.rights import Right, Rights
+from directus_realtime.client.schema import Right, Rights
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.listener.permissions import (
     SYSTEM_NEEDS,
     Need,
@@ -14,7 +15,6 @@ from directus_realtime.listener.permissions import (
     explain_permissions,
     filter_paths,
 )
-from directus_realtime.listener.wanted import Wanted
 from directus_realtime.protocol.queries import Query
 
 RELATIONS = {
@@ -53,7 +53,7 @@ class StubRights:
 
 
 async def explain(stub: StubRights, *queries: Query) -> Permissions:
-    wanted = [Wanted(str(n), f"s{n}", query, "") for n, query in enumerate(queries)]
+    wanted = [DesiredSubscription(str(n), f"s{n}", query, "") for n, query in enumerate(queries)]
     return await explain_permissions(cast("Rights", stub), wanted)
 
 

@@ -12,10 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from directus_realtime.exceptions import ConnectionImpossible
+from directus_realtime.listener.active_listener import StopTimedOut
 from directus_realtime.listener.listener import Listener
-from directus_realtime.listener.shutdown import StopTimedOut
-from directus_realtime.management.arguments import valid_address
 from directus_realtime.management.commands import directus_listen
+from directus_realtime.management.console import valid_address
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_where_a_receiver_hangs_the_exit_status_still_tells_why_it_ended(
         raise Exit(status)
 
     monkeypatch.setattr(Listener, "run", run)
-    monkeypatch.setattr(directus_listen, "spare_collector", lambda: None)
+    monkeypatch.setattr(directus_listen, "tune_gc", lambda: None)
     monkeypatch.setattr("os._exit", leave)
     with pytest.raises(Exit) as caught:
         call_command("directus_listen", no_color=True)

@@ -14,10 +14,10 @@ from directus_realtime.protocol.session import (
     Ignored,
     ItemsChanged,
     PeerSilent,
-    Refused,
     Removed,
     Session,
     SessionAction,
+    SubscribeRefused,
     SubscriptionError,
 )
 
@@ -144,7 +144,9 @@ def test_what_is_answered_without_a_token_refuses_no_subscription(session: Sessi
     session.take_frames()
     expired = error(session, "TOKEN_EXPIRED", type="auth")
     assert expired == [CredentialsExpired()]
-    assert not any(isinstance(each, Refused) for each in error(session, "FORBIDDEN", "s.create"))
+    assert not any(
+        isinstance(each, SubscribeRefused) for each in error(session, "FORBIDDEN", "s.create")
+    )
     session.authenticate({"access_token": "t"}, 1)
     reply(session, 1, type="auth", status="ok")
     assert [each["type"] for each in sent(session)] == ["auth", "subscribe"]
@@ -194,12 +196,16 @@ def test_an_init_of_somebody_else_confirms_nothing(session: Session) -> None:
 @pytest.mark.parametrize("uid", ["s.create", None])
 def test_a_subscribe_of_a_wrong_shape_is_refused(session: Session, uid: str | None) -> None:
     session.subscribe(wire(), 0)
-    assert error(session, "INVALID_PAYLOAD", uid) == [Refused("s.create", "INVALID_PAYLOAD", "m")]
+    assert error(session, "INVALID_PAYLOAD", uid) == [
+        SubscribeRefused("s.create", "INVALID_PAYLOAD", "m")
+    ]
 
 
 def test_a_refusal_with_the_uid(session: Session) -> None:
     session.subscribe(wire(), 0)
-    assert error(session, "FORBIDDEN", "s.create") == [Refused("s.create", "FORBIDDEN", "m")]
+    assert error(session, "FORBIDDEN", "s.create") == [
+        SubscribeRefused("s.create", "FORBIDDEN", "m")
+    ]
     assert session.active == set()
 
 
@@ -234,7 +240,7 @@ def test_a_subscribe_without_an_answer_is_refused(session: Session) -> None:
     session.take_frames()
     session.tick(10)
     (refused,) = session.take_actions()
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, SubscribeRefused)
     assert (refused.uid, refused.code) == ("a.create", "NO_REPLY")
     assert "within 10 s" in refused.message
     assert "b.create" in [frame.get("uid") for frame in sent(session)]

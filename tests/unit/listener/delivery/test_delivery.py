@@ -17,11 +17,11 @@ from django.utils import timezone
 from directus_realtime.database import DatabaseThread
 from directus_realtime.dead_letters import retry_now
 from directus_realtime.events import Event
+from directus_realtime.listener.delivery import batches, shared_transaction
 from directus_realtime.listener.delivery import delivery as delivery_module
-from directus_realtime.listener.delivery import slices, transactions
 from directus_realtime.listener.delivery.delivery import Delivery
-from directus_realtime.listener.delivery.outcomes import RetryPolicy
-from directus_realtime.listener.delivery.sending import GroupSender
+from directus_realtime.listener.delivery.delivery_queue import RetryPolicy
+from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import (
     directus_item_created,
@@ -454,7 +454,7 @@ async def test_an_item_goes_on_where_the_answer_of_the_commit_that_held_it_back_
 
     @contextmanager
     def losing_the_answer(using: str) -> Iterator[Any]:
-        with transactions.shared_transaction(using) as shared:
+        with shared_transaction.shared_transaction(using) as shared:
             yield shared
         if receivers.titles() == ["a1"] and not lost:
             lost.append("answer")
@@ -463,7 +463,7 @@ async def test_an_item_goes_on_where_the_answer_of_the_commit_that_held_it_back_
     receivers.add(fail=fails_once("a1"))
     await astore(1, "a1")
     await astore(1, "a2")
-    monkeypatch.setattr(slices, "shared_transaction", losing_the_answer)
+    monkeypatch.setattr(batches, "shared_transaction", losing_the_answer)
     async with deliver(ceiling=0.2):
         await until_states("done", "done")
     assert lost == ["answer"]
@@ -735,7 +735,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slices, "SLICE", 0.0)
+    monkeypatch.setattr(batches, "SLICE", 0.0)
     entered, go_on = threading.Event(), threading.Event()
 
     def receiver(event: Event, **kwargs: Any) -> None:

@@ -9,19 +9,18 @@ from typing import Any, TypeVar, cast
 import pytest
 from asgiref.sync import sync_to_async
 
-from directus_realtime.client.activity import ActivityRow
+from directus_realtime.client.activity_log import ActivityRow, Change
 from directus_realtime.client.items import ItemsRead
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import ConnectionFailed
-from directus_realtime.listener.follower.change import Change
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.followed_subscription import (
     FollowedSubscription,
     Place,
 )
-from directus_realtime.listener.incoming import Incoming, Memory
-from directus_realtime.listener.wanted import Wanted
+from directus_realtime.listener.inbox_entry import InboxEntry, Memory
 from directus_realtime.protocol.queries import Query
 from tests.helpers.manual_clock import ManualClock
 
@@ -56,7 +55,7 @@ def followed(number: int = 1, *, memory: bool = False, **query: Any) -> Followed
         **query: Arguments of :class:`Query`.
     """
     asked = Query(**{"collection": "articles", **query})
-    wanted = Wanted(
+    wanted = DesiredSubscription(
         f"uid-{number}",
         f"subscription-{number}",
         asked,
@@ -137,10 +136,10 @@ class WaitingInbox:
     """
 
     def __init__(self) -> None:
-        self.entries: list[Incoming] = []
+        self.entries: list[InboxEntry] = []
         self._functions: list[Callable[[], Any]] = []
 
-    def put(self, entries: Sequence[Incoming], then: Callable[[], Any] | None = None) -> None:
+    def put(self, entries: Sequence[InboxEntry], then: Callable[[], Any] | None = None) -> None:
         """Take events."""
         self.entries += entries
         if then is not None:

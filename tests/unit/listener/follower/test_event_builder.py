@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from directus_realtime.client.activity_log import Change
+from directus_realtime.client.doorbells import OpenRing
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.client.ring_book import OpenRing
 from directus_realtime.events import Action, Event, Key
 from directus_realtime.exceptions import ConnectionFailed, RequestRefused
-from directus_realtime.listener.follower.change import Change
 from directus_realtime.listener.follower.event_builder import Built, EventBuilder
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
 from tests.unit.listener.follower.conftest import NOON, Items, change, followed

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from directus_realtime.client.activity import IdRange
+from directus_realtime.client.activity_log import IdRange
 from directus_realtime.client.log_position import Hole
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.listener.follower import followed_subscription
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription, Place
-from directus_realtime.listener.wanted import Wanted
 from directus_realtime.protocol.queries import Query
 
 
@@ -19,7 +19,9 @@ def test_a_subscription_whose_items_are_refused_each_time_is_checked_less_and_le
 ) -> None:
     """Its query is accepted each time, and its items are refused when they are caught up."""
     place = Place("articles", followed_from=1)
-    subscription = FollowedSubscription(Wanted("1-x", "all", Query("articles"), ""), place)
+    subscription = FollowedSubscription(
+        DesiredSubscription("1-x", "all", Query("articles"), ""), place
+    )
     ceilings: list[float] = []
 
     def delays(base: float = 0, factor: float = 2, ceiling: float = 0) -> Iterator[float]:

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from directus_realtime.client.activity import IdRange
-from directus_realtime.client.feed import SubscriptionState
+from directus_realtime.client.activity_log import ACTIVITY, Change, IdRange, changes_of
+from directus_realtime.client.feed import FeedState
 from directus_realtime.client.log_position import Hole
-from directus_realtime.listener.follower.change import ACTIVITY, Change, changes_of
 from directus_realtime.listener.follower.followed_subscription import Place
 from tests.unit.listener.follower.conftest import followed, row
 
@@ -87,14 +86,14 @@ def test_a_refused_subscription_is_checked_again_after_growing_delays() -> None:
         assert subscription.must_be_checked(subscription.retry_at)
         delays.append(subscription.retry_at - now)
     assert all(1 <= delay <= 301 for delay in delays)
-    assert (subscription.state, subscription.note) == (SubscriptionState.REFUSED, "You may not.")
+    assert (subscription.state, subscription.note) == (FeedState.REFUSED, "You may not.")
 
 
 def test_a_refused_subscription_stays_refused_while_directus_cannot_be_asked() -> None:
     subscription = followed()
     subscription.refuse("You may not.", 0.0)
     subscription.wait()
-    assert subscription.state is SubscriptionState.REFUSED
+    assert subscription.state is FeedState.REFUSED
 
 
 def test_a_subscription_without_a_log_says_what_that_means() -> None:

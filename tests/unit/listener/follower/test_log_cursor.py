@@ -6,14 +6,14 @@ from typing import Any, cast
 import pytest
 from asgiref.sync import async_to_sync
 
-from directus_realtime.client.activity import ActivityLog
-from directus_realtime.client.log_position import LogPosition
+from directus_realtime.client.activity_log import ActivityLog
+from directus_realtime.client.log_position import Position
 from directus_realtime.listener.follower import position_store
 from directus_realtime.listener.follower.gaps import ANOTHER_LOG, NEVER_READ, PRUNED
 from directus_realtime.listener.follower.log_cursor import LogCursor
 from tests.helpers.manual_clock import ManualClock
 from tests.unit.listener.follower.conftest import NOON, WaitingInbox, row
-from tests.unit.listener.follower.test_continuity import Rows, after
+from tests.unit.listener.follower.test_log_cursor_continuity import Rows, after
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,7 +106,7 @@ def world(clock: ManualClock) -> World:
     return World(clock)
 
 
-def store(position: LogPosition, **values: Any) -> None:
+def store(position: Position, **values: Any) -> None:
     position_store.write_values("default", {**position_store.values_of(position, 0), **values})
 
 

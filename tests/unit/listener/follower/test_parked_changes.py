@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
-from directus_realtime.client.activity import ActivityLog
+from directus_realtime.client.activity_log import ActivityLog
 from directus_realtime.listener.follower import parked_changes
 from directus_realtime.listener.follower.event_builder import Built
 from directus_realtime.listener.follower.parked_changes import ParkedChanges

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from directus_realtime.client.activity import IdRange
-from directus_realtime.client.log_position import LogPosition as Position
+from directus_realtime.client.activity_log import IdRange
+from directus_realtime.client.log_position import Position as Position
 from directus_realtime.listener.follower import position_store
 from directus_realtime.listener.follower.position_store import PlaceUpdate, Progress
 from directus_realtime.models import DirectusSubscription, LogPosition, ParkedChange

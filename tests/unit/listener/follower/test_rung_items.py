@@ -5,13 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from directus_realtime.client.ring_book import PATIENCE
+from directus_realtime.client.doorbells import PATIENCE
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
-from directus_realtime.listener.follower.last_states import LastStates
-from directus_realtime.listener.follower.rung_items import RungItems
+from directus_realtime.listener.follower.rung_items import LastStates, RungItems
 from tests.helpers.manual_clock import ManualClock
 from tests.unit.listener.follower.conftest import Items, followed
 

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from directus_realtime.listener.metrics import counts as module
 from directus_realtime.listener.metrics.counts import OTHERS, Counter, Counts, Histogram
-from directus_realtime.listener.metrics.exposition import ListenerCollector
+from directus_realtime.listener.metrics.prometheus import ListenerCollector
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from django.utils import timezone
 from directus_realtime.database import DatabaseThread
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.listener.inbox import Inbox, store
-from directus_realtime.listener.standby import presence as presence_module
+from directus_realtime.listener.standby import candidate as presence_module
+from directus_realtime.listener.standby.candidate import Presence, dead_processes, name_of, new_id
 from directus_realtime.listener.standby.lease import (
     STANDSTILL,
     Fence,
@@ -26,7 +27,6 @@ from directus_realtime.listener.standby.lease import (
     release,
     take,
 )
-from directus_realtime.listener.standby.presence import Presence, dead_processes, name_of, new_id
 from directus_realtime.models import InboxEvent, ListenerLease, ListenerProcess
 from tests.unit.listener.conftest import make_event
 from tests.unit.listener.test_inbox import incoming

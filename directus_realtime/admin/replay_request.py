@@ -1,0 +1,101 @@
+"""Replays that are asked for on a page: changes of the past, through the inbox once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from directus_realtime.exceptions import DirectusRealtimeError
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
+from directus_realtime.models import DirectusSubscription
+from directus_realtime.settings import connection_settings
+from directus_realtime.utils.redaction import redact
+
+#: Changes that a page replays, because a browser waits for it; more are for the command.
+MOST_CHANGES = 2000
+#: Rows of the activity log that it looks through for them.
+MOST_ROWS = 50_000
+
+
+@dataclass
+class Outcome:
+    """What came of a replay.
+
+    Attributes:
+        events: Events put into the inbox, by subscription.
+        problems: Why some were not, as sentences.
+    """
+
+    events: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def replay(
+    rows: Iterable[DirectusSubscription], *, since: Any, until: Any = None, key: str = ""
+) -> Outcome:
+    """Replay for some subscriptions, the ones of a collection together.
+
+    Args:
+        rows: Enabled subscriptions.
+        since: Changes from this time on; aware.
+        until: Up to this time; ``None`` for now.
+        key: Of the one item; empty for all.
+    """
+    outcome = Outcome()
+    ordered = sorted(rows, key=_place)
+    for (alias, collection), group in groupby(ordered, key=_place):
+        wanted = [DesiredSubscription.of(row) for row in group]
+        selection = Selection(collection, since, until, key or None)
+        try:
+            outcome.events.update(_replay(alias, wanted, selection, outcome))
+        except (DirectusRealtimeError, ImproperlyConfigured) as error:
+            outcome.problems.append(f"{collection}: {redact(str(error))}")
+    return outcome
+
+
+def _place(row: DirectusSubscription) -> tuple[str, str]:
+    return row.connection, row.collection
+
+
+def _replay(
+    alias: str, wanted: list[DesiredSubscription], selection: Selection, outcome: Outcome
+) -> dict[str, int]:
+    settings = connection_settings(alias)
+    try:
+        # Counted first: a page that takes too long is ended half-way by the web server.
+        counting = Replay(settings, wanted, selection, dry_run=True, on_progress=_refuse_too_many)
+        changes = async_to_sync(counting.run)().changes
+    except _TooMany:
+        outcome.problems.append(_command_instead(alias, selection))
+        return {}
+    if not changes:
+        return dict.fromkeys((each.name for each in wanted), 0)
+    return async_to_sync(Replay(settings, wanted, selection).run)().events
+
+
+class _TooMany(Exception):
+    """There is more to replay than a page can wait for."""
+
+
+def _refuse_too_many(replayed: Replayed) -> None:
+    if replayed.changes > MOST_CHANGES or replayed.done > MOST_ROWS:
+        raise _TooMany
+
+
+def _command_instead(alias: str, selection: Selection) -> str:
+    text = _(
+        "%(collection)s: this is more than a page can wait for (%(most)d changes). Run: "
+        "python manage.py directus_replay --connection %(alias)s --collection %(collection)s "
+        "--since %(since)s"
+    )
+    since = timezone.localtime(selection.since).isoformat(timespec="seconds")
+    values = {"collection": selection.collection, "alias": alias, "since": since}
+    return text % {**values, "most": MOST_CHANGES}

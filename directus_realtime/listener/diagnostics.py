@@ -1,0 +1,308 @@
+"""Checks of a connection and its subscriptions: whether, and how, changes are received."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.core.exceptions import ImproperlyConfigured
+
+from directus_realtime.client import DirectusClient
+from directus_realtime.client.rest import Accountability, ServerInfo
+from directus_realtime.client.system_collections import known_gap
+from directus_realtime.exceptions import (
+    DirectusRealtimeError,
+    RequestRefused,
+    SubscriptionRefused,
+)
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.follower.log_access import LogAccess
+from directus_realtime.listener.permissions import Permissions, explain_permissions
+from directus_realtime.settings import ConnectionSettings
+
+#: Seconds for connecting, for the WebSocket, and for each subscription.
+TIMEOUT = 20.0
+
+#: How the changes of a subscription are received: from the activity log, by the WebSocket
+#: alone, or, where that is not known, from the log as far as it has them.
+Source = Literal["log", "socket", "unknown"]
+
+_PARTIAL = "A rule hides items of it from the token: changes of those are not seen."
+_NOT_LOGGED = (
+    "Its accountability is off, so the activity log has no changes of it. It is socket only: "
+    "what the WebSocket does not bring is lost."
+)
+_LOG_UNUSABLE = "It is socket only: what the WebSocket does not bring is lost."
+_LOGGED_UNKNOWN = (
+    "Whether its changes are in the activity log is not known: the token may not read it in "
+    "directus_collections."
+)
+_NO_SOURCE = "Nothing is received: its changes are not in the log, and there is no WebSocket."
+
+
+@dataclass
+class SubscriptionReport:
+    """Whether a subscription can be had, and what is to know about its collection.
+
+    Attributes:
+        name: Name of the subscription.
+        collection: Name of its collection.
+        ok: Whether its changes are received.
+        reason: Why not, in the server's words where it refuses; else empty.
+        primary_key: Name and type of the primary key, such as ``id (integer)``.
+        source: How its changes are received.
+        accountability: What Directus logs of the collection's changes.
+        is_partial: Whether a rule hides some items from the token.
+        notes: What to know, as sentences; nothing of it is an error.
+    """
+
+    name: str
+    collection: str
+    ok: bool
+    reason: str = ""
+    primary_key: str = ""
+    source: Source = "log"
+    accountability: Accountability = "unknown"
+    is_partial: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class LogReport:
+    """What the token may read of the activity log.
+
+    Attributes:
+        access: ``full``, ``partial`` or ``none``; empty where it could not be asked.
+        problem: Why the log cannot be used, as a sentence; empty where it can.
+        reads_user: Whether ``changed_by`` of events can be filled.
+        oldest_change: When the oldest change in the log was made; ``None`` where it has none.
+        days: How many days the log reaches back; ``None`` where it has no change.
+    """
+
+    access: str = ""
+    problem: str = ""
+    reads_user: bool = False
+    oldest_change: datetime | None = None
+    days: float | None = None
+
+
+@dataclass
+class ConnectionReport:
+    """What was found out about a connection.
+
+    Attributes:
+        alias: Of the connection.
+        url: Its address.
+        ok: Whether it could be authenticated and the changes of each subscription are received.
+        reason: Why it could not be authenticated; else empty.
+        identity: Who the token is.
+        server: What the server says of itself.
+        socket_problem: Why there is no WebSocket; empty where one is open.
+        poll_interval: Seconds between two reads of the log without a WebSocket.
+        log: The activity log.
+        lets_search_through: Whether items are read by the method SEARCH; else a proxy refuses it.
+        cache_lifetime: For how many seconds Directus answers GET from its cache; 0 for not at all.
+        clock_ahead: Seconds that the server's clock is ahead of ours, to the second.
+        subscriptions: One report each.
+    """
+
+    alias: str
+    url: str
+    ok: bool = False
+    reason: str = ""
+    identity: str = ""
+    server: ServerInfo | None = None
+    socket_problem: str = ""
+    poll_interval: float = 0
+    log: LogReport = field(default_factory=LogReport)
+    lets_search_through: bool = True
+    cache_lifetime: float = 0
+    clock_ahead: int = 0
+    subscriptions: list[SubscriptionReport] = field(default_factory=list)
+
+
+@dataclass
+class PermissionsReport:
+    """Which permissions the user of a connection needs, has and lacks.
+
+    Attributes:
+        alias: Of the connection.
+        url: Its address.
+        ok: Whether nothing is missing.
+        reason: Why it could not be found out; else empty.
+        identity: Who the token is.
+        permissions: What was found out; ``None`` where nothing was.
+    """
+
+    alias: str
+    url: str
+    ok: bool = False
+    reason: str = ""
+    identity: str = ""
+    permissions: Permissions | None = None
+
+
+async def check_connection(
+    settings: ConnectionSettings, wanted: Iterable[DesiredSubscription]
+) -> ConnectionReport:
+    """Connect as the listener does, check the log and each subscription, and disconnect.
+
+    Args:
+        settings: Of the connection.
+        wanted: The subscriptions to check.
+    """
+    report = ConnectionReport(settings.alias, settings.url, poll_interval=settings.poll_interval)
+
+    async def check(client: DirectusClient, socket_tried: asyncio.Event) -> None:
+        access = LogAccess(client, lambda sentence: None)
+        await access.learn()
+        report.log = await _check_log(client, access)
+        report.cache_lifetime = await client.cache_lifetime()
+        report.socket_problem = await _socket_problem(client, socket_tried)
+        for entry in wanted:
+            found = await _check_subscription(client, access, entry)
+            _judge(found, has_socket=not report.socket_problem)
+            report.subscriptions.append(found)
+        report.lets_search_through = client.lets_search_through
+        report.clock_ahead = round(client.clock.ahead.total_seconds())
+
+    report.server = await _connected(settings, report, check)
+    report.ok = not report.reason and all(entry.ok for entry in report.subscriptions)
+    return report
+
+
+async def check_permissions(
+    settings: ConnectionSettings, wanted: Iterable[DesiredSubscription]
+) -> PermissionsReport:
+    """Connect, and find out which permissions the user needs, and which of them it lacks.
+
+    Args:
+        settings: Of the connection.
+        wanted: The subscriptions.
+    """
+    report = PermissionsReport(settings.alias, settings.url)
+
+    async def explain(client: DirectusClient, _socket_tried: asyncio.Event) -> None:
+        report.permissions = await explain_permissions(client.rights, wanted)
+
+    await _connected(settings, report, explain)
+    report.ok = report.permissions is not None and report.permissions.is_enough
+    return report
+
+
+async def _connected(
+    settings: ConnectionSettings,
+    report: ConnectionReport | PermissionsReport,
+    work: Callable[[DirectusClient, asyncio.Event], Awaitable[None]],
+) -> ServerInfo | None:
+    """Do something while connected, and note in the report who we are or what went wrong.
+
+    The work gets the client, and an event that is set once the WebSocket is open or refused.
+
+    Returns:
+        What the server said of itself.
+    """
+    socket_tried = asyncio.Event()
+
+    def note_socket() -> None:
+        if client.is_connected:
+            socket_tried.set()
+
+    try:
+        client = settings.make_client(socket="optional", on_socket=note_socket)
+    except (DirectusRealtimeError, ImproperlyConfigured) as error:
+        report.reason = str(error)
+        return None
+    try:
+        await _connect(client, report)
+        if client.is_connected:
+            report.identity = client.identity
+            await work(client, socket_tried)
+    except DirectusRealtimeError as error:
+        report.reason = str(error)
+    finally:
+        await client.disconnect()
+    return client.server
+
+
+async def _connect(client: DirectusClient, report: ConnectionReport | PermissionsReport) -> None:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await client.connect()
+    except TimeoutError:
+        report.reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+
+
+async def _socket_problem(client: DirectusClient, tried: asyncio.Event) -> str:
+    """Wait until the WebSocket is open or refused; return why there is none, else nothing."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TIMEOUT):
+            await tried.wait()
+    return client.socket_problem
+
+
+async def _check_log(client: DirectusClient, access: LogAccess) -> LogReport:
+    report = LogReport(access.access, access.problem and f"{access.problem}.")
+    if access.problem:
+        return report
+    log = client.activity
+    try:
+        oldest = await log.oldest_change()
+    except RequestRefused as error:
+        report.problem = str(error)
+        return report
+    report.reads_user = log.reads_user
+    if oldest is not None:
+        report.oldest_change = oldest.timestamp
+        report.days = round((client.clock.now() - oldest.timestamp) / timedelta(days=1), 1)
+    return report
+
+
+async def _check_subscription(
+    client: DirectusClient, access: LogAccess, wanted: DesiredSubscription
+) -> SubscriptionReport:
+    collection = wanted.query.collection
+    report = SubscriptionReport(wanted.name, collection, ok=True)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            key = await client.check_query(wanted.query)
+    except SubscriptionRefused as error:
+        report.ok, report.reason = False, f"refused: {error}"
+        return report
+    except TimeoutError:
+        report.ok, report.reason = False, f"no answer within {TIMEOUT:g} s."
+        return report
+    await access.ask(collection)
+    report.primary_key = f"{key.name} ({key.type})" if key.type else key.name
+    report.accountability = access.accountability(collection)
+    report.is_partial = access.is_partial(collection)
+    if not access.is_logged(collection):
+        report.source = "socket"
+    elif not access.is_certain(collection):
+        report.source = "unknown"
+    report.notes = list(_notes(client, report))
+    return report
+
+
+def _judge(report: SubscriptionReport, *, has_socket: bool) -> None:
+    """Call a subscription failed that has neither the log nor a WebSocket."""
+    if report.ok and report.source == "socket" and not has_socket:
+        report.ok, report.reason = False, _NO_SOURCE
+
+
+def _notes(client: DirectusClient, report: SubscriptionReport) -> Iterator[str]:
+    if report.accountability == "none":
+        yield _NOT_LOGGED
+    elif report.source == "socket":
+        yield _LOG_UNUSABLE
+    elif report.source == "unknown":
+        yield _LOGGED_UNKNOWN
+    if report.is_partial:
+        yield _PARTIAL
+    version = client.server.version if client.server else ""
+    if gap := known_gap(report.collection, version):
+        yield gap
