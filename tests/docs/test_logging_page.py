@@ -32,59 +32,96 @@ class Record:
         logger: Name of the logger.
         levels: Every level that it may have.
         extra: The keys of ``extra``.
-        whats: The values of ``what``; ``{…}`` in them stands for anything.
+        events: The values of ``event``; ``{…}`` in them stands for anything.
     """
 
     place: str
     logger: str
     levels: frozenset[str]
     extra: frozenset[str]
-    whats: frozenset[str]
+    events: frozenset[str]
 
 
 def records() -> Iterator[Record]:
     """Every place in the package that logs."""
     for file in sorted(PACKAGE.rglob("*.py")):
-        # The fake runs in no production.
-        if "testing" in file.parts:
+        # The fake runs in no production; the logger itself logs what others say.
+        if "testing" in file.parts or file.name == "logs.py":
             continue
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        names = dict(_loggers(tree))
+        loggers = _loggers(tree)
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
-            owner = node.func.value
-            if isinstance(owner, ast.Name) and owner.id in names and node.func.attr in METHODS:
+            found = loggers.get(ast.unparse(node.func.value))
+            if found is not None and node.func.attr in METHODS:
                 place = f"{file.relative_to(PACKAGE)}:{node.lineno}"
-                yield _record(place, names[owner.id], node, node.func.attr)
+                make = _event_record if found.is_event_logger else _record
+                yield make(place, found, node, node.func.attr)
 
 
-METHODS = {*LEVELS, "log", "critical"}
+METHODS = {*LEVELS, "log", "critical", "repeated"}
 
 
-def _loggers(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and "getLogger" in ast.unparse(node.value):
-            call, target = node.value, node.targets[0]
-            assert isinstance(call, ast.Call)
-            assert isinstance(target, ast.Name)
-            argument = call.args[0]
-            # A logger that is named after its module
-            name = argument.value if isinstance(argument, ast.Constant) else "__name__"
-            yield target.id, name
+@dataclass(frozen=True)
+class Logger:
+    """A logger of a module, or one that is bound to fields.
+
+    Attributes:
+        name: Name of the logger; ``__name__`` where it is named after its module.
+        is_event_logger: Whether it is an ``EventLogger``.
+        fields: Fields that are bound to it.
+    """
+
+    name: str
+    is_event_logger: bool
+    fields: frozenset[str] = frozenset()
 
 
-def _record(place: str, logger: str, call: ast.Call, method: str) -> Record:
+def _loggers(tree: ast.Module) -> dict[str, Logger]:
+    """The loggers of a module, by the expression that stands for each."""
+    found: dict[str, Logger] = {}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+            continue
+        call, target = node.value, ast.unparse(node.targets[0])
+        called = ast.unparse(call.func)
+        keys = frozenset(k.arg for k in call.keywords if k.arg and k.arg != "clock")
+        if called == "logging.getLogger":
+            found[target] = Logger(_name(call), False)
+        elif called == "EventLogger":
+            found[target] = Logger(_name(call), True, keys)
+        elif called.endswith(".bind") and called.removesuffix(".bind") in found:
+            base = found[called.removesuffix(".bind")]
+            found[target] = Logger(base.name, True, base.fields | keys)
+    return found
+
+
+def _name(call: ast.Call) -> str:
+    argument = call.args[0]
+    return str(argument.value) if isinstance(argument, ast.Constant) else "__name__"
+
+
+def _event_record(place: str, logger: Logger, call: ast.Call, method: str) -> Record:
+    event = call.args[1 if method == "repeated" else 0]
+    levels = {"WARNING", "DEBUG"} if method == "repeated" else {LEVELS[method]}
+    keys = {"event", *logger.fields, *(k.arg for k in call.keywords if k.arg)} - {"exc_info"}
+    return Record(
+        place, logger.name, frozenset(levels), frozenset(keys), frozenset({_value(event)})
+    )
+
+
+def _record(place: str, logger: Logger, call: ast.Call, method: str) -> Record:
     extra = next((k.value for k in call.keywords if k.arg == "extra"), None)
     assert isinstance(extra, ast.Dict), f"{place} has no extra"
     keys = [ast.literal_eval(key) for key in extra.keys if key]
-    what = extra.values[keys.index("event")]
+    event = extra.values[keys.index("event")]
     if method == "log":
         names = [n.attr for n in ast.walk(call.args[0]) if isinstance(n, ast.Attribute)]
         levels = frozenset(names) & set(LEVELS.values())
     else:
         levels = frozenset({LEVELS[method]})
-    return Record(place, logger, levels, frozenset(keys), frozenset({_value(what)}))
+    return Record(place, logger.name, levels, frozenset(keys), frozenset({_value(event)}))
 
 
 def _value(node: ast.expr) -> str:
@@ -97,7 +134,7 @@ RECORDS = list(records())
 
 
 def documented() -> dict[str, tuple[str, set[str], set[str]]]:
-    """Logger, levels and keys of each ``what`` in the page's table."""
+    """Logger, levels and keys of each ``event`` in the page's table."""
     found = {}
     for name, logger, levels, keys in re.findall(
         r"^\| `([\w-]+)` \| `\.?([\w.]+)` \| ([A-Z, ]+) \|([^|]*)\|", PAGE, re.M
@@ -109,8 +146,8 @@ def documented() -> dict[str, tuple[str, set[str], set[str]]]:
 def in_source() -> dict[str, tuple[str, set[str], set[str]]]:
     found: dict[str, tuple[str, set[str], set[str]]] = {}
     for record in RECORDS:
-        for what in record.whats:
-            names = [what.format(kind) for kind in ("frame", "event", "client")]
+        for event in record.events:
+            names = [event.format(kind) for kind in ("frame", "event", "client")]
             for name in dict.fromkeys(names):
                 logger = record.logger.removeprefix("directus_realtime.")
                 known = found.get(name, (logger, set(), set()))

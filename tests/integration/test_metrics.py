@@ -109,7 +109,9 @@ async def test_a_lost_connection_and_what_was_caught_up_in_one_line_of_the_log(
     assert found["connection_losses_total{connection=default}"] == 1
     assert found["gap_seconds_total{connection=default,recovered=true}"] > 0
     assert found["gaps_total{connection=default,recovered=false}"] == 0
-    (story,) = [record for record in caplog.records if vars(record).get("event") == "followed-again"]
+    (story,) = [
+        record for record in caplog.records if vars(record).get("event") == "followed-again"
+    ]
     told = vars(story)
     assert (told["levelname"], told["connection"]) == ("INFO", "default")
     assert (told["events"], told["recovered"], told["collections"]) == (1, True, [])
