@@ -15,6 +15,7 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.rest import Accountability, ServerInfo
 from directus_realtime.client.system_collections import known_gap
 from directus_realtime.exceptions import (
+    ConnectionFailed,
     DirectusRealtimeError,
     RequestRefused,
     SubscriptionRefused,
@@ -91,15 +92,29 @@ class LogReport:
 
 
 @dataclass
-class ConnectionReport:
-    """Result of the check of a connection.
+class _Report:
+    """Result of a check.
 
     Attributes:
         alias: Alias of the connection.
         url: Its address.
-        ok: Whether it could be authenticated and the changes of each subscription are received.
-        reason: Why it could not be authenticated; else empty.
+        ok: Whether nothing is missing.
+        reason: Why the check failed; else empty.
         identity: User of the token.
+    """
+
+    alias: str
+    url: str
+    ok: bool = False
+    reason: str = ""
+    identity: str = ""
+
+
+@dataclass
+class ConnectionReport(_Report):
+    """Result of the check of a connection, and of the changes of each subscription.
+
+    Attributes:
         server: Information of the server about itself.
         socket_problem: Why there is no WebSocket; empty where one is open.
         poll_interval: Seconds between two polls of the log without a WebSocket.
@@ -110,11 +125,6 @@ class ConnectionReport:
         subscriptions: One report each.
     """
 
-    alias: str
-    url: str
-    ok: bool = False
-    reason: str = ""
-    identity: str = ""
     server: ServerInfo | None = None
     socket_problem: str = ""
     poll_interval: float = 0
@@ -126,23 +136,13 @@ class ConnectionReport:
 
 
 @dataclass
-class PermissionsReport:
+class PermissionsReport(_Report):
     """Result of the check of the permissions of a connection's user.
 
     Attributes:
-        alias: Alias of the connection.
-        url: Its address.
-        ok: Whether nothing is missing.
-        reason: Why the check failed; else empty.
-        identity: User of the token.
         permissions: The permissions; ``None`` where the check failed.
     """
 
-    alias: str
-    url: str
-    ok: bool = False
-    reason: str = ""
-    identity: str = ""
     permissions: Permissions | None = None
 
 
@@ -196,7 +196,7 @@ async def check_permissions(
 
 async def _connected(
     settings: ConnectionSettings,
-    report: ConnectionReport | PermissionsReport,
+    report: _Report,
     work: Callable[[DirectusClient, asyncio.Event], Awaitable[None]],
 ) -> ServerInfo | None:
     """Run a check while connected; set the identity or the reason of the report.
@@ -215,10 +215,9 @@ async def _connected(
         report.reason = str(error)
         return None
     try:
-        await _connect(client, report)
-        if client.is_connected:
-            report.identity = client.identity
-            await work(client, socket_tried)
+        await connect(client)
+        report.identity = client.identity
+        await work(client, socket_tried)
     except DirectusRealtimeError as error:
         report.reason = str(error)
     finally:
@@ -226,12 +225,18 @@ async def _connected(
     return client.server
 
 
-async def _connect(client: DirectusClient, report: ConnectionReport | PermissionsReport) -> None:
+async def connect(client: DirectusClient) -> None:
+    """Connect within :data:`TIMEOUT`.
+
+    Raises:
+        ConnectionFailed: Directus could not be reached in time.
+    """
     try:
         async with asyncio.timeout(TIMEOUT):
             await client.connect()
     except TimeoutError:
-        report.reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+        reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+        raise ConnectionFailed(reason) from None
 
 
 async def _socket_problem(client: DirectusClient, tried: asyncio.Event) -> str:

@@ -15,11 +15,7 @@ logger = EventLogger("directus_realtime.receivers")
 
 
 class LifecycleSignals:
-    """Queue of signals, sent one after another; a slow receiver delays the later ones only.
-
-    Args:
-        database: The thread to run ``def`` receivers in.
-    """
+    """Queue of signals, sent one after another; a slow receiver delays the later ones only."""
 
     def __init__(self, database: DatabaseThread) -> None:
         self._database = database

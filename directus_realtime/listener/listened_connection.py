@@ -18,8 +18,7 @@ from directus_realtime.listener.desired_subscriptions import (
     forget_disabled,
 )
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
-from directus_realtime.listener.follower.follower import Follower, Pace
-from directus_realtime.listener.follower.gaps import GapKeeper
+from directus_realtime.listener.follower.follower import Follower
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.metrics.counts import CLIENT, EVENT, FRAME, counts
@@ -72,13 +71,9 @@ class ListenedConnection:
         self._database = database
         self._inbox = inbox
         self._lifecycle_signals = lifecycle_signals
+        self._poll_interval = settings.poll_interval
         self._follower = Follower(
-            self.client,
-            inbox,
-            GapKeeper(self.alias, inbox, lifecycle_signals, clock),
-            Pace(settings.poll_interval, settings.catch_up_interval, settings.hole_age),
-            self._changed.set,
-            clock,
+            self.client, settings, inbox, lifecycle_signals, self._changed.set, clock
         )
         self.client.doorbell.on_ring = self._follower.ring
         self._snapshot_loader = SnapshotLoader(self.client, database, inbox, self._follower, clock)
@@ -273,9 +268,7 @@ class ListenedConnection:
     def _socket_changed(self) -> None:
         self._follower.socket_changed()
         if self.client.is_connected:
-            self._connection_log.socket_changed(
-                self._follower.poll_interval, self._follower.log_problem
-            )
+            self._connection_log.socket_changed(self._poll_interval, self._follower.log_problem)
 
 
 def _kind_of(error: DirectusRealtimeError) -> str:

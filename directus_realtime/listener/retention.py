@@ -106,11 +106,7 @@ def prune_span(
 class DailyPrune:
     """Pruning of the inbox once a day while the listener is active.
 
-    Args:
-        database: The thread to delete in.
-        connections: Settings of the connections.
-        fence: Called in each transaction; raises where another listener is active now.
-        clock: Gives the time.
+    ``fence`` is called in each transaction, and raises where another listener is active.
     """
 
     def __init__(

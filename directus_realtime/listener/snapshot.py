@@ -38,12 +38,7 @@ _Load = tuple[str, str, bool]
 class SnapshotLoader:
     """First loads of a connection, each run until it is complete.
 
-    Args:
-        client: Reads the items.
-        database: The thread to write the progress in.
-        inbox: Stores the events; a load reads no faster than they are stored.
-        follower: Records the changes while items are read.
-        clock: Gives the time.
+    A load reads no faster than its events are stored; the follower records the changes meanwhile.
     """
 
     def __init__(
@@ -71,12 +66,7 @@ class SnapshotLoader:
             self._tasks[load] = asyncio.create_task(self._load(desired, subscription))
 
     def stop(self, uid: str, but: _Load | None = None) -> None:
-        """Cancel the loads of a subscription, which are complete or outdated.
-
-        Args:
-            uid: Uid of the subscription.
-            but: The load that continues.
-        """
+        """Cancel the complete or outdated loads of a subscription, except one."""
         for load in [each for each in self._tasks if each[0] == uid and each != but]:
             self._tasks.pop(load).cancel()
 

@@ -50,12 +50,7 @@ class StatusReport:
 class StatusWriter:
     """Writer of the rows of :class:`ConnectionStatus` and of the subscriptions' state columns.
 
-    Args:
-        database: The thread to write in.
-        inbox: Counts the events.
-        reports: Returns the present status of each connection.
-        fence: Called in each transaction; raises where another listener is active now.
-        clock: Gives the time.
+    ``fence`` is called in each transaction, and raises where another listener is active.
     """
 
     def __init__(
@@ -184,12 +179,7 @@ REMINDER, _REMINDER_CEILING = 60.0, 900.0
 
 
 class ConnectionLog:
-    """Log of a connection: a line for each change of state, and reminders during an outage.
-
-    Args:
-        client: The client whose states are logged.
-        clock: Gives the time.
-    """
+    """Log of a connection: a line for each change of state, and reminders during an outage."""
 
     def __init__(self, client: DirectusClient, clock: SystemClock) -> None:
         self._alias = client.name

@@ -130,10 +130,7 @@ class _Draft:
 class EventBuilder:
     """Maker of events from changes.
 
-    Args:
-        client: Reads the items.
-        inside: Returns those keys whose items may have matched a filter before.
-        clock: Gives the time.
+    ``inside`` returns those of some keys whose items may have matched a filter before.
     """
 
     def __init__(self, client: DirectusClient, inside: Inside, clock: SystemClock) -> None:
@@ -158,10 +155,6 @@ class EventBuilder:
             origin_of: Returns the origin of the events of a change.
             top: Highest id of the log that was read before: a later create of an item whose
                 delete is below it may have been processed already.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
         """
         changes = list(changes)
         drafts = _drafts(changes, subscriptions, origin_of, top)
@@ -219,10 +212,6 @@ class EventBuilder:
         Args:
             rings: Rings without a row.
             subscriptions: The subscriptions to make events for.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
         """
         collections = {ring.collection for ring in rings}
         concerned = [each for each in subscriptions if each.collection in collections]

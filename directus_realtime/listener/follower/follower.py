@@ -1,7 +1,9 @@
 """The follower reads the activity log of one connection, and makes events of its rows.
 
 The log is the source of truth; the socket and the clock only trigger a poll (*rings*). One path
-serves live changes, outages and restarts.
+serves live changes, outages and restarts. Methods of this package that read from Directus raise
+``RequestRefused`` where it is not ready to answer, and ``ConnectionFailed`` where it cannot be
+reached; the loop of the follower retries.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -48,6 +49,8 @@ from directus_realtime.listener.follower.rung_items import LastStates, RungItems
 from directus_realtime.listener.follower.subscription_registry import SubscriptionRegistry
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.inbox_entry import Memory
+from directus_realtime.listener.lifecycle_signals import LifecycleSignals
+from directus_realtime.settings import ConnectionSettings
 from directus_realtime.utils.aio import Wakeup
 from directus_realtime.utils.backoff import full_jitter
 from directus_realtime.utils.logs import EventLogger
@@ -62,29 +65,14 @@ _SCHEMA = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Intervals of the polls of the log.
-
-    Attributes:
-        poll_interval: Seconds between two polls without a socket.
-        ring_interval: Seconds between two polls with a socket.
-        hole_age: Seconds after which an id that never became visible is dropped.
-    """
-
-    poll_interval: float = 1.0
-    ring_interval: float = 30.0
-    hole_age: float = 3600.0
-
-
 class Follower:
     """Reader of the activity log of one connection, for all of its subscriptions.
 
     Args:
         client: Reads from Directus.
+        settings: Settings of the connection.
         inbox: Stores the events, and the position in the log with them.
-        gaps: Announces possibly lost changes.
-        pace: Intervals of the polls.
+        lifecycle_signals: Announces possibly lost changes.
         on_change: Called where the state of a subscription changed.
         clock: Gives the time.
     """
@@ -92,39 +80,35 @@ class Follower:
     def __init__(
         self,
         client: DirectusClient,
+        settings: ConnectionSettings,
         inbox: Inbox,
-        gaps: GapKeeper,
-        pace: Pace,
+        lifecycle_signals: LifecycleSignals,
         on_change: Callable[[], None],
         clock: SystemClock,
     ) -> None:
         self._client = client
         self._alias = client.name
         self._inbox = inbox
-        self._gaps = gaps
-        self._pace = pace
+        self._poll_interval = settings.poll_interval
+        self._ring_interval = settings.catch_up_interval
         self._clock = clock
+        self._gaps = keeper = GapKeeper(self._alias, inbox, lifecycle_signals, clock)
         self._log = EventLogger("directus_realtime.listener", clock=clock, connection=client.name)
         self._access = LogAccess(client)
-        self._subscriptions = SubscriptionRegistry(client, self._access, gaps, on_change, clock)
-        self._cursor = LogCursor(client, inbox, gaps, pace.hole_age, clock)
+        self._subscriptions = SubscriptionRegistry(client, self._access, keeper, on_change, clock)
+        self._cursor = LogCursor(client, inbox, keeper, settings.hole_age, clock)
         self._builder = EventBuilder(client, self._inside, clock)
         self._poll_pace = PollPace(clock)
         self._last_states = LastStates(self._alias, inbox)
         self._rung = RungItems(self._alias, self._builder, self._last_states, clock)
-        self._parked = ParkedChanges(self._alias, inbox, clock, pace.hole_age)
+        self._parked = ParkedChanges(self._alias, inbox, clock, settings.hole_age)
         self._notes: dict[str, ChangeNotes] = {}
         self._activity_log: ActivityLog | None = None
         self._must_learn = True
         self._learnt_at = 0.0
         self._socket_lost_at: datetime | None = None
         self._wakeup = Wakeup(clock)
-        self._polled_at = -pace.ring_interval
-
-    @property
-    def read_at(self) -> datetime | None:
-        """Time of the last read to the end, by our clock; ``None`` for never."""
-        return self._cursor.read_at
+        self._polled_at = -self._ring_interval
 
     @property
     def complete_until(self) -> datetime | None:
@@ -135,11 +119,6 @@ class Follower:
     def log_problem(self) -> str:
         """Why the log cannot be read, as a sentence without a full stop; empty where it can."""
         return self._access.problem
-
-    @property
-    def poll_interval(self) -> float:
-        """Seconds between two polls of the log without a socket."""
-        return self._pace.poll_interval
 
     # Called by the connection
 
@@ -160,7 +139,7 @@ class Follower:
 
     def lost_connection(self, reason: str) -> None:
         """Note that Directus is unavailable."""
-        self._gaps.begin(self.read_at, reason)
+        self._gaps.begin(self._cursor.read_at, reason)
         for each in self._subscriptions:
             each.wait()
 
@@ -239,11 +218,11 @@ class Follower:
 
     def _seconds_to_wait(self) -> float:
         if not self._client.is_connected:
-            return self._pace.ring_interval
+            return self._ring_interval
         now = self._clock.monotonic()
-        interval = self._pace.ring_interval
+        interval = self._ring_interval
         if not self._client.has_socket:
-            interval = min(self._pace.poll_interval, interval)
+            interval = min(self._poll_interval, interval)
         times = [self._polled_at + interval - now]
         refused = [each for each in self._subscriptions if each.state is FeedState.REFUSED]
         times += [each.retry_at - now for each in refused]
@@ -262,7 +241,7 @@ class Follower:
             error,
             error=str(error),
         )
-        self._gaps.begin(self.read_at, str(error))
+        self._gaps.begin(self._cursor.read_at, str(error))
         self._cursor.must_resume = True
         status = error.status if isinstance(error, RequestRefused) else 0
         self._must_learn = self._must_learn or bool(status)
@@ -273,7 +252,7 @@ class Follower:
     async def _step(self) -> None:
         self._polled_at = now = self._clock.monotonic()
         # Without the log, no row announces that the token may read it now.
-        is_blind = bool(self._access.problem) and now - self._learnt_at >= self._pace.ring_interval
+        is_blind = bool(self._access.problem) and now - self._learnt_at >= self._ring_interval
         if self._must_learn or is_blind:
             await self._learn()
         log = self._activity_log or self._client.activity
@@ -303,7 +282,7 @@ class Follower:
         if (problem := self._access.problem) != before:
             self._cursor.must_resume = True  # the rows that were read may be deleted by now
             if problem:
-                self._gaps.begin(self.read_at, problem)
+                self._gaps.begin(self._cursor.read_at, problem)
         self._inbox.put([], partial(position_store.write_problem, self._alias, problem))
         for each in self._subscriptions:
             each.ask_again()
@@ -488,7 +467,7 @@ class Follower:
         """Announce the end of an outage, once everything readable is stored."""
         if not self._has_ended_outage():
             return
-        until = self._clock.now() if self._access.problem else self.read_at
+        until = self._clock.now() if self._access.problem else self._cursor.read_at
         # Until then, events are in memory only, and the log grows meanwhile.
         await self._inbox.run_in_order(lambda: None)
         if self._has_ended_outage():

@@ -54,14 +54,7 @@ class Outage:
 
 
 class GapKeeper:
-    """The present outage of one connection, and the announcement of its end.
-
-    Args:
-        alias: Alias of the connection.
-        inbox: Writes in order with the events.
-        lifecycle_signals: Sends the signal.
-        clock: Gives the time.
-    """
+    """The present outage of one connection, and the announcement of its end."""
 
     def __init__(
         self, alias: str, inbox: Inbox, lifecycle_signals: LifecycleSignals, clock: SystemClock
@@ -79,11 +72,7 @@ class GapKeeper:
             self.outage = Outage(since, reason.rstrip("."))
 
     def resume(self, stored: LogPosition) -> None:
-        """Resume the outage that the previous listener has stored.
-
-        Args:
-            stored: The stored position of the connection.
-        """
+        """Resume the outage that the previous listener has stored."""
         self.begin(stored.read_at, "no listener was connected")
         if stored.gap_since is None or stored.gap_until is not None:
             return

@@ -45,12 +45,7 @@ class LogAccess:
         self.problem = ""
 
     async def learn(self) -> None:
-        """Read the rights again, and discard the accountability of the collections.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the rights again, and discard the accountability of the collections."""
         self._rights = await self._client.rights.of_collections()
         if self._rights is None:
             self.access, missing = await self._client.read_access(ACTIVITY), []
@@ -66,12 +61,7 @@ class LogAccess:
         self._logged = {}
 
     async def ask(self, collection: str) -> None:
-        """Read the accountability of one collection.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the accountability of one collection."""
         is_log = collection == ACTIVITY  # its own rows are its changes
         logged = "all" if is_log else await self._client.accountability(collection)
         self._logged[collection] = logged

@@ -58,7 +58,7 @@ async def compare_continuity(
     Args:
         log: The log.
         position: Position in the log.
-        newest: Its newest row.
+        newest: The newest row of the log.
     """
     if newest is None or newest.id < position.top:
         return Continuity.ANOTHER if position.top else Continuity.SAME
@@ -100,12 +100,7 @@ async def begin_position(
 
 
 class ReadProgress:
-    """Progress of a long read, for the log and the database.
-
-    Args:
-        alias: Alias of the connection.
-        clock: Gives the time.
-    """
+    """Progress of a long read, for the log and the database."""
 
     def __init__(self, alias: str, clock: SystemClock) -> None:
         self._alias = alias
@@ -122,13 +117,7 @@ class ReadProgress:
         return {"rows_done": self._done, "rows_total": max(self._total, self._done)}
 
     async def begin(self, log: ActivityLog, top: int, newest: int) -> None:
-        """Count the rows to read.
-
-        Args:
-            log: The log.
-            top: Id of the last row that was read.
-            newest: Id of the newest row.
-        """
+        """Count the rows to read, from behind one id up to another."""
         self._total = self._done = self._events = 0
         self._logged_at = self._clock.monotonic()
         if newest - top > _LONG:
@@ -223,16 +212,7 @@ class LogCursor:
         return {**columns, **self.progress.values}
 
     async def resume(self, log: ActivityLog, subscriptions: SubscriptionRegistry) -> None:
-        """Restore the position, and verify that the log is the same.
-
-        Args:
-            log: The log.
-            subscriptions: The subscriptions that follow it.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Restore the position, and verify that the log is the same."""
         self.must_resume = False  # first: it may be requested again meanwhile
         newest = await log.newest()
         if not self._is_restored:

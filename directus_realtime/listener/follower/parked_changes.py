@@ -29,14 +29,7 @@ _AT_A_TIME = 1000
 
 
 class ParkedChanges:
-    """The parked changes of one connection.
-
-    Args:
-        alias: Alias of the connection.
-        inbox: Writes in order with the events.
-        clock: Gives the time.
-        age: Seconds after which a change is *unexplained*.
-    """
+    """The parked changes of one connection, *unexplained* after ``age`` seconds."""
 
     def __init__(self, alias: str, inbox: Inbox, clock: SystemClock, age: float) -> None:
         self._alias = alias
@@ -101,11 +94,7 @@ class ParkedChanges:
         return [_change(each) for each in sorted(mine, key=lambda each: each.activity_id)]
 
     async def give_up_old(self, log: ActivityLog) -> None:
-        """Mark the changes that were parked long ago as unexplained.
-
-        Args:
-            log: Searched for deletes that were logged before the changes.
-        """
+        """Mark old changes as unexplained, unless a delete was logged before them."""
         before = self._clock.now() - timedelta(seconds=self._age)
         old = [number for number, each in self._changes.items() if each.parked_at < before]
         if not old:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,10 +16,10 @@ from directus_realtime.client.activity_log import (
 )
 from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.events import Key
-from directus_realtime.exceptions import ConnectionFailed
 from directus_realtime.listener import matched_items
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.diagnostics import connect
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.followed_subscription import (
     FollowedSubscription,
@@ -34,8 +33,6 @@ from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.listener")
 
-#: Seconds for connecting.
-TIMEOUT = 20.0
 #: Maximum number of rounds for items that keep changing meanwhile.
 _ROUNDS = 5
 
@@ -126,7 +123,7 @@ class Replay:
             SubscriptionRefused: Directus refuses the query of a subscription.
         """
         try:
-            await self._connect()
+            await connect(self._client)
             for each in self._subscriptions:
                 each.primary_key = await self._client.check_query(each.desired.query)
             await self._replay(self._client.activity)
@@ -134,14 +131,6 @@ class Replay:
             await self._client.disconnect()
             await self._database.aclose()
         return self._replayed
-
-    async def _connect(self) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._client.connect()
-        except TimeoutError:
-            reason = self._client.reason or f"Not connected within {TIMEOUT:g} s."
-            raise ConnectionFailed(reason) from None
 
     async def _replay(self, log: ActivityLog) -> None:
         first = await log.since(self._selection.since, [self._selection.collection])

@@ -27,12 +27,7 @@ _SUSPICIOUS = 10
 
 
 class LastStates:
-    """Last state of each item and subscription, to tell a change from a repetition.
-
-    Args:
-        alias: Alias of the connection.
-        inbox: Reads the events of previous listeners.
-    """
+    """Last state of each item and subscription, to tell a change from a repetition."""
 
     def __init__(self, alias: str, inbox: Inbox) -> None:
         self._alias = alias
@@ -78,14 +73,7 @@ def _stored_digests(alias: str) -> dict[tuple[str, str], int]:
 
 
 class RungItems:
-    """Rings that wait for their rows, and the events of those without a row.
-
-    Args:
-        alias: Alias of the connection.
-        builder: Makes the events.
-        last_states: Last states of the items.
-        clock: Gives the time.
-    """
+    """Rings that wait for their rows, and the events of those without a row."""
 
     def __init__(
         self, alias: str, builder: EventBuilder, last_states: LastStates, clock: SystemClock
@@ -153,12 +141,7 @@ class RungItems:
     async def build(
         self, subscriptions: Iterable[FollowedSubscription], access: LogAccess
     ) -> AsyncIterator[Built]:
-        """Make events of the rings that are due.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Make events of the rings that are due."""
         subscribed = [each for each in subscriptions if each.is_subscribed]
         if self._unread:
             socket_only = [each for each in subscribed if each.is_socket_only]

@@ -28,12 +28,7 @@ _CHECKS = 4
 class SubscriptionRegistry:
     """The followed subscriptions of one connection.
 
-    Args:
-        client: Checks the queries.
-        access: Tells whether the log has the changes of a collection.
-        gaps: Records possibly lost changes.
-        on_change: Called where the state of a subscription changed.
-        clock: Gives the time.
+    Ranges that its methods call ``unread`` are those of the log that were not read yet.
     """
 
     def __init__(
@@ -116,15 +111,7 @@ class SubscriptionRegistry:
         return f"{self._client.name}/{collection}"
 
     async def check(self, unread: Sequence[IdRange]) -> None:
-        """Have Directus check the queries that are due, over REST: the socket checks none.
-
-        Args:
-            unread: Ranges of the log that were not read yet.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Have Directus check the queries that are due, over REST: the socket checks none."""
         now = self._clock.monotonic()
         due = [each for each in self if each.must_be_checked(now)]
         if not due:
@@ -174,13 +161,7 @@ class SubscriptionRegistry:
     def refuse(
         self, subscription: FollowedSubscription, error: str, unread: Sequence[IdRange]
     ) -> None:
-        """Refuse a subscription, and add the ranges that will not be read for it.
-
-        Args:
-            subscription: The subscription.
-            error: Directus's sentence.
-            unread: Ranges of the log that were not read yet.
-        """
+        """Refuse a subscription, and add the ranges that will not be read for it."""
         subscription.place.leave_out(unread)
         if subscription.is_socket_only and subscription.is_subscribed:
             subscription.refused_since = self._clock.now()
@@ -190,12 +171,7 @@ class SubscriptionRegistry:
     def leave_out(
         self, unread: Sequence[IdRange], but: Collection[FollowedSubscription] = ()
     ) -> None:
-        """Add the ranges that are about to be read to the unread ones of some subscriptions.
-
-        Args:
-            unread: Ranges of the log that were not read yet.
-            but: Subscriptions that the ranges are read for.
-        """
+        """Add ranges that are about to be read to the unread ones of the other subscriptions."""
         for each in self:
             if not each.is_current and each not in but:
                 each.place.leave_out(unread)
