@@ -1,73 +1,69 @@
-"""Shows the subscriptions declared in code as rows beside those made in the admin."""
+"""Rows for the subscriptions declared in code, beside those made in the admin."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from typing import Any
 
 from directus_realtime.database import in_bulk
 from directus_realtime.settings import aliases
 from directus_realtime.subscriptions import Subscription, declared
+from directus_realtime.utils.logs import EventLogger
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 
 def sync_declared() -> None:
-    """Make the rows of declared subscriptions equal to the declarations.
+    """Create, update and delete the rows of declared subscriptions.
 
-    A row made in the admin is never touched: where it has the name of a declaration,
+    A row made in the admin is never changed: where it has the name of a declaration,
     the declaration is left out and an error is logged.
     """
     from directus_realtime.models import DirectusSubscription
 
-    wanted = declared()
-    _delete_all_but(wanted)
-    rows = in_bulk(DirectusSubscription.objects.all(), wanted, "name")
-    for name, (subscription, module) in wanted.items():
+    declarations = declared()
+    _delete_all_but(declarations)
+    rows = in_bulk(DirectusSubscription.objects.all(), declarations, "name")
+    for name, (subscription, module) in declarations.items():
         row = rows.get(name) or DirectusSubscription(name=name, declared_in=module)
         if reason := _reason_against(row):
             logger.error(
+                "declaration-left-out",
                 "The subscription %r, declared in %s, is left out: %s. Rename one of them.",
                 name,
                 module,
                 reason,
-                extra={
-                    "event": "declaration-left-out",
-                    "subscription": name,
-                    "declared_in": module,
-                },
+                subscription=name,
+                declared_in=module,
             )
             continue
         if subscription.connection not in aliases():
             logger.error(
+                "declaration-without-connection",
                 "The subscription %r, declared in %s, is for the connection %r, which is not "
                 "in DIRECTUS_REALTIME.",
                 name,
                 module,
                 subscription.connection,
-                extra={
-                    "event": "declaration-without-connection",
-                    "subscription": name,
-                    "declared_in": module,
-                    "connection": subscription.connection,
-                },
+                subscription=name,
+                declared_in=module,
+                connection=subscription.connection,
             )
         _update(row, subscription, module)
 
 
-def _delete_all_but(wanted: Collection[str]) -> None:
-    """Delete the rows of declarations that are there no more, one that was renamed among them."""
+def _delete_all_but(names: Collection[str]) -> None:
+    """Delete the rows of declarations that were removed or renamed."""
     from directus_realtime.models import DirectusSubscription
 
     rows = DirectusSubscription.objects.exclude(declared_in="").values_list("pk", "name")
-    # By exact names: MariaDB would find those that differ in case, too, which it lets nobody add.
-    gone = [pk for pk, name in rows if name not in wanted]
+    # By exact names: MariaDB compares without case, and refuses a second spelling.
+    gone = [pk for pk, name in rows if name not in names]
     DirectusSubscription.objects.filter(pk__in=gone).delete()
 
 
 def _reason_against(row: Any) -> str:
-    """Why a row cannot be that of a declaration, if there is a reason."""
+    """Return why a row cannot be that of a declaration; empty where it can."""
     if not row.declared_in:
         return "the admin has one of that name"
     if row.pk is None and (other := type(row).objects.filter(name=row.name).first()):
@@ -105,6 +101,6 @@ def _update(row: Any, subscription: Subscription, module: str) -> None:
 
 
 def show_declared_after_migrate(using: str = "default", **kwargs: Any) -> None:
-    """Receiver of ``post_migrate``: the admin shows the declarations before the first listen."""
+    """Receiver of ``post_migrate``: show the declarations in the admin before the first listen."""
     if using == "default":
         sync_declared()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import threading
@@ -24,22 +23,29 @@ from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.listened_connection import ListenedConnection
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.listener.retention import DailyPrune
-from directus_realtime.listener.status import StatusWriter
+from directus_realtime.listener.status import StatusReport, StatusWriter
 from directus_realtime.settings import INLINE, TASKS, ConnectionSettings
+from directus_realtime.utils.aio import cancel_all
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: Seconds in which a second signal is taken for the first: a terminal and a wrapper such as
-#: make or timeout each pass on the same Ctrl-C.
+#: Seconds in which a second signal counts as the first: a terminal and a wrapper (make, timeout)
+#: each pass on the same Ctrl-C.
 SAME_SIGNAL = 0.5
+#: Seconds that stopping may take in total.
+STOP_TIMEOUT = 8.0
+#: Seconds until a connection that was given up is retried, where others are alive.
+REFUSED_AGAIN = 300.0
 
 
 class StopTimedOut(Exception):
-    """Something hangs in a thread, which Python would wait for at its exit.
+    """A thread hangs, which Python would wait for at its exit.
 
     Attributes:
-        ended_by: What the listener ended by; ``None`` where it was asked to stop.
+        ended_by: The error that ended the listener; ``None`` where it was asked to stop.
     """
 
     def __init__(self, ended_by: BaseException | None) -> None:
@@ -52,7 +58,7 @@ def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
     """Set an event on the first signal; end the process on the second.
 
     The handlers only set a flag: raising in the middle of a commit would be worse than
-    waiting. Outside the main thread, where Python allows no handlers, nothing is done.
+    waiting. Outside the main thread Python allows no handlers, and this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,15 +73,11 @@ def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
             return
         if stopping.is_set():
             logger.warning(
-                "%s again: stopping at once.",
-                number.name,
-                extra={"event": "stopping-at-once", "signal": number.name},
+                "stopping-at-once", "%s again: stopping at once.", number.name, signal=number.name
             )
             os._exit(128 + number)
         logger.info(
-            "%s: finishing the delivery at hand.",
-            number.name,
-            extra={"event": "stopping", "signal": number.name},
+            "stopping", "%s: finishing the delivery at hand.", number.name, signal=number.name
         )
         first_at = loop.time()
         stopping.set()
@@ -89,23 +91,18 @@ def stop_on_signals(stopping: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-#: Seconds that stopping may take, all in all.
-STOP_TIMEOUT = 8.0
-#: Seconds until a connection that was given up is tried again, where others go on.
-REFUSED_AGAIN = 300.0
-
-
 class ActiveListener:
-    """Runs the connections until told to stop, or until the lease is lost.
+    """Run of the connections until a stop is requested or the lease is lost.
 
-    Reading, storing and delivering are tasks of their own: none waits for another.
-    Storing has a database thread to itself, so that a slow receiver cannot keep an event
-    in memory that should be in the inbox.
+    Reading, storing and delivering are separate tasks: none waits for another. Storing has a
+    database thread to itself, so that a slow receiver cannot keep an event in memory that should
+    be in the inbox.
 
     Args:
         connections: The settings of the connections to listen to.
         fence: Called in each transaction that writes; raises where the lease is lost.
-        after_crash: Whether the listener before this one was killed, or hangs.
+        after_crash: Whether the previous listener was killed, or hangs.
+        clock: Gives the time.
     """
 
     def __init__(
@@ -114,23 +111,19 @@ class ActiveListener:
         fence: Callable[[], None],
         *,
         after_crash: bool = False,
+        clock: SystemClock,
     ) -> None:
         self._settings = list(connections)
         self._fence = fence
-        self._inbox_database = DatabaseThread("inbox")
-        delivery_database = DatabaseThread("delivery")
-        handover_database = DatabaseThread("handover")
-        notices_database = DatabaseThread("notices")
-        retention_database = DatabaseThread("retention")
+        self._clock = clock
         self._databases = [
-            self._inbox_database,
-            delivery_database,
-            handover_database,
-            notices_database,
-            retention_database,
+            DatabaseThread(name, clock)
+            for name in ("inbox", "delivery", "handover", "notices", "retention")
         ]
+        inbox_database, delivery_database, handover_database, *others = self._databases
+        self._inbox_database = inbox_database
         self._sender = GroupSender()
-        self._notices = LifecycleSignals(notices_database)
+        self._lifecycle_signals = LifecycleSignals(others[0])
         inline = [settings for settings in self._settings if settings.delivery == INLINE]
         policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
         fresh = FreshRows(policies)
@@ -141,10 +134,12 @@ class ActiveListener:
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)
         self._handover = HandOver(handover_database, timeouts, self._sender, fence, ceiling)
-        self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence, fresh=fresh)
+        self._inbox = Inbox(
+            inbox_database, self._wake_delivery, fence=fence, fresh=fresh, clock=clock
+        )
         counts.watch_unstored(lambda: self._inbox.waiting)
-        self._retention = DailyPrune(retention_database, self._settings, fence)
-        self._status: StatusWriter | None = None
+        self._retention = DailyPrune(others[1], self._settings, fence, clock)
+        self._status = StatusWriter(inbox_database, self._inbox, self._reports, fence, clock)
         self._connections: dict[str, ListenedConnection] = {}
         self._given_up: set[str] = set()
         self._is_lost = False
@@ -152,20 +147,20 @@ class ActiveListener:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a receiver that it did not wait for has not come back."""
+        """Whether a receiver is still running in a thread that was closed without waiting."""
         return any(database.is_busy for database in self._databases)
 
     async def run(self, stopping: asyncio.Event, holding: Coroutine[Any, Any, NoReturn]) -> None:
-        """Listen until ``stopping`` is set, then finish the delivery at hand.
+        """Listen until ``stopping`` is set, then finish the present delivery.
 
         Args:
-            stopping: Asks to stop.
-            holding: Keeps the lease, until everything else has ended.
+            stopping: Requests the stop.
+            holding: Renews the lease, until everything else has ended.
 
         Raises:
-            ConnectionImpossible: No connection is left that could be had.
+            ConnectionImpossible: No connection is left that can be made.
             LeaseLost: Another listener is active now; nothing is finished then.
-            StopTimedOut: A receiver hangs and cannot be waited for.
+            StopTimedOut: A receiver hangs.
         """
         hold = asyncio.create_task(holding, name="lease")
         try:
@@ -176,20 +171,17 @@ class ActiveListener:
                 database.close_soon()
             raise
         finally:
-            await _end([hold])
+            await cancel_all([hold])
             await self._sender.aclose()
 
     async def _run(self, stopping: asyncio.Event, hold: asyncio.Task[NoReturn]) -> None:
         await self._inbox_database.run_with_retry(sync_declared)
         for settings in self._settings:
             self._connections[settings.alias] = self._make_connection(settings)
-        self._status = StatusWriter(
-            self._inbox_database, self._inbox, self._connections, self._fence
-        )
         delivering = asyncio.Event()
         services = [
             asyncio.create_task(self._inbox.run(), name="inbox"),
-            asyncio.create_task(self._notices.run(), name="notices"),
+            asyncio.create_task(self._lifecycle_signals.run(), name="lifecycle-signals"),
             asyncio.create_task(self._status.run(), name="status"),
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
@@ -214,7 +206,7 @@ class ActiveListener:
         try:
             await asyncio.gather(*ways)
         finally:
-            await _end(ways)
+            await cancel_all(ways)
 
     def _wake_delivery(self) -> None:
         self._delivery.wake()
@@ -222,8 +214,16 @@ class ActiveListener:
 
     def _make_connection(self, settings: ConnectionSettings) -> ListenedConnection:
         return ListenedConnection(
-            settings, self._inbox_database, self._inbox, self._notices, self._state_changed
+            settings,
+            self._inbox_database,
+            self._inbox,
+            self._lifecycle_signals,
+            self._state_changed,
+            self._clock,
         )
+
+    def _reports(self) -> list[StatusReport]:
+        return [connection.report() for connection in self._connections.values()]
 
     async def _listen(self, services: Sequence[asyncio.Task[Any]], stopping: asyncio.Event) -> None:
         """Run the connections until stopped, or until none is left."""
@@ -235,19 +235,18 @@ class ActiveListener:
         try:
             await _watch([*services, *alive], stop)
         except LeaseLost:
-            # First of all: what the connections say while they end is not ours to tell.
+            # Before the connections end: their last changes of state must not be published.
             self._is_lost = True
-            await _end(services)
+            await cancel_all(services)
             raise
         finally:
-            await _end([stop, *alive])
+            await cancel_all([stop, *alive])
 
     async def _keep(self, settings: ConnectionSettings) -> None:
-        """Run a connection. One that is given up is tried again, as long as others go on: what a
-        person mended meanwhile needs no restart then.
+        """Run a connection, and retry it where it is given up, as long as others are alive.
 
         Raises:
-            ConnectionImpossible: It cannot be had, and neither can any other.
+            ConnectionImpossible: Neither this connection nor any other can be made.
         """
         alias = settings.alias
         while True:
@@ -258,12 +257,14 @@ class ActiveListener:
                 if self._given_up == self._connections.keys():
                     raise
             logger.warning(
+                "tried-again",
                 "%s  is tried again in %g s; the other connections go on.",
                 alias,
                 REFUSED_AGAIN,
-                extra={"event": "tried-again", "connection": alias, "seconds": REFUSED_AGAIN},
+                connection=alias,
+                seconds=REFUSED_AGAIN,
             )
-            await asyncio.sleep(REFUSED_AGAIN)
+            await self._clock.sleep(REFUSED_AGAIN)
             self._connections[alias] = self._make_connection(settings)
             self._given_up.discard(alias)
 
@@ -273,32 +274,31 @@ class ActiveListener:
         services: list[asyncio.Task[None]],
         ended_by: BaseException | None,
     ) -> None:
-        """Store what is in memory, finish the delivery at hand, say that we are gone."""
+        """Store the events in memory, finish the present delivery, and write the last status."""
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._inbox.flush()
                 await delivery
-                await self._notices.drain()
-                if self._status is not None:
-                    await self._status.write()
+                await self._lifecycle_signals.drain()
+                await self._status.write()
         except TimeoutError:
             logger.error(
+                "stop-timeout",
                 "Stopping took longer than %g s; what a receiver is busy with will be "
                 "delivered again.",
                 STOP_TIMEOUT,
-                extra={"event": "stop-timeout", "seconds": STOP_TIMEOUT},
+                seconds=STOP_TIMEOUT,
             )
             raise StopTimedOut(ended_by) from None
         finally:
-            await _end([delivery, *services])
+            await cancel_all([delivery, *services])
         for database in self._databases:
             await database.aclose()
 
     def _state_changed(self, alias: str, change: StateChange) -> None:
         if self._is_lost:
             return
-        if self._status is not None:
-            self._status.wake()
+        self._status.wake()
         send = self._sender.send_state(alias, change.state.value, change.reason)
         task = asyncio.create_task(send)
         self._state_sends.add(task)
@@ -306,18 +306,10 @@ class ActiveListener:
 
 
 async def _watch(tasks: Sequence[asyncio.Task[Any]], stop: asyncio.Task[Any]) -> None:
-    """Return when ``stop`` is done; raise what ends any other, of the first in the order."""
+    """Return when ``stop`` is done; where another task ends before, raise its error."""
     done, _ = await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
     if stop in done:
         return
     ended = next(task for task in tasks if task in done)
     ended.result()
     raise RuntimeError(f"The task {ended.get_name()} ended by itself.")
-
-
-async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended."""
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

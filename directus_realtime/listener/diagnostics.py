@@ -1,4 +1,4 @@
-"""Checks of a connection and its subscriptions: whether, and how, changes are received."""
+"""Checks of a connection and its subscriptions, and of how their changes are received."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.rest import Accountability, ServerInfo
 from directus_realtime.client.system_collections import known_gap
 from directus_realtime.exceptions import (
+    ConnectionFailed,
     DirectusRealtimeError,
     RequestRefused,
     SubscriptionRefused,
@@ -27,8 +28,8 @@ from directus_realtime.settings import ConnectionSettings
 #: Seconds for connecting, for the WebSocket, and for each subscription.
 TIMEOUT = 20.0
 
-#: How the changes of a subscription are received: from the activity log, by the WebSocket
-#: alone, or, where that is not known, from the log as far as it has them.
+#: Source of the changes of a subscription: the activity log, the WebSocket alone, or an activity
+#: log that is not known to have all changes.
 Source = Literal["log", "socket", "unknown"]
 
 _PARTIAL = "A rule hides items of it from the token: changes of those are not seen."
@@ -46,18 +47,18 @@ _NO_SOURCE = "Nothing is received: its changes are not in the log, and there is 
 
 @dataclass
 class SubscriptionReport:
-    """Whether a subscription can be had, and what is to know about its collection.
+    """Result of the check of a subscription.
 
     Attributes:
         name: Name of the subscription.
         collection: Name of its collection.
         ok: Whether its changes are received.
-        reason: Why not, in the server's words where it refuses; else empty.
-        primary_key: Name and type of the primary key, such as ``id (integer)``.
-        source: How its changes are received.
-        accountability: What Directus logs of the collection's changes.
+        reason: Why they are not, in the server's words where it refuses; else empty.
+        primary_key: Name and type of the primary key, for example ``id (integer)``.
+        source: Source of its changes.
+        accountability: Accountability of the collection.
         is_partial: Whether a rule hides some items from the token.
-        notes: What to know, as sentences; nothing of it is an error.
+        notes: Further sentences; none of them is an error.
     """
 
     name: str
@@ -73,14 +74,14 @@ class SubscriptionReport:
 
 @dataclass
 class LogReport:
-    """What the token may read of the activity log.
+    """Readability of the activity log.
 
     Attributes:
-        access: ``full``, ``partial`` or ``none``; empty where it could not be asked.
+        access: ``full``, ``partial`` or ``none``; empty where it is unknown.
         problem: Why the log cannot be used, as a sentence; empty where it can.
         reads_user: Whether ``changed_by`` of events can be filled.
-        oldest_change: When the oldest change in the log was made; ``None`` where it has none.
-        days: How many days the log reaches back; ``None`` where it has no change.
+        oldest_change: Time of the oldest change in the log; ``None`` where it has none.
+        days: Days that the log reaches back; ``None`` where it has no change.
     """
 
     access: str = ""
@@ -91,23 +92,15 @@ class LogReport:
 
 
 @dataclass
-class ConnectionReport:
-    """What was found out about a connection.
+class _Report:
+    """Result of a check.
 
     Attributes:
-        alias: Of the connection.
+        alias: Alias of the connection.
         url: Its address.
-        ok: Whether it could be authenticated and the changes of each subscription are received.
-        reason: Why it could not be authenticated; else empty.
-        identity: Who the token is.
-        server: What the server says of itself.
-        socket_problem: Why there is no WebSocket; empty where one is open.
-        poll_interval: Seconds between two reads of the log without a WebSocket.
-        log: The activity log.
-        lets_search_through: Whether items are read by the method SEARCH; else a proxy refuses it.
-        cache_lifetime: For how many seconds Directus answers GET from its cache; 0 for not at all.
-        clock_ahead: Seconds that the server's clock is ahead of ours, to the second.
-        subscriptions: One report each.
+        ok: Whether nothing is missing.
+        reason: Why the check failed; else empty.
+        identity: User of the token.
     """
 
     alias: str
@@ -115,6 +108,23 @@ class ConnectionReport:
     ok: bool = False
     reason: str = ""
     identity: str = ""
+
+
+@dataclass
+class ConnectionReport(_Report):
+    """Result of the check of a connection, and of the changes of each subscription.
+
+    Attributes:
+        server: Information of the server about itself.
+        socket_problem: Why there is no WebSocket; empty where one is open.
+        poll_interval: Seconds between two polls of the log without a WebSocket.
+        log: The activity log.
+        lets_search_through: Whether a proxy allows the method SEARCH.
+        cache_lifetime: Seconds for which Directus answers GET from its cache; 0 for not at all.
+        clock_ahead: Whole seconds that the server's clock is ahead of ours.
+        subscriptions: One report each.
+    """
+
     server: ServerInfo | None = None
     socket_problem: str = ""
     poll_interval: float = 0
@@ -126,68 +136,58 @@ class ConnectionReport:
 
 
 @dataclass
-class PermissionsReport:
-    """Which permissions the user of a connection needs, has and lacks.
+class PermissionsReport(_Report):
+    """Result of the check of the permissions of a connection's user.
 
     Attributes:
-        alias: Of the connection.
-        url: Its address.
-        ok: Whether nothing is missing.
-        reason: Why it could not be found out; else empty.
-        identity: Who the token is.
-        permissions: What was found out; ``None`` where nothing was.
+        permissions: The permissions; ``None`` where the check failed.
     """
 
-    alias: str
-    url: str
-    ok: bool = False
-    reason: str = ""
-    identity: str = ""
     permissions: Permissions | None = None
 
 
 async def check_connection(
-    settings: ConnectionSettings, wanted: Iterable[DesiredSubscription]
+    settings: ConnectionSettings, desired: Iterable[DesiredSubscription]
 ) -> ConnectionReport:
     """Connect as the listener does, check the log and each subscription, and disconnect.
 
     Args:
-        settings: Of the connection.
-        wanted: The subscriptions to check.
+        settings: Settings of the connection.
+        desired: The subscriptions to check.
     """
     report = ConnectionReport(settings.alias, settings.url, poll_interval=settings.poll_interval)
 
     async def check(client: DirectusClient, socket_tried: asyncio.Event) -> None:
-        access = LogAccess(client, lambda sentence: None)
+        access = LogAccess(client, logs=False)
         await access.learn()
         report.log = await _check_log(client, access)
         report.cache_lifetime = await client.cache_lifetime()
         report.socket_problem = await _socket_problem(client, socket_tried)
-        for entry in wanted:
-            found = await _check_subscription(client, access, entry)
+        for each in desired:
+            found = await _check_subscription(client, access, each)
             _judge(found, has_socket=not report.socket_problem)
             report.subscriptions.append(found)
         report.lets_search_through = client.lets_search_through
         report.clock_ahead = round(client.clock.ahead.total_seconds())
 
     report.server = await _connected(settings, report, check)
-    report.ok = not report.reason and all(entry.ok for entry in report.subscriptions)
+    report.ok = not report.reason and all(each.ok for each in report.subscriptions)
     return report
 
 
 async def check_permissions(
-    settings: ConnectionSettings, wanted: Iterable[DesiredSubscription]
+    settings: ConnectionSettings, desired: Iterable[DesiredSubscription]
 ) -> PermissionsReport:
-    """Connect, and find out which permissions the user needs, and which of them it lacks.
+    """Connect, and compare the permissions of the user with those that it needs.
 
     Args:
-        settings: Of the connection.
-        wanted: The subscriptions.
+        settings: Settings of the connection.
+        desired: The subscriptions.
     """
     report = PermissionsReport(settings.alias, settings.url)
 
     async def explain(client: DirectusClient, _socket_tried: asyncio.Event) -> None:
-        report.permissions = await explain_permissions(client.rights, wanted)
+        report.permissions = await explain_permissions(client.rights, desired)
 
     await _connected(settings, report, explain)
     report.ok = report.permissions is not None and report.permissions.is_enough
@@ -196,15 +196,12 @@ async def check_permissions(
 
 async def _connected(
     settings: ConnectionSettings,
-    report: ConnectionReport | PermissionsReport,
+    report: _Report,
     work: Callable[[DirectusClient, asyncio.Event], Awaitable[None]],
 ) -> ServerInfo | None:
-    """Do something while connected, and note in the report who we are or what went wrong.
+    """Run a check while connected; set the identity or the reason of the report.
 
-    The work gets the client, and an event that is set once the WebSocket is open or refused.
-
-    Returns:
-        What the server said of itself.
+    The check gets the client, and an event that is set once the WebSocket is open or refused.
     """
     socket_tried = asyncio.Event()
 
@@ -218,10 +215,9 @@ async def _connected(
         report.reason = str(error)
         return None
     try:
-        await _connect(client, report)
-        if client.is_connected:
-            report.identity = client.identity
-            await work(client, socket_tried)
+        await connect(client)
+        report.identity = client.identity
+        await work(client, socket_tried)
     except DirectusRealtimeError as error:
         report.reason = str(error)
     finally:
@@ -229,16 +225,22 @@ async def _connected(
     return client.server
 
 
-async def _connect(client: DirectusClient, report: ConnectionReport | PermissionsReport) -> None:
+async def connect(client: DirectusClient) -> None:
+    """Connect within :data:`TIMEOUT`.
+
+    Raises:
+        ConnectionFailed: Directus could not be reached in time.
+    """
     try:
         async with asyncio.timeout(TIMEOUT):
             await client.connect()
     except TimeoutError:
-        report.reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+        reason = client.reason or f"Not connected within {TIMEOUT:g} s."
+        raise ConnectionFailed(reason) from None
 
 
 async def _socket_problem(client: DirectusClient, tried: asyncio.Event) -> str:
-    """Wait until the WebSocket is open or refused; return why there is none, else nothing."""
+    """Wait until the WebSocket is open or refused; return why there is none, else ``""``."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(TIMEOUT):
             await tried.wait()
@@ -263,13 +265,13 @@ async def _check_log(client: DirectusClient, access: LogAccess) -> LogReport:
 
 
 async def _check_subscription(
-    client: DirectusClient, access: LogAccess, wanted: DesiredSubscription
+    client: DirectusClient, access: LogAccess, desired: DesiredSubscription
 ) -> SubscriptionReport:
-    collection = wanted.query.collection
-    report = SubscriptionReport(wanted.name, collection, ok=True)
+    collection = desired.query.collection
+    report = SubscriptionReport(desired.name, collection, ok=True)
     try:
         async with asyncio.timeout(TIMEOUT):
-            key = await client.check_query(wanted.query)
+            key = await client.check_query(desired.query)
     except SubscriptionRefused as error:
         report.ok, report.reason = False, f"refused: {error}"
         return report
@@ -289,7 +291,7 @@ async def _check_subscription(
 
 
 def _judge(report: SubscriptionReport, *, has_socket: bool) -> None:
-    """Call a subscription failed that has neither the log nor a WebSocket."""
+    """Fail a subscription that has neither the log nor a WebSocket."""
     if report.ok and report.source == "socket" and not has_socket:
         report.ok, report.reason = False, _NO_SOURCE
 

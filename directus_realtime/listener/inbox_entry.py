@@ -1,19 +1,19 @@
-"""Entries of the inbox before they are stored, and the rows made of them."""
+"""Entries of the inbox before they are stored."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from directus_realtime.events import Event
 from directus_realtime.models import DebounceBy, InboxEvent
+from directus_realtime.utils.logs import EventLogger
 
 
 @dataclass(frozen=True)
 class Debounce:
-    """How the changes of a subscription are gathered.
+    """Debounce settings of a subscription.
 
     Attributes:
         seconds: Length of a window; it begins with the first change in it.
@@ -26,11 +26,11 @@ class Debounce:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a subscription with a filter: where its matched items are remembered.
+    """Reference to the matched items of a subscription with a filter.
 
     Attributes:
         subscription_id: Primary key of the row.
-        matched_of: Names the filter that the items must match.
+        matched_of: Digest of the filter that the items must match.
     """
 
     subscription_id: int
@@ -38,20 +38,20 @@ class Memory:
 
     @property
     def incomplete(self) -> str:
-        """Names the filter where some of its items may be missing, and none is wrong."""
+        """Digest while some matched items may be missing, and none is wrong."""
         return f"+{self.matched_of[:63]}"
 
 
 @dataclass(frozen=True)
 class InboxEntry:
-    """A row, not stored yet.
+    """A row that is not stored yet.
 
     Attributes:
         row: The row.
-        debounce: How it is gathered with others; ``None`` for not at all.
-        memory: Judges whether the event is one for its subscription; ``None`` for always.
+        debounce: How it is debounced; ``None`` for not at all.
+        memory: Decides whether the event concerns its subscription; ``None`` for always.
         overtakes: Whether an earlier event of its item may wait for the end of a window,
-            though this one is not gathered itself.
+            though this one is not debounced itself.
     """
 
     row: InboxEvent
@@ -62,26 +62,25 @@ class InboxEntry:
 
 @dataclass
 class Tally:
-    """What came in for one subscription since it was last written down."""
+    """Events of one subscription since the last write."""
 
     events: int = 0
     last_event_at: datetime | None = None
 
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
-#: Dicts and lists inside of each other that an event may carry. Python reads some 900, and fewer
-#: the more calls it is in: what was read must not be what delivery, a task or a page of the
-#: admin cannot read again.
+#: Nesting depth of an event's data. Python parses some 900 levels, and fewer inside of many calls:
+#: delivery, a task or a page of the admin must be able to parse the data again.
 MAX_DEPTH = 800
 
 
 def make_row(event: Event, group: str = "") -> InboxEvent | None:
-    """A row, not stored yet; ``None`` for an event that cannot be one, which is reported.
+    """Return an unsaved row; log an event that cannot be stored, and return ``None``.
 
     Args:
         event: The event.
-        group: Own group of its subscription, or ``""``.
+        group: Channels group of its subscription, or ``""``.
     """
     try:
         row = InboxEvent.from_event(event, group)
@@ -91,38 +90,35 @@ def make_row(event: Event, group: str = "") -> InboxEvent | None:
         return row
     problem = f"its data are nested deeper than {MAX_DEPTH} levels"
     logger.error(
+        "store-failed",
         "The event %s of %s %s %s cannot be stored: %s",
         event.id,
         event.collection,
         event.key,
         event.action,
         problem,
-        extra={
-            "event": "store-failed",
-            "connection": event.connection,
-            "subscription": event.subscription,
-            "collection": event.collection,
-            "event_id": event.id,
-            "error": problem,
-        },
+        connection=event.connection,
+        subscription=event.subscription,
+        collection=event.collection,
+        event_id=event.id,
+        error=problem,
     )
     return None
 
 
 def _is_too_deep(text: str, value: Any) -> bool:
-    # Counted first: nearly no event has so many at all.
+    # A quick upper bound first: almost no event exceeds it.
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [entry for each in level for entry in _entries(each)]
+        level = [child for each in level for child in _children(each)]
         if not level:
             return False
     return any(isinstance(each, dict | list) for each in level)
 
 
-def _entries(value: Any) -> list[Any]:
-    """What is in a dict or a list, of what may have something in it."""
+def _children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []

@@ -1,6 +1,6 @@
-"""Inserts rows of the inbox as ``bulk_create`` does, at a third of its cost.
+"""Insertion of rows of the inbox as by ``bulk_create``, at a third of its cost.
 
-Most of that cost is in preparing each value by its field; of these columns, few need it.
+Most of that cost is the preparation of each value by its field; few of these columns need it.
 """
 
 from __future__ import annotations
@@ -17,38 +17,35 @@ from django.db.models.sql import InsertQuery
 
 from directus_realtime.models import InboxEvent
 
-#: Fields whose values, as ``InboxEvent.from_event`` and its callers set them, are as the
-#: database takes them.
+#: Fields whose values need no preparation, as ``InboxEvent.from_event`` and its callers set them.
 _PLAIN = (models.CharField, models.TextField, models.IntegerField, models.BooleanField)
 
 _FIELDS = [field for field in InboxEvent._meta.concrete_fields if not field.primary_key]
 
-#: What MariaDB and MySQL, or their client, say of a packet that is larger than they take.
+#: Errors of MariaDB and MySQL, or of their client, for a packet above the limit.
 _TOO_LARGE = frozenset({1153, 2020})
-#: What is said instead where the server hung up while the packet was being sent.
+#: Errors where the server closed the connection while the packet was being sent.
 _HUNG_UP = frozenset({2006, 2013})
-#: Bytes, at most, of a statement beside the key and the data.
+#: Maximum bytes of a statement beside the key and the data.
 _REST = 10_000
 
 
 def insert(rows: Sequence[InboxEvent], using: str) -> int:
-    """Insert rows that are not saved yet; those whose event is in the table already stay away.
-
-    Their ``pk`` remains unknown.
+    """Insert unsaved rows, except those whose event is in the table; ``pk`` is not set.
 
     Args:
         rows: The rows.
         using: Alias of the database.
 
     Returns:
-        How many were inserted.
+        Number of inserted rows.
 
     Raises:
-        django.db.Error: A row could not be inserted; the transaction is broken then.
+        django.db.Error: A row could not be inserted; the transaction is broken.
     """
     connection = connections[using]
     if connection.vendor == "mysql":
-        # Its INSERT IGNORE makes warnings of all errors, and stores what it has cut to fit.
+        # Its INSERT IGNORE turns all errors into warnings, and stores truncated values.
         rows = _unknown(rows, using)
     if not rows:
         return 0
@@ -66,18 +63,18 @@ def insert(rows: Sequence[InboxEvent], using: str) -> int:
 
 
 def is_too_large(error: BaseException, rows: Iterable[InboxEvent], using: str) -> bool:
-    """Whether MariaDB, or MySQL, ended the connection because a row is larger than it takes.
+    """Return whether MariaDB or MySQL closed the connection because a row exceeds its limit.
 
-    That looks as if the database were away, but it would be so with each new try. The
-    connection may have been lost for another reason, so it is asked for its limit on a new one.
+    That looks like an unavailable database, but every retry would fail. The connection may
+    have been lost for another reason, so the limit is queried on a new one.
 
     Args:
-        error: Of the transaction, which has ended.
-        rows: What was to be stored.
+        error: The error of the transaction, which has ended.
+        rows: The rows that were to be stored.
         using: Alias of the database.
 
     Raises:
-        django.db.Error: The database is away indeed.
+        django.db.Error: The database is unavailable indeed.
     """
     connection = connections[using]
     if connection.vendor != "mysql" or connection.in_atomic_block:
@@ -89,7 +86,7 @@ def is_too_large(error: BaseException, rows: Iterable[InboxEvent], using: str) -
 
 
 def _size(row: InboxEvent) -> int:
-    """Bytes of the statement that inserts a row: ASCII, with a backslash before some."""
+    """Return the bytes of the statement that inserts a row: ASCII, some with a backslash."""
     text = row.key_json + row.data_json
     return _REST + len(text) + sum(map(text.count, "\"'\\"))
 
@@ -101,7 +98,7 @@ def _limit(connection: BaseDatabaseWrapper) -> int:
 
 
 def _unknown(rows: Sequence[InboxEvent], using: str) -> list[InboxEvent]:
-    """The rows whose event is not in the table."""
+    """Return the rows whose event is not in the table."""
     by_event = {row.event_id: row for row in rows}
     known = InboxEvent.objects.using(using).filter(event_id__in=by_event)
     for event_id in known.values_list("event_id", flat=True):
@@ -110,7 +107,7 @@ def _unknown(rows: Sequence[InboxEvent], using: str) -> list[InboxEvent]:
 
 
 def _statement(row: InboxEvent, using: str) -> str:
-    """The statement for one row, as Django words it for this database."""
+    """Return Django's statement for one row on this database."""
     is_exact = connections[using].vendor != "mysql"
     query = InsertQuery(InboxEvent, on_conflict=OnConflict.IGNORE if is_exact else None)
     query.insert_values(_FIELDS, [row])
@@ -121,9 +118,9 @@ def _statement(row: InboxEvent, using: str) -> str:
 def _preparation(
     field: models.Field[Any, Any], connection: BaseDatabaseWrapper
 ) -> Callable[[Any], Any]:
-    """What makes a value of a field one that the database takes."""
+    """Return a function that prepares a value of a field for the database."""
     if isinstance(field, _PLAIN):
-        return _as_it_is
+        return lambda value: value
     prepare = partial(field.get_db_prep_save, connection=connection)
     if isinstance(field, models.JSONField):
         empty = {text: prepare(json.loads(text)) for text in ("{}", "[]")}
@@ -131,7 +128,3 @@ def _preparation(
     if isinstance(field, models.UUIDField) and not connection.features.has_native_uuid_field:
         return lambda value: value.hex
     return lambda value: None if value is None else prepare(value)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value

@@ -1,4 +1,4 @@
-"""A process of ``directus_listen``: it stands by until it is the active one, and again."""
+"""A process of ``directus_listen``: standby and active by turns."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from directus_realtime.listener.metrics.metrics_server import Sampler
 from directus_realtime.listener.standby.candidate import Candidate
 from directus_realtime.listener.standby.lease import Fence
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.aio import cancel_all
+from directus_realtime.utils.system_clock import SystemClock
 
 T = TypeVar("T")
 
-#: Seconds that a database may take for the last words of a process, and then a receiver that
-#: was called before the lease was lost.
+#: Seconds to wait at the end for the database, and then for a receiver that was called before
+#: the lease was lost.
 LEAVE_TIMEOUT = 2.0
-#: Seconds between two looks at whether such a receiver has come back.
-_LOOK_INTERVAL = 0.05
+#: Seconds between two checks whether such a receiver has returned.
+_POLL_INTERVAL = 0.05
 
 
 class Listener:
-    """Listens while no other listener of the same connections does.
+    """Listener that is active while no other listener of the same connections is.
 
     Args:
         connections: The settings of the connections to listen to.
-        standby_only: Never be the first: only take over from another listener.
-        sampler: Looks at the inbox while this listener is active, for those who read metrics.
+        standby_only: Only take over from another listener, never be the first one.
+        sampler: Takes samples for the metrics while this listener is active.
+        clock: Gives the time.
     """
 
     def __init__(
@@ -39,7 +42,9 @@ class Listener:
         *,
         standby_only: bool = False,
         sampler: Sampler | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._settings = list(connections)
         self._aliases = [settings.alias for settings in self._settings]
         self._candidate = Candidate(self._settings, standby_only=standby_only)
@@ -50,9 +55,9 @@ class Listener:
         """Stand by and listen in turn, until ``stopping`` is set.
 
         Raises:
-            ConnectionImpossible: No connection is left that could be had.
-            ImproperlyConfigured: The tables are not there.
-            StopTimedOut: A receiver or the database hangs and cannot be waited for.
+            ConnectionImpossible: No connection is left that can be made.
+            ImproperlyConfigured: The tables are missing.
+            StopTimedOut: A receiver or the database hangs.
         """
         counts.begin(self._aliases)
         ended_by: BaseException | None = None
@@ -73,14 +78,16 @@ class Listener:
     async def _leave(self, ended_by: BaseException | None) -> None:
         try:
             await self._candidate.leave(LEAVE_TIMEOUT)
-            async with asyncio.timeout(LEAVE_TIMEOUT):  # a receiver may be about to come back
-                while any(each.is_busy for each in self._lost):  # noqa: ASYNC110 - of threads
-                    await asyncio.sleep(_LOOK_INTERVAL)
+            async with asyncio.timeout(LEAVE_TIMEOUT):  # a receiver may be about to return
+                while any(each.is_busy for each in self._lost):
+                    await self._clock.sleep(_POLL_INTERVAL)
         except TimeoutError:
             raise StopTimedOut(ended_by) from None
 
     async def _be_active(self, fence: Fence, stopping: asyncio.Event) -> None:
-        active = ActiveListener(self._settings, fence.check, after_crash=fence.after_crash)
+        active = ActiveListener(
+            self._settings, fence.check, after_crash=fence.after_crash, clock=self._clock
+        )
         counts.active.update(fence.tokens)
         try:
             async with self._sampling():
@@ -102,18 +109,15 @@ class Listener:
         try:
             yield
         finally:
-            sampling.cancel()
-            await asyncio.gather(sampling, return_exceptions=True)
+            await cancel_all([sampling])
 
 
 async def _or_stop(work: Coroutine[Any, Any, T], stopping: asyncio.Event) -> T | None:
-    """What comes of some work; ``None`` where it is time to stop before."""
+    """Return the result of a coroutine; ``None`` where a stop is requested before it ends."""
     task = asyncio.create_task(work)
     stop = asyncio.create_task(stopping.wait(), name="stop")
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         return None if stop.done() else task.result()
     finally:
-        task.cancel()
-        stop.cancel()
-        await asyncio.gather(task, stop, return_exceptions=True)
+        await cancel_all([task, stop])

@@ -1,39 +1,35 @@
-"""Which items are in the filter of a subscription, remembered from event to event.
+"""The items that match the filter of a subscription, remembered from event to event.
 
-Directus sends the deletes of all items, whatever the filter says, and says nothing of an
-item that leaves the filter. The client finds out which items are not in the filter now;
-whether they were before, and whether a deleted one was, is known here.
+Directus reports the deletes of all items, whatever the filter, and does not report that an item
+leaves the filter. The follower reads which items do not match now; the table of matched items
+tells whether they did before, and whether a deleted one did.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from directus_realtime.database import own_alias
+from directus_realtime.database import grouped, own_alias
 from directus_realtime.events import Key
 from directus_realtime.listener.inbox_entry import InboxEntry, Memory
 from directus_realtime.models import DirectusSubscription, MatchedItem
 
-#: Rows of one statement.
-_CHUNK = 500
-
 _Remembered = tuple[int, str]
 
 
-def judge(incoming: Iterable[InboxEntry]) -> list[InboxEntry]:
-    """Leave out deletes and leavings of items that were not in the filter, and remember.
+def judge(entries: Sequence[InboxEntry]) -> list[InboxEntry]:
+    """Drop deletes and leavings of items that did not match, and update the matched items.
 
-    Call it in the transaction that stores what is left. It may run twice for the same
-    rows: what is left out the second time was stored the first time.
+    Call it in the transaction that stores the result. It may run twice for the same entries:
+    those that it drops only the second time were stored the first time.
     """
-    entries = list(incoming)
     judged = [entry for entry in entries if entry.memory is not None]
     if not judged:
-        return entries
+        return list(entries)
     known = _known(judged)
     before = _remembered(judged)
     now = set(before)
@@ -46,7 +42,7 @@ def judge(incoming: Iterable[InboxEntry]) -> list[InboxEntry]:
 def _is_for_its_subscription(
     entry: InboxEntry, inside: set[_Remembered], known: dict[int, str]
 ) -> bool:
-    """Whether an event is to be delivered; what it says of its item is noted."""
+    """Return whether an event is to be delivered, and update whether its item matches."""
     row, memory = entry.row, entry.memory
     if memory is None or memory.subscription_id not in known:
         return True
@@ -62,10 +58,7 @@ def _is_for_its_subscription(
 
 
 def inside(memory: Memory, keys: Iterable[Key]) -> set[Key]:
-    """Return those of some items that may have been in the filter before.
-
-    Where the items in the filter are not all known yet, these are all.
-    """
+    """Return the items that may have matched before: all of them where that is not known yet."""
     keys = list(keys)
     if not _rows(memory).filter(matched_of=memory.matched_of).exists():
         return set(keys)
@@ -77,29 +70,23 @@ def inside(memory: Memory, keys: Iterable[Key]) -> set[Key]:
 
 
 def digest(key: Key) -> str:
-    """A key as it is remembered."""
+    """Return the digest of a key."""
     return hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _remembered(entries: Iterable[InboxEntry]) -> set[_Remembered]:
-    by_subscription: dict[int, list[str]] = {}
-    for entry in entries:
-        if entry.memory is not None:
-            keys = by_subscription.setdefault(entry.memory.subscription_id, [])
-            keys.append(digest(entry.row.key))
-    found: set[_Remembered] = set()
-    for subscription_id, keys in by_subscription.items():
-        rows = MatchedItem.objects.filter(subscription_id=subscription_id, digest__in=keys)
-        found.update(rows.values_list("subscription_id", "digest"))
-    return found
+    items = [
+        (entry.memory.subscription_id, digest(entry.row.key))
+        for entry in entries
+        if entry.memory is not None
+    ]
+    return {
+        item for rows in _rows_of(items) for item in rows.values_list("subscription_id", "digest")
+    }
 
 
 def _known(entries: Iterable[InboxEntry]) -> dict[int, str]:
-    """The subscriptions that have not been deleted meanwhile.
-
-    Returns:
-        By primary key, the filter of which all items are remembered.
-    """
+    """Return the digest of the completely matched filter of each subscription that exists."""
     ids = {entry.memory.subscription_id for entry in entries if entry.memory is not None}
     rows = DirectusSubscription.objects.filter(pk__in=ids)
     return dict(rows.values_list("pk", "matched_of"))
@@ -107,22 +94,27 @@ def _known(entries: Iterable[InboxEntry]) -> dict[int, str]:
 
 def _remember(items: Iterable[_Remembered]) -> None:
     rows = [MatchedItem(subscription_id=number, digest=each) for number, each in items]
-    MatchedItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=_CHUNK)
+    MatchedItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
 
 
 def _forget(items: Iterable[_Remembered]) -> None:
-    by_subscription: dict[int, list[str]] = {}
-    for number, each in items:
-        by_subscription.setdefault(number, []).append(each)
-    for number, keys in by_subscription.items():
-        MatchedItem.objects.filter(subscription_id=number, digest__in=keys).delete()
+    for rows in _rows_of(items):
+        rows.delete()
 
 
-# The first look at all items that match
+def _rows_of(items: Iterable[_Remembered]) -> list[QuerySet[MatchedItem]]:
+    """Return the rows of some items, one queryset for each subscription."""
+    return [
+        MatchedItem.objects.filter(subscription_id=number, digest__in=digests)
+        for number, digests in grouped(items).items()
+    ]
+
+
+# The first read of all items that match
 
 
 def begin(memory: Memory) -> None:
-    """Forget what was remembered of another filter."""
+    """Delete the matched items of another filter."""
     with transaction.atomic(own_alias()):
         if _rows(memory).filter(matched_of=memory.incomplete).exists():
             return
@@ -131,14 +123,14 @@ def begin(memory: Memory) -> None:
 
 
 def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
-    """Remember some items that match."""
+    """Remember a page of items that match."""
     with transaction.atomic(own_alias()):
         if _rows(memory).exists():
             _remember((memory.subscription_id, digest(key)) for key in keys)
 
 
 def complete(memory: Memory) -> None:
-    """Say that all items that match are remembered."""
+    """Note that all items that match are remembered."""
     _rows(memory).update(matched_of=memory.matched_of)
 
 

@@ -1,4 +1,4 @@
-"""Which permissions the Directus user of a connection needs, has, and lacks."""
+"""Permissions that the Directus user of a connection needs, has, and lacks."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from directus_realtime.client.schema import Relations, Right, Rights
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.protocol.queries import LOGICAL_OPERATORS, Query
 
-#: What the listener itself reads, whatever is subscribed: fields, and what for.
+#: Collections that the listener always reads: fields, and the purpose.
 SYSTEM_NEEDS = {
     "directus_activity": (sorted([*FIELDS, USER]), "which items changed"),
     "directus_collections": (["accountability", "collection"], "whether changes are logged"),
     "directus_fields": (["collection", "field"], "names and types of primary keys"),
 }
-#: All of it must be seen, or changes are missed without notice.
+#: Collections that must be readable completely, or changes are missed without notice.
 _WHOLE = frozenset({ACTIVITY})
-#: Fields of a collection that the listener can do without, and what follows then.
+#: Optional fields of a collection, and the consequence of their absence.
 _OPTIONAL = {ACTIVITY: {USER: "Without the field user, changed_by of events is None."}}
-#: Name of the policy that is proposed.
+#: Name of the proposed policy.
 POLICY_NAME = "django-directus-realtime"
 
 
 @dataclass
 class Need:
-    """What must be readable of one collection.
+    """Fields of one collection that must be readable.
 
     Attributes:
-        collection: Its name.
+        collection: Name of the collection.
         fields: Names; ``*`` for all.
-        reasons: What for: names of subscriptions, or a sentence.
-        missing: Fields that may not be read, where that is known; ``*`` where nothing may.
-        note: What else to know.
+        reasons: Names of subscriptions, or a sentence.
+        missing: Fields that are known to be unreadable; ``*`` for all.
+        note: A further sentence; or empty.
     """
 
     collection: str
@@ -44,7 +44,7 @@ class Need:
     note: str = ""
 
     def add(self, name: str, reason: str) -> None:
-        """Need a field for something."""
+        """Add a field and the reason for it."""
         if name not in self.fields:
             self.fields.append(name)
         if reason not in self.reasons:
@@ -56,10 +56,10 @@ class Permissions:
     """The permissions of a connection's user.
 
     Attributes:
-        is_known: Whether Directus could be asked what the user has; Directus 10 cannot.
+        is_known: Whether Directus reports the permissions of the user; Directus 10 does not.
         is_admin: Whether the user may do everything.
         needs: By collection.
-        unknown: Sentences about what could not be found out.
+        unknown: Sentences about collections that could not be determined.
     """
 
     is_known: bool = True
@@ -73,7 +73,7 @@ class Permissions:
         return not any(need.missing for need in self.needs)
 
     def policy(self) -> dict[str, Any]:
-        """The smallest policy that does, as ``POST /policies`` takes it."""
+        """Return the smallest sufficient policy, as the body of ``POST /policies``."""
         permissions = [
             {
                 "collection": need.collection,
@@ -93,12 +93,14 @@ class Permissions:
         }
 
 
-async def explain_permissions(rights: Rights, wanted: Iterable[DesiredSubscription]) -> Permissions:
-    """Find out what the user needs for some subscriptions, and what of it is missing.
+async def explain_permissions(
+    rights: Rights, desired: Iterable[DesiredSubscription]
+) -> Permissions:
+    """Determine the permissions that the user needs for some subscriptions, and those missing.
 
     Args:
-        rights: Asks Directus, as the user.
-        wanted: The subscriptions.
+        rights: Queries Directus as the user.
+        desired: The subscriptions.
 
     Raises:
         RequestRefused: Directus is not ready to answer.
@@ -106,7 +108,7 @@ async def explain_permissions(rights: Rights, wanted: Iterable[DesiredSubscripti
     """
     found = Permissions()
     needs = _Needs(rights)
-    for each in wanted:
+    for each in desired:
         await needs.add_query(each.query, each.name)
     needs.add_system()
     found.needs, found.unknown = needs.sorted(), needs.unknown
@@ -119,7 +121,7 @@ async def explain_permissions(rights: Rights, wanted: Iterable[DesiredSubscripti
 
 
 def _compare(need: Need, right: Right) -> None:
-    """Note what a right lacks."""
+    """Set the missing fields and the note of a need."""
     if right.access == "none":
         need.missing = ["*"]
         return
@@ -138,7 +140,7 @@ def _compare(need: Need, right: Right) -> None:
 
 
 class _Needs:
-    """Gathers needs, and follows fields into related collections."""
+    """Collector of needs, which follows fields into related collections."""
 
     def __init__(self, rights: Rights) -> None:
         self._rights = rights
@@ -149,21 +151,21 @@ class _Needs:
         self.unknown: list[str] = []
 
     def sorted(self) -> list[Need]:
-        """The needs: the project's collections first."""
+        """Return the needs, those of the system collections last."""
         needs = self._by_collection.values()
         return sorted(needs, key=lambda n: (n.collection in SYSTEM_NEEDS, n.collection))
 
     def add_system(self) -> None:
-        """What the listener itself reads."""
+        """Add the needs of the listener itself."""
         for collection, (fields, reason) in SYSTEM_NEEDS.items():
             for name in fields:
                 self._add(collection, name, reason)
 
     async def add_query(self, query: Query, reason: str) -> None:
-        """What a subscription reads."""
+        """Add the needs of a subscription."""
         self._add(query.collection, await self._rights.primary_key(query.collection), reason)
         if query.events == ("delete",):
-            return  # Directus sends keys alone, to whoever asks
+            return  # Directus sends the keys alone, to every user
         for path in [*(query.fields or ("*",)), *filter_paths(query.filter)]:
             await self._add_path([query.collection], path.split("."), reason)
 
@@ -187,7 +189,7 @@ class _Needs:
                 await self._add_path(targets, rest, reason)
 
     async def _related(self, collection: str, name: str) -> tuple[str, ...]:
-        """The collections that a field leads to; where that is not to be seen, none."""
+        """Return the collections that a field leads to; none where relations are hidden."""
         relations = await self._all_relations() or {}
         if found := relations.get((collection, name)):
             return found
@@ -204,9 +206,9 @@ class _Needs:
             self._has_asked = True
         return self._relations
 
-    def _note_unknown(self, what: str) -> None:
+    def _note_unknown(self, path: str) -> None:
         sentence = (
-            f"The collections that {what} may not be seen by this user, and are needed, too. "
+            f"The collections that {path} may not be seen by this user, and are needed, too. "
             "Run this once with an administrator's token to have them named."
         )
         if sentence not in self.unknown:
@@ -217,13 +219,13 @@ class _Needs:
 
 
 def _plain(name: str) -> str:
-    """A field without the function around it: ``year(date)`` reads ``date``."""
+    """Return a field without the function around it: ``year(date)`` reads ``date``."""
     _, bracket, inner = name.partition("(")
     return inner.rstrip(")") if bracket else name
 
 
 def filter_paths(condition: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The fields that a Directus filter looks at, with dots for relations."""
+    """The fields of a Directus filter, with dots for relations."""
     for name, value in condition.items():
         if name in LOGICAL_OPERATORS:
             for entry in value:

@@ -1,40 +1,39 @@
-"""Retention: events that are through are deleted after some days."""
+"""Retention: processed events are deleted after some days."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NoReturn
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from directus_realtime.database import DatabaseThread, own_alias
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.aio import every
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 #: Rows of one transaction.
 CHUNK = 1000
 #: Seconds from the start of a listener to its first prune, and between two prunes.
 FIRST_AFTER, INTERVAL = 300.0, 86_400.0
-#: Seconds between two transactions, for whoever else wants to write.
+#: Seconds between two transactions, in which others can write.
 _PAUSE = 0.05
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What is to be deleted of one connection.
+    """The events of one connection to delete.
 
     Attributes:
-        alias: Of the connection.
-        done_before: Delete what was done, or merged, before this; ``None`` keeps it.
-        dead_before: Delete dead letters that came in before this; ``None`` keeps them.
+        alias: Alias of the connection.
+        done_before: Delete events that were done or merged before this; ``None`` keeps them.
+        dead_before: Delete dead letters that were received before this; ``None`` keeps them.
     """
 
     alias: str
@@ -42,30 +41,30 @@ class Retention:
     dead_before: datetime | None = None
 
     @classmethod
-    def of_days(cls, alias: str, days: float, dead_days: float = 0) -> Retention:
-        """From numbers of days; 0 keeps for ever."""
-        return cls(alias, _before(days), _before(dead_days))
+    def of_days(cls, alias: str, days: float, dead_days: float = 0, *, now: datetime) -> Retention:
+        """Return the retention for numbers of days; 0 keeps forever."""
+        return cls(alias, _before(days, now), _before(dead_days, now))
 
     @property
     def last(self) -> datetime | None:
-        """Nothing that came in after this is deleted; ``None`` where nothing is."""
+        """Upper bound of the receipt of deleted events; ``None`` where none are deleted."""
         return max(filter(None, [self.done_before, self.dead_before]), default=None)
 
     def condition(self) -> Q:
-        """Which rows are deleted."""
+        """Return the condition of the rows to delete."""
         condition = Q(pk__in=[])
         if self.done_before:
-            through = [InboxState.DONE, InboxState.MERGED, InboxState.HANDLED]
-            condition |= Q(state__in=through, done_at__lt=self.done_before)
+            processed = [InboxState.DONE, InboxState.MERGED, InboxState.HANDLED]
+            condition |= Q(state__in=processed, done_at__lt=self.done_before)
         if self.dead_before:
             condition |= Q(state=InboxState.DEAD, received_at__lt=self.dead_before)
         return condition
 
 
-def _before(days: float) -> datetime | None:
-    """So many days ago; ``None`` where that is for ever, or before there were dates."""
+def _before(days: float, now: datetime) -> datetime | None:
+    """Return the time that is some days ago; ``None`` for 0, or before the first date."""
     try:
-        return timezone.now() - timedelta(days=days) if days else None
+        return now - timedelta(days=days) if days else None
     except OverflowError:
         return None
 
@@ -77,19 +76,19 @@ def prune_span(
     fence: Callable[[], None] = lambda: None,
     dry_run: bool = False,
 ) -> tuple[int, int | None]:
-    """Delete what is old enough of the next :data:`CHUNK` rows, in one transaction.
+    """Delete the old ones of the next :data:`CHUNK` rows, in one transaction.
 
-    Spans follow the index ``(connection, id)`` from its beginning, and end where rows came
-    in too late to be old enough; so what is kept is not walked through.
+    Spans follow the index ``(connection, id)`` from its start, and end where all rows were
+    received too late to be deleted; so rows that are kept are not scanned.
 
     Args:
-        retention: What is old enough.
-        position: Where the span before ended.
+        retention: The events to delete.
+        position: End of the previous span.
         fence: Called in the transaction; raises where another listener is active now.
         dry_run: Only count.
 
     Returns:
-        How many rows it were, and where the span ended; ``None`` where it was the last.
+        Number of rows, and the end of the span; ``None`` where it was the last.
     """
     if retention.last is None:
         return 0, None
@@ -105,12 +104,9 @@ def prune_span(
 
 
 class DailyPrune:
-    """Prunes the inbox once a day while the listener is active.
+    """Pruning of the inbox once a day while the listener is active.
 
-    Args:
-        database: The thread to work in.
-        connections: What to prune, and after how many days.
-        fence: Called in each transaction; raises where another listener is active now.
+    ``fence`` is called in each transaction, and raises where another listener is active.
     """
 
     def __init__(
@@ -118,32 +114,34 @@ class DailyPrune:
         database: DatabaseThread,
         connections: Iterable[ConnectionSettings],
         fence: Callable[[], None],
+        clock: SystemClock,
     ) -> None:
+        self._clock = clock
         self._database = database
         self._days = {settings.alias: settings.retention_days for settings in connections}
         self._fence = fence
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Prune some minutes after the start and then daily, until cancelled."""
-        await asyncio.sleep(FIRST_AFTER)
-        while True:
-            await self.prune()
-            await asyncio.sleep(INTERVAL)
+        await self._clock.sleep(FIRST_AFTER)
+        await self.prune()
+        await every(INTERVAL, self.prune, self._clock)
 
     async def prune(self) -> None:
-        """Delete what is old enough, and say how much it was."""
+        """Delete the old events, and log how many they were."""
         deleted = 0
         for alias, days in self._days.items():
-            retention = Retention.of_days(alias, days)
+            retention = Retention.of_days(alias, days, now=self._clock.now())
             position: int | None = 0
             while position is not None:
                 count, position = await self._database.run_with_retry(
                     prune_span, retention, position, fence=self._fence
                 )
                 deleted += count
-                await asyncio.sleep(_PAUSE)
+                await self._clock.sleep(_PAUSE)
         logger.info(
+            "pruned",
             "Pruned the inbox: %d events that were through are deleted.",
             deleted,
-            extra={"event": "pruned", "events": deleted},
+            events=deleted,
         )

@@ -7,9 +7,7 @@ are read for that.
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
-from time import monotonic
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.keys import PrimaryKey
@@ -22,188 +20,179 @@ from directus_realtime.listener.follower.event_builder import entry_of
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription
 from directus_realtime.listener.follower.follower import Follower
 from directus_realtime.listener.inbox import Inbox
-from directus_realtime.listener.inbox_entry import Memory
+from directus_realtime.listener.inbox_entry import InboxEntry, Memory
+from directus_realtime.utils.aio import cancel_all
 from directus_realtime.utils.backoff import full_jitter
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
-#: Seconds between two lines about the progress of a load.
+#: Seconds between two log records of the progress of a load.
 REPORT_INTERVAL = 5.0
 
-#: Uid, the name of the first load that is wanted, and whether the filter is to be learnt.
+#: Uid, digest of the first load, and whether the matched items are to be remembered.
 _Load = tuple[str, str, bool]
 
 
 class SnapshotLoader:
-    """Runs the first loads of a connection, each until it is complete.
+    """First loads of a connection, each run until it is complete.
 
-    Args:
-        client: To read with.
-        database: The thread to write the progress in.
-        inbox: Takes the events; a load goes no faster than they are stored.
-        follower: Notes what changes while items are read.
+    A load reads no faster than its events are stored; the follower records the changes meanwhile.
     """
 
     def __init__(
-        self, client: DirectusClient, database: DatabaseThread, inbox: Inbox, follower: Follower
+        self,
+        client: DirectusClient,
+        database: DatabaseThread,
+        inbox: Inbox,
+        follower: Follower,
+        clock: SystemClock,
     ) -> None:
         self._client = client
         self._database = database
         self._inbox = inbox
         self._follower = follower
+        self._clock = clock
+        self._log = logger.bind(connection=client.name)
         self._tasks: dict[_Load, asyncio.Task[None]] = {}
 
-    def start(self, wanted: DesiredSubscription, subscription: FollowedSubscription) -> None:
-        """Begin a load that is wanted and not under way."""
-        load = wanted.uid, wanted.snapshot_of, wanted.unmatched
-        self._forget(wanted.uid, but=load)
-        if (wanted.snapshot_of or wanted.unmatched) and load not in self._tasks:
-            self._tasks[load] = asyncio.create_task(self._load(wanted, subscription))
+    def start(self, subscription: FollowedSubscription) -> None:
+        """Start the load of a subscription if one is due and not running."""
+        desired = subscription.desired
+        load = desired.uid, desired.snapshot_of, desired.unmatched
+        self.stop(desired.uid, but=load)
+        if (desired.snapshot_of or desired.unmatched) and load not in self._tasks:
+            self._tasks[load] = asyncio.create_task(self._load(desired, subscription))
 
-    def stop(self, uid: str) -> None:
-        """End the load of a subscription that is no longer wanted."""
-        self._forget(uid)
-
-    def _forget(self, uid: str, but: _Load | None = None) -> None:
-        """End the other loads of a subscription: they are complete, or not wanted any more."""
+    def stop(self, uid: str, but: _Load | None = None) -> None:
+        """Cancel the complete or outdated loads of a subscription, except one."""
         for load in [each for each in self._tasks if each[0] == uid and each != but]:
             self._tasks.pop(load).cancel()
 
     async def aclose(self) -> None:
-        """End all loads; those that are not complete begin again at the next start."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel all loads; an incomplete one begins again at the next start."""
+        await cancel_all(self._tasks.values())
 
-    async def _load(self, wanted: DesiredSubscription, subscription: FollowedSubscription) -> None:
+    async def _load(self, desired: DesiredSubscription, subscription: FollowedSubscription) -> None:
         delays = full_jitter(base=2.0)
         while True:
-            if subscription.primary_key is None:  # about to be asked for again
-                await asyncio.sleep(next(delays))
+            if subscription.primary_key is None:  # it is about to be read
+                await self._clock.sleep(next(delays))
                 continue
             try:
-                await self._load_once(wanted, subscription)
+                await self._load_once(desired, subscription)
             except DirectusRealtimeError as error:
-                logger.warning(
+                self._log.warning(
+                    "load-again",
                     "The first load of %s begins again: %s",
-                    wanted.name,
+                    desired.name,
                     error,
-                    extra={
-                        "event": "load-again",
-                        "connection": self._client.name,
-                        "subscription": wanted.name,
-                        "error": str(error),
-                    },
+                    subscription=desired.name,
+                    error=str(error),
                 )
-                await asyncio.sleep(next(delays))
+                await self._clock.sleep(next(delays))
             else:
                 return
 
     async def _load_once(
-        self, wanted: DesiredSubscription, subscription: FollowedSubscription
+        self, desired: DesiredSubscription, subscription: FollowedSubscription
     ) -> None:
-        memory = wanted.memory if wanted.unmatched else None
+        memory = desired.memory if desired.unmatched else None
         if memory is not None:
             await self._inbox.run_in_order(partial(matched_items.begin, memory))
-        if wanted.snapshot_of:
-            await self._load_items(wanted, subscription)
+        if desired.snapshot_of:
+            await self._load_items(desired, subscription)
         elif memory is not None:
             await self._load_keys(memory, subscription)
         if memory is not None:
             await self._inbox.run_in_order(partial(matched_items.complete, memory))
 
     async def _load_items(
-        self, wanted: DesiredSubscription, subscription: FollowedSubscription
+        self, desired: DesiredSubscription, subscription: FollowedSubscription
     ) -> None:
-        done = total = 0
-        reported = monotonic()
+        name, done, total = desired.name, 0, 0
+        reported = self._clock.monotonic()
         primary_key = subscription.primary_key or PrimaryKey()
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for page in self._client.read_pages(wanted.query, primary_key):
+            async for page in self._client.read_pages(desired.query, primary_key):
                 done, total = page.done, page.total
                 # An item that changed meanwhile has an event of its own, which is newer.
-                events = [
-                    self._event(subscription, key, item)
+                entries = [
+                    self._entry(subscription, key, item)
                     for key, item in page.rows
                     if key not in changed
                 ]
-                entries = [entry_of(event, subscription) for event in events]
                 self._inbox.put([entry for entry in entries if entry is not None])
-                self._log_unreadable(wanted, page.unreadable)
+                self._log_unreadable(desired, page.unreadable)
                 await self._inbox.has_room()
-                if monotonic() - reported >= REPORT_INTERVAL:
-                    reported = monotonic()
-                    await self._report(wanted, done, total)
-        # Complete only when nothing of it is in memory alone.
+                if self._clock.monotonic() - reported >= REPORT_INTERVAL:
+                    reported = self._clock.monotonic()
+                    await self._report(name, done, total)
+        # Complete only when all of its events are stored.
         await self._inbox.run_in_order(
-            partial(write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of)
+            partial(write_load, name, done, total, snapshot_of=desired.snapshot_of)
         )
-        logger.info(
+        self._log.info(
+            "load-done",
             "The first load of %s is complete: %d items",
-            wanted.name,
+            name,
             total,
-            extra={
-                "event": "load-done",
-                "connection": self._client.name,
-                "subscription": wanted.name,
-                "total": total,
-            },
+            subscription=name,
+            total=total,
         )
 
-    def _event(
+    def _entry(
         self, subscription: FollowedSubscription, key: Key, item: dict[str, object]
-    ) -> Event:
-        # Receivers of new items must not take items of a load for new.
-        return Event(
+    ) -> InboxEntry | None:
+        # An update: receivers of new items must not process items of a load as new.
+        event = Event(
             connection=self._client.name,
-            subscription=subscription.wanted.name,
+            subscription=subscription.desired.name,
             collection=subscription.collection,
             action="update",
             key=key,
             data=item,
             origin="snapshot",
+            received_at=self._clock.now(),
         )
+        return entry_of(event, subscription)
 
-    def _log_unreadable(self, wanted: DesiredSubscription, unreadable: dict[Key, str]) -> None:
+    def _log_unreadable(self, desired: DesiredSubscription, unreadable: dict[Key, str]) -> None:
         for key, reason in unreadable.items():
-            logger.error(
+            self._log.error(
+                "item-unreadable",
                 "%s %s cannot be read and is not in the first load of %s: %s",
-                wanted.query.collection,
+                desired.query.collection,
                 key,
-                wanted.name,
+                desired.name,
                 reason,
-                extra={
-                    "event": "item-unreadable",
-                    "connection": self._client.name,
-                    "subscription": wanted.name,
-                    "collection": wanted.query.collection,
-                    "key": key,
-                    "error": reason,
-                },
+                subscription=desired.name,
+                collection=desired.query.collection,
+                key=key,
+                error=reason,
             )
 
-    async def _report(self, wanted: DesiredSubscription, done: int, total: int) -> None:
-        logger.info(
+    async def _report(self, name: str, done: int, total: int) -> None:
+        self._log.info(
+            "load-progress",
             "The first load of %s: %d of %d items",
-            wanted.name,
+            name,
             done,
             total,
-            extra={
-                "event": "load-progress",
-                "connection": self._client.name,
-                "subscription": wanted.name,
-                "done": done,
-                "total": total,
-            },
+            subscription=name,
+            done=done,
+            total=total,
         )
-        await self._database.run_with_retry(write_load, wanted.name, done, total)
+        await self._database.run_with_retry(write_load, name, done, total)
 
     async def _load_keys(self, memory: Memory, subscription: FollowedSubscription) -> None:
-        """Learn which items are in the filter, without making events of them."""
+        """Remember the keys of the items that match, without events."""
         primary_key = subscription.primary_key or PrimaryKey()
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for keys in self._client.read_keys(subscription.wanted.query, primary_key):
+            async for keys in self._client.read_keys(subscription.desired.query, primary_key):
                 # An item that changed meanwhile is judged by its own event.
-                still = [key for key in keys if key not in changed]
-                await self._inbox.run_in_order(partial(matched_items.remember_page, memory, still))
+                unchanged = [key for key in keys if key not in changed]
+                await self._inbox.run_in_order(
+                    partial(matched_items.remember_page, memory, unchanged)
+                )

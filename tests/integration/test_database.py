@@ -144,6 +144,6 @@ async def test_what_async_receivers_use_is_connected_anew(on_postgres: OnPostgre
     on_postgres.cut_off()
     with pytest.raises(OperationalError):
         await sync_to_async(answer)()
-    await care.look()
+    await care.check()
     assert await sync_to_async(answer)() == 42
     await sync_to_async(lambda: connections[ALIAS].close())()

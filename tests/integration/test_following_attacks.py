@@ -438,18 +438,18 @@ async def test_a_subscription_that_is_changed_while_its_items_are_read_misses_no
         pass
     monkeypatch.setattr(follower_module, "_EVENTS", 2)
     await fake.create("articles", [{"title": str(number)} for number in range(20)])
-    take_rows, is_changed = Follower._take_rows, False
+    process, is_changed = Follower._process, False
 
     async def change_first(self: Follower, *args: Any) -> None:
         nonlocal is_changed
-        await take_rows(self, *args)
+        await process(self, *args)
         if not is_changed:
             is_changed = True
             before = set(self._subscriptions)
             await DirectusSubscription.objects.aupdate(fields=["title"])
             await await_for(lambda: set(self._subscriptions).isdisjoint(before))
 
-    monkeypatch.setattr(Follower, "_take_rows", change_first)
+    monkeypatch.setattr(Follower, "_process", change_first)
     async with following(fake):
         await await_for(lambda: len(received.titles) == 20)
         await until_behind(fake, received)
@@ -465,17 +465,17 @@ async def test_a_first_load_waits_until_the_key_of_the_collection_is_known(
     asked: list[Any] = []
     load_once = SnapshotLoader._load_once
 
-    async def note(self: SnapshotLoader, wanted: Any, subscription: Any) -> None:
+    async def note(self: SnapshotLoader, desired: Any, subscription: Any) -> None:
         asked.append(subscription.primary_key)
-        await load_once(self, wanted, subscription)
+        await load_once(self, desired, subscription)
 
     start = SnapshotLoader.start
 
-    def start_unknown(self: SnapshotLoader, wanted: Any, subscription: Any) -> None:
+    def start_unknown(self: SnapshotLoader, subscription: Any) -> None:
         if not self._tasks:
             known, subscription.primary_key = subscription.primary_key, None
             asyncio.get_running_loop().call_later(0.1, setattr, subscription, "primary_key", known)
-        start(self, wanted, subscription)
+        start(self, subscription)
 
     monkeypatch.setattr(SnapshotLoader, "_load_once", note)
     monkeypatch.setattr(SnapshotLoader, "start", start_unknown)

@@ -31,6 +31,7 @@ from directus_realtime.models import (
     LogPosition,
 )
 from directus_realtime.testing import FakeCollection, FakeDirectus
+from directus_realtime.utils.system_clock import SystemClock
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
     TOKEN,
@@ -473,12 +474,13 @@ class Crash:
         fence: Callable[[], None],
         fresh: FreshRows,
         functions: Sequence[Callable[[], Any]],
+        clock: SystemClock,
     ) -> list[InboxEntry]:
         self.left -= 1
         if self.left != 0:
-            return self._store(incoming, fence, fresh, functions)
+            return self._store(incoming, fence, fresh, functions, clock)
         if self._is_committed:
-            self._store(incoming, fence, fresh, functions)
+            self._store(incoming, fence, fresh, functions, clock)
         raise LeaseLost(["default"])
 
 

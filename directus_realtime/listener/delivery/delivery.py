@@ -228,9 +228,9 @@ class Delivery:
     async def _call_outside(self, jobs: Sequence[Job]) -> None:
         """Make the calls that are next and have no part in a transaction."""
         if awaited := [job for job in jobs if job.is_awaited]:
-            await self._async_connections.look()
+            await self._async_connections.check()
             await asyncio.gather(*(job.run_async() for job in awaited))
-            await self._async_connections.look()
+            await self._async_connections.check()
         if jobs and jobs[0].is_outside:
             await self._database.run(jobs[0].run_next)
 

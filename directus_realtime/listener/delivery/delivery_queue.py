@@ -13,10 +13,9 @@ from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
-from directus_realtime.database import own_alias
+from directus_realtime.database import of_connections, own_alias
 from directus_realtime.listener.delivery.jobs import Item, Job, item_of
 from directus_realtime.listener.inbox import FreshRows
-from directus_realtime.listener.querysets import of_connections
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
 

@@ -16,7 +16,13 @@ from django.db.models import Min, Q, QuerySet
 from django.utils import timezone
 
 from directus_realtime.compat import task
-from directus_realtime.database import DatabaseThread, own_alias, sqlite_write_lock
+from directus_realtime.database import (
+    DatabaseThread,
+    exactly,
+    of_connections,
+    own_alias,
+    sqlite_write_lock,
+)
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.delivery_queue import (
@@ -27,7 +33,6 @@ from directus_realtime.listener.delivery.delivery_queue import (
 )
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.jobs import Job
-from directus_realtime.listener.querysets import exactly, of_connections
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings, connection_settings
 from directus_realtime.utils.logs import Repetitions

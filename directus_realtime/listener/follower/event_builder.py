@@ -1,7 +1,7 @@
-"""Events made of changes and of the items as they are now.
+"""Events made of changes and of the items in their present state.
 
-Items are read by key after the row of the log was seen, so what is read is never older than
-the change (M9). Several changes of one item that are read at once carry equal data.
+Items are read by key after the row of the log was read, so an item is never older than the
+change (M9). Several changes of one item that are read at once carry equal data.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from cachetools import FIFOCache
+
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity_log import Change
 from directus_realtime.client.doorbells import OpenRing
 from directus_realtime.client.items import ItemsRead
 from directus_realtime.client.keys import PrimaryKey
+from directus_realtime.database import grouped
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.listener.follower import followed_subscription
@@ -34,9 +37,9 @@ from directus_realtime.utils.system_clock import SystemClock
 _NAMESPACE = uuid.UUID("5f0c1d3e-7c53-4b0b-9e0e-1f6f0b7a5a11")
 #: Deletes that are remembered: an update that waited behind a delete is logged after it.
 _MOST_DELETED = 20_000
-#: Reads at a time.
+#: Concurrent reads.
 _READS = 4
-# Answers that are about the items of a subscription, and of no other one.
+# Answers that concern the items of a subscription, and no other one.
 _REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
 OriginOf = Callable[[Change], Origin]
@@ -45,7 +48,7 @@ Inside = Callable[[Memory, list[Key]], Awaitable[set[Key]]]
 
 @dataclass
 class Built:
-    """What was made of some changes.
+    """Result of the processing of some changes.
 
     Attributes:
         entries: The events, in the order of the changes.
@@ -64,17 +67,16 @@ class Built:
     refused: dict[FollowedSubscription, str] = field(default_factory=dict)
 
 
-@dataclass
-class Reading:
-    """The items of one query, shared by the subscriptions that ask for the same.
+@dataclass(eq=False)
+class _Reading:
+    """The items of one query, shared by the subscriptions with the same query.
 
     Attributes:
         subscriptions: Those subscriptions.
         keys: Keys to read.
-        items: What was read.
-        outside: Items outside of the filter that were in it before.
+        items: Items that were read.
+        outside: Items outside of the filter that matched it before.
         gone: Keys of items that were not found at all.
-        error: Why nothing could be read; empty where it could.
     """
 
     subscriptions: list[FollowedSubscription] = field(default_factory=list)
@@ -82,60 +84,60 @@ class Reading:
     items: ItemsRead = field(default_factory=ItemsRead)
     outside: dict[Key, dict[str, Any]] = field(default_factory=dict)
     gone: set[Key] = field(default_factory=set)
-    error: str = ""
 
     @property
     def query(self) -> Query:
-        """What is asked for."""
-        return self.subscriptions[0].wanted.query
+        return self.subscriptions[0].desired.query
 
     @property
     def primary_key(self) -> PrimaryKey:
-        """Of the collection."""
         return self.subscriptions[0].primary_key or PrimaryKey()
 
     def spelled(self, key: Key) -> Key:
-        """Return a key as its item has it: the database may take several spellings for one."""
+        """Return the item's own spelling of a key, of several that the database accepts."""
         return self.items.aliases.get(key, key)
 
     def has(self, key: Key) -> bool:
-        """Return whether an item was found, or is there and cannot be read."""
+        """Return whether an item was found, or exists and is unreadable."""
         return self.spelled(key) in self.items.rows or key in self.items.unreadable
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """A change that a subscription wants.
+class _Draft:
+    """A change that concerns a subscription, before its event is made.
 
     Attributes:
         change: The change.
         subscription: The subscription.
         key: Key of the item.
-        reading: Has the item.
-        is_late: Whether later changes of the item may have been read before.
+        reading: The read of the item.
+        origin: Origin of the event.
+        is_late: Whether later changes of the item may have been processed before.
     """
 
     change: Change
     subscription: FollowedSubscription
     key: Key
-    reading: Reading
+    reading: _Reading
+    origin: Origin = "live"
     is_late: bool = False
+
+    @property
+    def subscription_id(self) -> int:
+        return self.subscription.desired.subscription_id
 
 
 class EventBuilder:
-    """Makes events of changes.
+    """Maker of events from changes.
 
-    Args:
-        client: To read with.
-        inside: Gives those of some items that may have been in a filter before.
-        clock: Gives the time.
+    ``inside`` returns those of some keys whose items may have matched a filter before.
     """
 
     def __init__(self, client: DirectusClient, inside: Inside, clock: SystemClock) -> None:
         self._client = client
         self._inside = inside
         self._clock = clock
-        self._deleted: dict[tuple[str, Key], int] = {}
+        self._deleted: FIFOCache[tuple[str, Key], int] = FIFOCache(_MOST_DELETED)
         self._reads = asyncio.Semaphore(_READS)
 
     async def build(
@@ -145,30 +147,37 @@ class EventBuilder:
         origin_of: OriginOf,
         top: int = 0,
     ) -> Built:
-        """Read the items of changes, and make an event for each subscription that wants it.
+        """Read the items of changes, and make an event for each subscription concerned.
 
         Args:
-            changes: In the order of the log.
-            subscriptions: Those to make events for.
-            origin_of: Gives the origin of the events of a change.
+            changes: The changes, in the order of the log.
+            subscriptions: The subscriptions to make events for.
+            origin_of: Returns the origin of the events of a change.
             top: Highest id of the log that was read before: a later create of an item whose
-                delete is below it may have been read already.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
+                delete is below it may have been processed already.
         """
         changes = list(changes)
-        wishes = _wishes(changes, subscriptions, top)
-        readings = _unique(wish.reading for wish in wishes)
-        await self.read(readings)
+        drafts = _drafts(changes, subscriptions, origin_of, top)
         built = Built()
+        readings = await self._read(drafts, built)
         self._note_deletes(changes, subscriptions, built)
-        for reading in readings:
-            if reading.error:
-                built.refused |= dict.fromkeys(reading.subscriptions, reading.error)
-            built.read |= {(reading.query.collection, key) for key in reading.keys}
-        self._make(wishes, origin_of, built)
+        built.read = {(each.query.collection, key) for each in readings for key in each.keys}
+        creates = {
+            (draft.subscription, draft.key): place
+            for place, draft in enumerate(drafts)
+            if draft.change.action == "create"
+        }
+        for place, draft in enumerate(drafts):
+            if draft.subscription in built.refused:
+                continue
+            if draft.change.action != "delete":
+                self._make_present(draft, built)
+                continue
+            is_there = draft.reading.spelled(draft.key) in draft.reading.items.rows
+            is_created_later = creates.get((draft.subscription, draft.key), -1) > place
+            # Else the item exists again, and its create follows, or was processed before.
+            if not (is_there and (draft.is_late or is_created_later)):
+                self._put(draft, "delete", None, built)
         return built
 
     def _note_deletes(
@@ -177,7 +186,7 @@ class EventBuilder:
         subscriptions: Iterable[FollowedSubscription],
         built: Built,
     ) -> None:
-        """Remember which items were deleted, whether a subscription wants deletes or not."""
+        """Remember the deleted items, whether or not a subscription concerns deletes."""
         keys = {each.collection: each.primary_key or PrimaryKey() for each in subscriptions}
         for change in changes:
             if change.collection not in keys or change.action == "update":
@@ -187,89 +196,79 @@ class EventBuilder:
             number = change.row.id if change.row else 0
             before = self._deleted.pop(item, 0)
             if change.action == "create" and 0 < number < before:
-                self._deleted[item] = before  # its row came late, the item is gone since
+                self._deleted[item] = before  # its row came late, the item was deleted since
             elif change.action == "delete":
                 self._deleted[item] = max(number, before)
                 built.deleted.add((change.collection, key_as_json(key)))
-        while len(self._deleted) > _MOST_DELETED:
-            del self._deleted[next(iter(self._deleted))]
 
     async def build_unlogged(
         self, rings: Sequence[OpenRing], subscriptions: Collection[FollowedSubscription]
     ) -> Built:
         """Read the items of rings that no row of the log answered, and make events of them.
 
-        An event says ``update``, or ``delete`` where the ring said so and the item is not
-        found. Whether it is news is for the caller to judge.
+        An event is an ``update``, or a ``delete`` where the ring said so and the item is not
+        found. The caller decides whether its state is new.
 
         Args:
             rings: Rings without a row.
-            subscriptions: Those to make events for.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
+            subscriptions: The subscriptions to make events for.
         """
         collections = {ring.collection for ring in rings}
-        interested = [each for each in subscriptions if each.collection in collections]
-        readings = readings_of(interested)
-        # By the key of now: its type may have been unknown when the ring came.
-        wishes: dict[tuple[FollowedSubscription, Key], tuple[_Wish, OpenRing]] = {}
+        concerned = [each for each in subscriptions if each.collection in collections]
+        readings = _readings_of(concerned)
+        # By the present key: its type may have been unknown at the time of the ring.
+        drafts: dict[tuple[FollowedSubscription, Key], tuple[_Draft, OpenRing]] = {}
         for ring in rings:
             change = Change(ring.collection, "update", ring.key)
-            for each in interested:
+            for each in concerned:
                 if each.wants_item(change):
                     key = (each.primary_key or PrimaryKey()).canonical(change.item)
                     readings[each].keys[key] = None
-                    wishes[each, key] = _Wish(change, each, key, readings[each]), ring
-        await self.read(_unique(readings.values()))
+                    drafts[each, key] = _Draft(change, each, key, readings[each]), ring
         built = Built()
-        for reading in _unique(readings.values()):
-            if reading.error:
-                built.refused |= dict.fromkeys(reading.subscriptions, reading.error)
-        for wish, ring in wishes.values():
-            self._make_unlogged(wish, ring, built)
+        await self._read([draft for draft, _ in drafts.values()], built)
+        for draft, ring in drafts.values():
+            self._make_unlogged(draft, ring, built)
         return built
 
-    def _make_unlogged(self, wish: _Wish, ring: OpenRing, built: Built) -> None:
-        reading, key, events = wish.reading, wish.key, wish.subscription.wanted.query.events
+    def _make_unlogged(self, draft: _Draft, ring: OpenRing, built: Built) -> None:
+        reading, key = draft.reading, draft.key
+        events = draft.subscription.desired.query.events
         if (item := reading.items.rows.get(key)) is not None:
-            built.present.add((_subscription_id(wish), key_as_json(key)))
+            built.present.add((draft.subscription_id, key_as_json(key)))
             if "update" in events:
-                self._put(wish, "update", item, _live, built)
+                self._put(draft, "update", item, built)
         elif key in reading.outside:
-            self._leave(wish, reading.outside[key], _live, built)
+            self._leave(draft, reading.outside[key], built)
         elif key in reading.gone and ring.action == "delete" and "delete" in events:
-            self._put(wish, "delete", None, _live, built)
+            self._put(draft, "delete", None, built)
 
-    async def read(self, readings: Sequence[Reading]) -> None:
-        """Read the items of some queries, a few queries at a time."""
-        await asyncio.gather(*(self._read(reading) for reading in readings if reading.keys))
+    async def _read(self, drafts: Iterable[_Draft], built: Built) -> list[_Reading]:
+        """Read the items of drafts, some queries at a time; note the refused subscriptions."""
+        readings = list(dict.fromkeys(draft.reading for draft in drafts))
+        await asyncio.gather(*(self._read_one(each, built) for each in readings if each.keys))
+        return readings
 
-    async def _read(self, reading: Reading) -> None:
+    async def _read_one(self, reading: _Reading, built: Built) -> None:
         async with self._reads:
             try:
                 await followed_subscription.ask_query(
                     self._client, partial(self._read_items, reading)
                 )
-            except SubscriptionRefused as error:
-                reading.error = str(error)
-            except RequestRefused as error:
-                if error.status not in _REFUSALS:
+            except (SubscriptionRefused, RequestRefused) as error:
+                if isinstance(error, RequestRefused) and error.status not in _REFUSALS:
                     raise
-                reading.error = str(error)
+                built.refused |= dict.fromkeys(reading.subscriptions, str(error))
 
-    async def _read_items(self, reading: Reading) -> None:
+    async def _read_items(self, reading: _Reading) -> None:
         query, primary_key = reading.query, reading.primary_key
         reading.items = await self._client.read_by_keys(query, primary_key, list(reading.keys))
         for key in itertools.islice(reading.items.rows, 1):
-            # An item shows the type that the token may not read in the schema.
+            # An item shows the type where the token may not read it in the schema.
             for subscription in reading.subscriptions:
                 subscription.primary_key = primary_key.seen(key)
         missing = [key for key in reading.keys if not reading.has(key)]
-        if not missing:
-            return
-        if query.has_condition:
+        if missing and query.has_condition:
             missing = await self._were_inside(reading, missing)
             if missing:
                 others = await self._client.read_by_keys(
@@ -284,69 +283,48 @@ class EventBuilder:
             if reading.spelled(key) not in reading.outside and not reading.has(key)
         }
 
-    async def _were_inside(self, reading: Reading, keys: list[Key]) -> list[Key]:
-        """Those of some items that were in the filter before, as far as that is known."""
+    async def _were_inside(self, reading: _Reading, keys: list[Key]) -> list[Key]:
+        """Return those keys whose items matched the filter before, as far as that is known."""
         inside: set[Key] = set()
         for subscription in reading.subscriptions:
-            if (memory := subscription.wanted.memory) is not None:
+            if (memory := subscription.desired.memory) is not None:
                 inside |= await self._inside(memory, keys)
         return [key for key in keys if key in inside]
 
-    def _make(self, wishes: Sequence[_Wish], origin_of: OriginOf, built: Built) -> None:
-        last: dict[tuple[int, Key, Action], int] = {}
-        for place, wish in enumerate(wishes):
-            last[_subscription_id(wish), wish.key, wish.change.action] = place
-        for place, wish in enumerate(wishes):
-            if wish.subscription in built.refused:
-                continue
-            is_later = _Later(last, wish, place)
-            if wish.change.action == "delete":
-                self._make_delete(wish, is_later, origin_of, built)
-            else:
-                self._make_present(wish, origin_of, built)
-
-    def _make_delete(
-        self, wish: _Wish, is_later: _Later, origin_of: OriginOf, built: Built
-    ) -> None:
-        is_there = wish.reading.spelled(wish.key) in wish.reading.items.rows
-        # The item is there again, and its create follows, or was read before.
-        if not (is_there and (wish.is_late or is_later("create"))):
-            self._put(wish, "delete", None, origin_of, built)
-
-    def _make_present(self, wish: _Wish, origin_of: OriginOf, built: Built) -> None:
-        reading = wish.reading
-        wish = replace(wish, key=reading.spelled(wish.key))
-        key = wish.key
+    def _make_present(self, draft: _Draft, built: Built) -> None:
+        reading = draft.reading
+        draft = replace(draft, key=reading.spelled(draft.key))
+        key = draft.key
         if (item := reading.items.rows.get(key)) is not None:
-            built.present.add((_subscription_id(wish), key_as_json(key)))
-            self._put(wish, wish.change.action, item, origin_of, built)
+            built.present.add((draft.subscription_id, key_as_json(key)))
+            self._put(draft, draft.change.action, item, built)
         elif key in reading.items.unreadable:
-            self._park(wish, reading.items.unreadable[key], built)
+            self._park(draft, reading.items.unreadable[key], built)
         elif key in reading.outside:
-            built.present.add((_subscription_id(wish), key_as_json(key)))
-            self._leave(wish, reading.outside[key], origin_of, built)
-        elif key in reading.gone and (wish.change.collection, key) not in self._deleted:
-            if wish.subscription.is_partial:
-                self._leave(wish, {reading.primary_key.name: key}, origin_of, built)
+            built.present.add((draft.subscription_id, key_as_json(key)))
+            self._leave(draft, reading.outside[key], built)
+        elif key in reading.gone and (draft.change.collection, key) not in self._deleted:
+            if draft.subscription.is_partial:
+                self._leave(draft, {reading.primary_key.name: key}, built)
             else:
-                self._park(wish, "", built)
+                self._park(draft, "", built)
 
-    def _leave(self, wish: _Wish, item: dict[str, Any], origin_of: OriginOf, built: Built) -> None:
-        if wish.subscription.wanted.memory is not None:
-            self._put(wish, "update", item, origin_of, built, left_filter=True)
+    def _leave(self, draft: _Draft, item: dict[str, Any], built: Built) -> None:
+        if draft.subscription.desired.memory is not None:
+            self._put(draft, "update", item, built, left_filter=True)
 
-    def _park(self, wish: _Wish, reason: str, built: Built) -> None:
-        row = wish.change.row
+    def _park(self, draft: _Draft, reason: str, built: Built) -> None:
+        row = draft.change.row
         if row is None:
             return
         built.parked.append(
             ParkedChange(
                 connection=self._client.name,
-                subscription_id=_subscription_id(wish),
+                subscription_id=draft.subscription_id,
                 activity_id=row.id,
-                collection=wish.change.collection,
-                key_json=key_as_json(wish.key),
-                action=wish.change.action,
+                collection=draft.change.collection,
+                key_json=key_as_json(draft.key),
+                action=draft.change.action,
                 changed_at=row.timestamp,
                 changed_by=row.user or "",
                 parked_at=self._clock.now(),
@@ -356,49 +334,39 @@ class EventBuilder:
 
     def _put(
         self,
-        wish: _Wish,
+        draft: _Draft,
         action: Action,
         item: dict[str, Any] | None,
-        origin_of: OriginOf,
         built: Built,
         *,
         left_filter: bool = False,
     ) -> None:
-        event = self._event(wish, action, item, origin_of(wish.change))
-        if left_filter:
-            event = replace(event, left_filter=True)
-        if (entry := entry_of(event, wish.subscription)) is not None:
-            built.entries.append(entry)
-
-    def _event(
-        self, wish: _Wish, action: Action, item: dict[str, Any] | None, origin: Origin
-    ) -> Event:
-        row = wish.change.row
-        of_log: dict[str, Any] = {}
+        row = draft.change.row
+        values: dict[str, Any] = {}
         if row is not None:
-            of_log = {
-                "activity_id": row.id,
-                "changed_at": row.timestamp,
-                "changed_by": row.user,
-            }
-            if origin != "replay":  # what was asked for again is another event
-                number = _subscription_id(wish)
-                of_log["id"] = event_id(self._client.name, number, row.id, row.timestamp)
-        return Event(
+            values = {"activity_id": row.id, "changed_at": row.timestamp, "changed_by": row.user}
+            if draft.origin != "replay":  # a replayed event is another one
+                values["id"] = event_id(
+                    self._client.name, draft.subscription_id, row.id, row.timestamp
+                )
+        event = Event(
             connection=self._client.name,
-            subscription=wish.subscription.wanted.name,
-            collection=wish.change.collection,
+            subscription=draft.subscription.desired.name,
+            collection=draft.change.collection,
             action=action,
-            key=wish.key,
+            key=draft.key,
             data=item,
-            origin=origin,
+            origin=draft.origin,
             received_at=self._clock.now(),
-            **of_log,
+            left_filter=left_filter,
+            **values,
         )
+        if (entry := entry_of(event, draft.subscription)) is not None:
+            built.entries.append(entry)
 
 
 def event_id(connection: str, subscription_id: int, activity_id: int, timestamp: object) -> str:
-    """Return the id of the event that a row of the log makes for a subscription.
+    """Return the id of the event of a row of the log for a subscription.
 
     The same row makes the same id, so that its event is stored once. The timestamp is part of
     it because ids of the log repeat after a backup was restored.
@@ -408,68 +376,47 @@ def event_id(connection: str, subscription_id: int, activity_id: int, timestamp:
 
 
 def entry_of(event: Event, subscription: FollowedSubscription) -> InboxEntry | None:
-    """Return an event as it is stored for a subscription; ``None`` where it cannot be."""
-    wanted = subscription.wanted
-    row = make_row(event, wanted.group)
+    """Return the entry of an event for a subscription; ``None`` where it cannot be stored."""
+    desired = subscription.desired
+    row = make_row(event, desired.group)
     if row is None:
         return None
     is_live = event.origin == "live"
     return InboxEntry(
-        row, wanted.debounce if is_live else None, wanted.memory, overtakes=not is_live
+        row, desired.debounce if is_live else None, desired.memory, overtakes=not is_live
     )
 
 
-def readings_of(
+def _readings_of(
     subscriptions: Iterable[FollowedSubscription],
-) -> dict[FollowedSubscription, Reading]:
-    """Return one reading for all subscriptions that ask for the same items and fields."""
-    by_query: dict[str, Reading] = {}
-    found: dict[FollowedSubscription, Reading] = {}
+) -> dict[FollowedSubscription, _Reading]:
+    """Return one reading for all subscriptions with the same items and fields."""
+    by_query: dict[str, _Reading] = {}
+    found: dict[FollowedSubscription, _Reading] = {}
     for subscription in subscriptions:
-        asked = replace(subscription.wanted.query, events=ACTIONS, sort=()).fingerprint()
-        reading = found[subscription] = by_query.setdefault(asked, Reading())
+        query = replace(subscription.desired.query, events=ACTIONS, sort=())
+        reading = found[subscription] = by_query.setdefault(query.fingerprint(), _Reading())
         reading.subscriptions.append(subscription)
     return found
 
 
-def _live(change: Change) -> Origin:
-    return "live"
-
-
-class _Later:
-    """Whether a change of the same item follows for the same subscription."""
-
-    def __init__(self, last: dict[tuple[int, Key, Action], int], wish: _Wish, place: int) -> None:
-        self._last, self._wish, self._place = last, wish, place
-
-    def __call__(self, action: Action) -> bool:
-        item = _subscription_id(self._wish), self._wish.key, action
-        return self._last.get(item, -1) > self._place
-
-
-def _wishes(
-    changes: Iterable[Change], subscriptions: Collection[FollowedSubscription], top: int
-) -> list[_Wish]:
-    by_collection: dict[str, list[FollowedSubscription]] = {}
-    for subscription in subscriptions:
-        by_collection.setdefault(subscription.collection, []).append(subscription)
-    readings = readings_of(subscriptions)
-    wishes = []
+def _drafts(
+    changes: Iterable[Change],
+    subscriptions: Collection[FollowedSubscription],
+    origin_of: OriginOf,
+    top: int,
+) -> list[_Draft]:
+    by_collection = grouped((each.collection, each) for each in subscriptions)
+    readings = _readings_of(subscriptions)
+    drafts = []
     for change in changes:
         is_late = change.row is not None and change.row.id <= top
         for subscription in by_collection.get(change.collection, ()):
             if subscription.wants(change):
                 key = (subscription.primary_key or PrimaryKey()).canonical(change.item)
                 reading = readings[subscription]
-                wishes.append(_Wish(change, subscription, key, reading, is_late))
+                origin = origin_of(change)
+                drafts.append(_Draft(change, subscription, key, reading, origin, is_late))
                 if change.action != "delete" or is_late:
                     reading.keys[key] = None
-    return wishes
-
-
-def _unique(readings: Iterable[Reading]) -> list[Reading]:
-    return list({id(reading): reading for reading in readings}.values())
-
-
-def _subscription_id(wish: _Wish) -> int:
-    return wish.subscription.wanted.subscription_id
+    return drafts

@@ -1,4 +1,4 @@
-"""A subscription as the follower sees it: its query, its state and its place in the log."""
+"""Subscriptions in the follower: query, state and place in the log."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _RETRY_BASE, _RETRY_CEILING = 10.0, 300.0
 
 @dataclass
 class Place:
-    """Where a subscription is in the log; it survives a change of what it asks for.
+    """Place of a subscription in the log; it survives a change of the query.
 
     Attributes:
-        collection: Whose rows it follows.
+        collection: Collection whose rows it follows.
         followed_from: Top of the log when it began; ``None`` before that.
         unread: Ranges whose items could not be read for it.
-        is_changed: Whether it differs from what is stored.
+        is_changed: Whether it differs from the stored place.
     """
 
     collection: str
@@ -45,7 +45,7 @@ class Place:
 
     @property
     def has_begun(self) -> bool:
-        """Whether rows of the log are the business of the subscription."""
+        """Whether rows of the log concern the subscription."""
         return self.followed_from is not None
 
     def begin(self, top: int) -> None:
@@ -53,26 +53,26 @@ class Place:
         self.followed_from, self.unread, self.is_changed = top, [], True
 
     def move(self, top: int) -> None:
-        """Go on at the top of another log; nothing of the one before can be read."""
+        """Continue at the top of another log; the previous one cannot be read any longer."""
         if self.has_begun:
             self.begin(top)
 
-    def forget(self) -> None:
-        """Follow the log no more."""
+    def reset(self) -> None:
+        """Stop to follow the log."""
         if self.has_begun:
             self.followed_from, self.unread, self.is_changed = None, [], True
 
     def leave_out(self, ranges: Sequence[IdRange]) -> None:
-        """Remember what is not read for the subscription from now on."""
+        """Add ranges that will not be read for the subscription, unless it is behind already."""
         if self.has_begun and not self.is_open:
             self.unread, self.is_changed = [*self.unread, *ranges], True
 
     def catch_up(self, number: int, holes: Iterable[Hole]) -> None:
-        """Note that everything up to a row is read that is visible.
+        """Note that all visible rows up to one are read.
 
         Args:
             number: Id of the row.
-            holes: What is not visible yet; it may be read before the rest is.
+            holes: Ranges that are not visible yet.
         """
         open_ones = [IdRange(hole.first, hole.last) for hole in holes if hole.last < number]
         rest = [each.after(number) for each in self.unread]
@@ -80,37 +80,36 @@ class Place:
         self.is_changed = True
 
     def close(self) -> None:
-        """Note that everything is read."""
+        """Note that all unread ranges are read."""
         self.unread, self.is_changed = [], True
 
     @property
     def is_open(self) -> bool:
-        """Whether new rows belong to what is not read."""
+        """Whether new rows belong to the unread ranges."""
         return any(each.last is None for each in self.unread)
 
 
 class FollowedSubscription:
-    """A subscription on its way along the log.
+    """State of a desired subscription in the follower.
 
     Args:
-        wanted: What it asks for.
-        place: Where it is in the log.
+        desired: The desired subscription.
+        place: Its place in the log.
 
     Attributes:
         state: ``subscribed`` where Directus answers its query and its changes are followed.
         error: Why it was refused; else empty.
-        primary_key: Of the collection; ``None`` until the server was asked.
-        is_socket_only: Whether the log has nothing of its collection.
+        primary_key: Primary key of the collection; ``None`` before the check.
+        is_socket_only: Whether the log has no changes of its collection.
         is_certain: Whether the log is known to have every change of its collection.
         is_partial: Whether a rule hides some items of the collection from the token.
-        refused_since: When changes that only the socket brings began to be lost for it, because
-            it was refused.
-        retry_at: When a refused one is checked again, by the monotonic clock.
-        is_left_out_checked: Whether the log is known to reach back to what is not read.
+        refused_since: Since when it is refused and changes of the socket are lost.
+        retry_at: Time of the next check of a refused one, by the monotonic clock.
+        is_left_out_checked: Whether the log is known to reach back to the unread ranges.
     """
 
-    def __init__(self, wanted: DesiredSubscription, place: Place) -> None:
-        self.wanted = wanted
+    def __init__(self, desired: DesiredSubscription, place: Place) -> None:
+        self.desired = desired
         self.place = place
         self.state = FeedState.WAITING
         self.error = ""
@@ -121,12 +120,15 @@ class FollowedSubscription:
         self.refused_since: datetime | None = None
         self.retry_at = 0.0
         self.is_left_out_checked = False
+        self._reset_delays()
+
+    def _reset_delays(self) -> None:
         self._delays: Iterator[float] = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
 
     @property
     def collection(self) -> str:
         """Name of its collection."""
-        return self.wanted.query.collection
+        return self.desired.query.collection
 
     @property
     def is_subscribed(self) -> bool:
@@ -135,7 +137,7 @@ class FollowedSubscription:
 
     @property
     def is_current(self) -> bool:
-        """Whether rows of the log are turned into events for it as they come."""
+        """Whether new rows of the log become events for it at once."""
         is_asked = self.is_subscribed and self.primary_key is not None
         return is_asked and self.place.has_begun and not self.place.unread
 
@@ -147,18 +149,18 @@ class FollowedSubscription:
 
     @property
     def is_unchecked(self) -> bool:
-        """Whether the server is about to be asked for it."""
+        """Whether its query is about to be checked."""
         return self.primary_key is None and self.state is not FeedState.REFUSED
 
     @property
     def is_catching_up(self) -> bool:
-        """Whether what was left out for it is being read."""
+        """Whether unread ranges are being read for it."""
         is_able = self.is_subscribed and self.primary_key is not None
         return is_able and not self.is_socket_only and bool(self.place.unread)
 
     @property
     def note(self) -> str:
-        """What keeps it from being certain, as a sentence; empty where nothing does."""
+        """Why changes may be missing, as a sentence; empty where none are."""
         if self.error:
             return self.error
         if self.is_socket_only and self.is_subscribed:
@@ -168,19 +170,19 @@ class FollowedSubscription:
         return ""
 
     def wants(self, change: Change) -> bool:
-        """Return whether a change is the business of this subscription."""
-        return change.action in self.wanted.query.events and self.wants_item(change)
+        """Return whether a change concerns this subscription."""
+        return change.action in self.desired.query.events and self.wants_item(change)
 
     def wants_item(self, change: Change) -> bool:
-        """Return whether the item of a change is the business of this subscription."""
-        query = self.wanted.query
+        """Return whether the item of a change concerns this subscription."""
+        query = self.desired.query
         if change.collection != query.collection or query.item is None:
             return change.collection == query.collection
         key = self.primary_key or PrimaryKey()
         return str(key.canonical(change.item)) == str(key.canonical(query.item))
 
     def ask_again(self) -> None:
-        """Forget what the server said: it is asked again."""
+        """Discard the answer of the server; the query is checked again."""
         self.primary_key = None
         self.retry_at = 0.0
 
@@ -198,12 +200,12 @@ class FollowedSubscription:
         self.state, self.error = FeedState.SUBSCRIBED, ""
         self.is_left_out_checked = False
         if not self.place.unread:
-            self._delays = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+            self._reset_delays()
 
     def caught_up(self) -> None:
-        """Note that everything is read that was left out, so that its items can be read, too."""
+        """Note that the unread ranges are read, and that its items are readable."""
         self.place.close()
-        self._delays = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+        self._reset_delays()
 
     def refuse(self, error: str, now: float) -> None:
         """Note that the server refuses its query; it is checked again later."""
@@ -212,7 +214,7 @@ class FollowedSubscription:
         self.retry_at = now + 1 + next(self._delays)
 
     def must_be_checked(self, now: float) -> bool:
-        """Return whether the server is to be asked now."""
+        """Return whether a check of the query is due."""
         if self.state is FeedState.REFUSED:
             return now >= self.retry_at
         return self.primary_key is None
@@ -220,7 +222,7 @@ class FollowedSubscription:
 
 T = TypeVar("T")
 
-#: Answers that are about the token or the load of the server, whatever was asked.
+#: Answers that concern the token or the load of the server, not the query.
 _OF_THE_SERVER = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,
@@ -232,40 +234,42 @@ _OF_THE_SERVER = frozenset(
 
 
 async def ask_query(client: DirectusClient, question: Callable[[], Awaitable[T]]) -> T:
-    """Ask Directus about one query, and once more where it fails to answer.
+    """Run a request of one query, and retry it once where Directus fails to answer.
 
-    A query that takes too long, or ends the process of the server, fails each time. Whether
-    the fault is in the query shows in the activity log, which is read in between.
+    A query that takes too long, or ends the process of the server, fails each time. If the
+    activity log can be read in between, the fault is in the query.
 
     Args:
-        client: To read the log with.
-        question: Asks; may be called twice.
+        client: Reads the log.
+        question: Sends the request; may be called twice.
 
     Raises:
         SubscriptionRefused: Directus fails to answer this query, though it answers others.
         RequestRefused: Directus is not ready to answer, or refuses the query.
         ConnectionFailed: Directus could not be reached.
     """
-    try:
-        return await question()
-    except (RequestRefused, ConnectionFailed) as error:
-        if not _may_be_of_the_query(error) or not await _reads_log(client):
-            raise
-    try:
-        return await question()
-    except (RequestRefused, ConnectionFailed) as error:
-        if not _may_be_of_the_query(error) or not await _reads_log(client):
-            raise
-        raise SubscriptionRefused("", f"Directus fails to answer the query: {error}") from None
+    is_retry = False
+    while True:
+        try:
+            return await question()
+        except (RequestRefused, ConnectionFailed) as error:
+            if not _may_be_of_the_query(error) or not await _reads_log(client):
+                raise
+            if is_retry:
+                sentence = f"Directus fails to answer the query: {error}"
+                raise SubscriptionRefused("", sentence) from None
+            is_retry = True
 
 
 def _may_be_of_the_query(error: DirectusRealtimeError) -> bool:
-    if isinstance(error, RequestRefused):
-        is_failure = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        is_failure = is_failure or error.status == HTTPStatus.REQUEST_TIMEOUT
-        is_failure = is_failure or error.code == MALFORMED
-        return is_failure and error.status not in _OF_THE_SERVER
-    return True
+    if not isinstance(error, RequestRefused):
+        return True
+    is_failure = (
+        error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or error.status == HTTPStatus.REQUEST_TIMEOUT
+        or error.code == MALFORMED
+    )
+    return is_failure and error.status not in _OF_THE_SERVER
 
 
 async def _reads_log(client: DirectusClient) -> bool:

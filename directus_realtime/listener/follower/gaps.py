@@ -1,8 +1,7 @@
-"""Gaps: spans of time whose changes may be lost, and what is said of them."""
+"""Gaps: spans of time whose changes may be lost, and their announcement."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,12 +15,13 @@ from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import LogPosition
 from directus_realtime.signals import directus_gap_detected
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import storable
 from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
-#: An outage that was recovered is a signal where it was longer.
+#: A recovered outage is announced by a signal where it was longer.
 LONG = timedelta(seconds=30)
 #: Between two reasons of one gap.
 _AND = "; "
@@ -39,9 +39,9 @@ class Outage:
     """A span in which Directus was not followed.
 
     Attributes:
-        since: When it was last followed to the end.
-        reason: Why it was not followed since, as a sentence without a full stop.
-        events: How many events were made of what was missed.
+        since: Time of the last read to the end.
+        reason: Cause of the outage, as a sentence without a full stop.
+        events: Number of events that were caught up.
         doubts: Why changes may be lost, as sentences without a full stop; empty where none are.
         collections: Collections whose changes may be lost.
     """
@@ -54,21 +54,15 @@ class Outage:
 
 
 class GapKeeper:
-    """Knows the outage of one connection, and announces what became of it.
-
-    Args:
-        alias: Of the connection.
-        inbox: To write in order with the events.
-        notices: Sends the signal.
-        clock: Gives the time.
-    """
+    """The present outage of one connection, and the announcement of its end."""
 
     def __init__(
-        self, alias: str, inbox: Inbox, notices: LifecycleSignals, clock: SystemClock
+        self, alias: str, inbox: Inbox, lifecycle_signals: LifecycleSignals, clock: SystemClock
     ) -> None:
         self._alias = alias
+        self._log = logger.bind(connection=alias)
         self._inbox = inbox
-        self._notices = notices
+        self._lifecycle_signals = lifecycle_signals
         self._clock = clock
         self.outage: Outage | None = None
 
@@ -78,11 +72,7 @@ class GapKeeper:
             self.outage = Outage(since, reason.rstrip("."))
 
     def resume(self, stored: LogPosition) -> None:
-        """Go on with what the listener before this one had to announce.
-
-        Args:
-            stored: What it stored of the connection.
-        """
+        """Resume the outage that the previous listener has stored."""
         self.begin(stored.read_at, "no listener was connected")
         if stored.gap_since is None or stored.gap_until is not None:
             return
@@ -96,12 +86,12 @@ class GapKeeper:
         """Note that changes may be lost.
 
         It is stored at once: a listener that ends before the announcement leaves it to the next
-        one, which could not find out that something was missing.
+        one, which could not detect the loss.
 
         Args:
             reason: Why, as a sentence without a full stop.
-            collections: Collections of subscriptions whose changes may be lost; without one,
-                nothing is missing.
+            collections: Collections of subscriptions whose changes may be lost; where there is
+                none, nothing is missing.
         """
         if not collections:
             return
@@ -113,11 +103,11 @@ class GapKeeper:
         self._inbox.put([], self._write(self.outage, None, sorted(self.outage.collections)))
 
     def end(self, uncertain: Mapping[str, str], until: datetime) -> None:
-        """Announce the outage; everything that the log has was read.
+        """Announce the end of the outage, after the log was read to the end.
 
         Args:
             uncertain: Collections that are not known to be complete, each with the reason.
-            until: Up to when everything that was read is stored.
+            until: Time up to which everything is stored.
         """
         if (outage := self.outage) is None:
             return
@@ -127,22 +117,22 @@ class GapKeeper:
         self.announce(outage, sorted(missing), max(until, outage.since))
 
     def announce(self, outage: Outage, missing: Collection[str], until: datetime) -> None:
-        """Say from when to when changes may be lost, and of which collections.
+        """Log a span, and store and signal it where it was long or changes may be lost.
 
         Args:
             outage: The span.
             missing: Collections whose changes may be lost; empty where all were recovered.
-            until: The end of the span: where all were recovered, everything up to it is stored.
+            until: End of the span: where all were recovered, everything up to it is stored.
         """
         passed = self._clock.now() - outage.since
         seconds = max(passed.total_seconds(), 0)
         why = _AND.join(outage.doubts)
-        self._log(outage, seconds, missing, why)
+        self._log_end(outage, seconds, missing, why)
         if not missing and passed <= LONG:
             return
         counts.add_gap(self._alias, seconds, is_recovered=not missing)
         self._inbox.put([], self._write(outage, until, missing))
-        self._notices.put(
+        self._lifecycle_signals.put(
             directus_gap_detected,
             self._alias,
             connection=self._alias,
@@ -165,31 +155,26 @@ class GapKeeper:
         }
         return partial(_write_gap, self._alias, values)
 
-    def _log(self, outage: Outage, seconds: float, missing: Collection[str], why: str) -> None:
+    def _log_end(self, outage: Outage, seconds: float, missing: Collection[str], why: str) -> None:
         events = "1 event" if outage.events == 1 else f"{outage.events} events"
-        verdict = f"changes of {', '.join(missing)} may be lost: {why}"
-        logger.log(
-            logging.WARNING if missing else logging.INFO,
-            "%s  followed again after %.1f s (%s): %s caught up, %s",
-            self._alias,
-            seconds,
-            outage.reason,
-            events,
-            verdict if missing else "nothing is missing",
-            extra={
-                "event": "followed-again",
-                "connection": self._alias,
-                "seconds": seconds,
-                "reason": outage.reason,
-                "events": outage.events,
-                "recovered": not missing,
-                "collections": list(missing),
-            },
+        sentence = "%s  followed again after %.1f s (%s): %s caught up, %s"
+        args = (self._alias, seconds, outage.reason, events)
+        log = self._log.bind(
+            seconds=seconds,
+            reason=outage.reason,
+            events=outage.events,
+            recovered=not missing,
+            collections=list(missing),
         )
+        if missing:
+            verdict = f"changes of {', '.join(missing)} may be lost: {why}"
+            log.warning("followed-again", sentence, *args, verdict)
+        else:
+            log.info("followed-again", sentence, *args, "nothing is missing")
 
 
 def _write_gap(alias: str, values: dict[str, object]) -> None:
-    """Write a gap; one that was recovered does not hide one that was not and still counts."""
+    """Write a gap; a recovered one never replaces one that is lost and not acknowledged."""
     row = position_store.read(alias)
     is_open = row.gap_recovered is False and row.gap_acknowledged_at is None
     is_open = is_open and row.gap_until is not None  # else it is the beginning of this one

@@ -1,9 +1,8 @@
-"""What the token may read: the activity log, and how much of each collection."""
+"""Access of the token to the activity log, and to each collection."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from django.utils.translation import gettext_noop
 
@@ -11,8 +10,9 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity_log import ACTIVITY, FIELDS
 from directus_realtime.client.rest import Accountability
 from directus_realtime.client.schema import Right
+from directus_realtime.utils.logs import EventLogger
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 # Stored and logged in English; the admin translates them.
 _PROBLEMS = {
@@ -22,34 +22,30 @@ _PROBLEMS = {
 
 
 class LogAccess:
-    """Asks Directus after each connect what the log can say.
+    """Access to the log, read from Directus after each connect.
 
     Args:
-        client: To ask with.
-        say: Called with each problem, as a sentence; else it is logged.
+        client: Reads from Directus.
+        logs: Whether problems are logged, each once.
 
     Attributes:
-        access: How much of the log the token may read: ``full``, ``partial`` or ``none``.
+        access: Readability of the log: ``full``, ``partial`` or ``none``.
         problem: Why the log cannot be used, as a sentence without a full stop; empty where it
             can.
     """
 
-    def __init__(self, client: DirectusClient, say: Callable[[str], object] | None = None) -> None:
+    def __init__(self, client: DirectusClient, *, logs: bool = True) -> None:
         self._client = client
-        self._say = say or self._log
+        self._log = logger.bind(connection=client.name)
+        self._logs = logs
         self._logged: dict[str, Accountability] = {}
         self._rights: dict[str, Right] | None = None
-        self._said: set[str] = set()
+        self._problems: set[str] = set()
         self.access = ""
         self.problem = ""
 
     async def learn(self) -> None:
-        """Ask for the rights again, and forget what is logged of the collections.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the rights again, and discard the accountability of the collections."""
         self._rights = await self._client.rights.of_collections()
         if self._rights is None:
             self.access, missing = await self._client.read_access(ACTIVITY), []
@@ -58,39 +54,34 @@ class LogAccess:
             self.access, missing = right.access, right.lacks(FIELDS)
         self.problem = _problem(self.access, missing)
         if self.problem:
-            self._say_once(
+            self._log_once(
                 f"{self.problem}: only changes that the socket brings are delivered, at most "
                 "once. Allow the token to read directus_activity."
             )
         self._logged = {}
 
     async def ask(self, collection: str) -> None:
-        """Ask what is logged of one collection.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the accountability of one collection."""
         is_log = collection == ACTIVITY  # its own rows are its changes
         logged = "all" if is_log else await self._client.accountability(collection)
         self._logged[collection] = logged
         if logged == "none":
-            self._say_once(
+            self._log_once(
                 f"Directus does not log the changes of {collection} (its accountability is off): "
                 "only changes that the socket brings are delivered, at most once."
             )
         elif logged == "unknown":
-            self._say_once(
+            self._log_once(
                 f"Whether Directus logs the changes of {collection} is unknown: allow the token "
                 "to read directus_collections."
             )
 
     def knows(self, collection: str) -> bool:
-        """Return whether Directus was asked about a collection."""
+        """Return whether the accountability of a collection was read."""
         return collection in self._logged
 
     def accountability(self, collection: str) -> Accountability:
-        """Return what Directus logs of a collection's changes, as far as it was asked."""
+        """Return the accountability of a collection, as far as it was read."""
         return self._logged.get(collection, "unknown")
 
     def is_logged(self, collection: str) -> bool:
@@ -106,22 +97,12 @@ class LogAccess:
         rights = self._rights or {}
         return collection in rights and rights[collection].access == "partial"
 
-    def _say_once(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            self._say(sentence)
-
-    def _log(self, sentence: str) -> None:
-        logger.warning(
-            "%s  %s",
-            self._client.name,
-            sentence,
-            extra={
-                "event": "log-unusable",
-                "connection": self._client.name,
-                "reason": sentence,
-            },
-        )
+    def _log_once(self, sentence: str) -> None:
+        if self._logs and sentence not in self._problems:
+            self._problems.add(sentence)
+            self._log.warning(
+                "log-unusable", "%s  %s", self._client.name, sentence, reason=sentence
+            )
 
 
 def _problem(access: str, missing: Collection[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,16 +16,29 @@ from directus_realtime.listener.follower.gaps import GapKeeper
 from directus_realtime.listener.follower.subscription_registry import SubscriptionRegistry
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import LogPosition as StoredPosition
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-#: Ids that are looked at, at the most, for holes below a new position.
+logger = EventLogger("directus_realtime.listener")
+
+#: Maximum number of ids that are searched for holes below a new position.
 _MOST_LOOKED_BACK = 200_000
 #: Likewise, where the log has no older row: the others may have been deleted.
 _WITHOUT_A_ROW = 1000
+#: Number of rows from which on the progress of a read is logged.
+_LONG = 1000
+#: Seconds between two log records of the progress.
+_INTERVAL = 5.0
+#: Seconds between two writes of the time of the last read.
+_NOTE_INTERVAL = 2.0
+#: Seconds between two comparisons of the log with the rows that were read.
+_VERIFY_INTERVAL = 30.0
+#: Overlap with the last read, where another log is read.
+_OVERLAP = timedelta(seconds=120)
 
 
 class Continuity(enum.Enum):
-    """What the log is, beside the one that was read before."""
+    """Relation of the log to the one that was read before."""
 
     SAME = enum.auto()
     #: Rows may have been deleted that were not read.
@@ -38,15 +50,15 @@ class Continuity(enum.Enum):
 async def compare_continuity(
     log: ActivityLog, position: Position, newest: ActivityRow | None
 ) -> Continuity:
-    """Compare the log with what was read of it.
+    """Compare the log with the rows that were read.
 
     Retention deletes rows by action and in batches without an order (M59), so only rows that
-    were read, or older changes, prove that what follows is whole.
+    were read, or older changes, prove that the later rows are complete.
 
     Args:
         log: The log.
-        position: How far it was read.
-        newest: Its newest row.
+        position: Position in the log.
+        newest: The newest row of the log.
     """
     if newest is None or newest.id < position.top:
         return Continuity.ANOTHER if position.top else Continuity.SAME
@@ -76,7 +88,7 @@ async def begin_position(
     first = await log.since(since)
     if first is None:
         return Position(newest.id, anchors=[(newest.id, newest.timestamp)])
-    # The first ids that a transaction took are right behind the row before.
+    # The first ids of a transaction follow the row before it.
     before = await log.last_before(first.id)
     lowest = before.id + 1 if before else max(first.id - _WITHOUT_A_ROW, 1)
     start = max(lowest, newest.id - _MOST_LOOKED_BACK)
@@ -87,43 +99,25 @@ async def begin_position(
     return position
 
 
-logger = logging.getLogger("directus_realtime.listener")
-
-#: Rows from which on a read is a long one.
-_LONG = 1000
-#: Seconds between two lines about the progress.
-_INTERVAL = 5.0
-
-
 class ReadProgress:
-    """Counts the rows of a long read, and logs how far it is.
-
-    Args:
-        alias: Of the connection.
-        clock: Gives the time.
-    """
+    """Progress of a long read, for the log and the database."""
 
     def __init__(self, alias: str, clock: SystemClock) -> None:
         self._alias = alias
+        self._log = logger.bind(connection=alias)
         self._clock = clock
         self._total = self._done = self._events = 0
         self._logged_at = 0.0
 
     @property
     def values(self) -> Mapping[str, object]:
-        """The progress as columns; empty where no long read is under way."""
+        """The progress as columns; empty where no long read is running."""
         if not self._total:
             return {}
         return {"rows_done": self._done, "rows_total": max(self._total, self._done)}
 
     async def begin(self, log: ActivityLog, top: int, newest: int) -> None:
-        """Count what is to be read.
-
-        Args:
-            log: The log.
-            top: Id of the last row that was read.
-            newest: Id of the newest row.
-        """
+        """Count the rows to read, from behind one id up to another."""
         self._total = self._done = self._events = 0
         self._logged_at = self._clock.monotonic()
         if newest - top > _LONG:
@@ -137,68 +131,49 @@ class ReadProgress:
         self._events += events
         if self._clock.monotonic() - self._logged_at >= _INTERVAL:
             self._logged_at = self._clock.monotonic()
-            logger.info(
+            self._log.info(
+                "catch-up-progress",
                 "%s  catching up: %d of %d rows of the activity log",
                 self._alias,
                 self._done,
                 max(self._total, self._done),
-                extra={
-                    "event": "catch-up-progress",
-                    "connection": self._alias,
-                    "done": self._done,
-                    "total": max(self._total, self._done),
-                },
+                done=self._done,
+                total=max(self._total, self._done),
             )
 
     def end(self) -> Mapping[str, object]:
-        """Note that everything is read.
-
-        Returns:
-            Columns to reset; empty where there was no long read.
-        """
+        """End the read; return the columns to reset, none where it was no long one."""
         if not self._total:
             return {}
-        logger.info(
+        self._log.info(
+            "caught-up",
             "%s  caught up: %d rows of the activity log, %d events",
             self._alias,
             self._done,
             self._events,
-            extra={
-                "event": "caught-up",
-                "connection": self._alias,
-                "done": self._done,
-                "events": self._events,
-            },
+            done=self._done,
+            events=self._events,
         )
         self._total = self._done = self._events = 0
         return {"rows_done": 0, "rows_total": 0}
 
 
-#: Seconds between two writes of the time of the last read.
-_NOTE_INTERVAL = 2.0
-#: Seconds between two comparisons of the log with what was read.
-_VERIFY_INTERVAL = 30.0
-#: Before the last read, from which on another log is read.
-_OVERLAP = timedelta(seconds=120)
-
-
 class LogCursor:
-    """Knows how far the log of one connection is read.
+    """Position in the log of one connection: restored, verified and advanced.
 
     Args:
-        client: Of the connection.
-        inbox: To read in order with what is written.
-        gaps: Takes doubts.
+        client: Client of the connection.
+        inbox: Reads in order with the writes.
+        gaps: Records possibly lost changes.
         hole_age: Seconds after which an id that never became visible is given up.
         clock: Gives the time.
 
     Attributes:
-        position: Which rows were read; at the beginning of the log before it was resumed.
-        read_at: Until when every visible row of the log was read, by our clock; ``None`` where
-            it was never read.
-        complete_until: Likewise, where everything that was read is stored.
+        position: The rows that were read; the start of the log before it was resumed.
+        read_at: Time up to which every visible row was read, by our clock; ``None`` for never.
+        complete_until: Likewise, where all events are stored.
         boundary: Id of the newest row when the log was resumed.
-        must_resume: Whether the place is to be found, or to be verified.
+        must_resume: Whether the position must be restored or verified.
     """
 
     def __init__(
@@ -216,40 +191,32 @@ class LogCursor:
         self.must_resume = True
         self.progress = ReadProgress(client.name, clock)
         self._client = client
+        self._log = logger.bind(connection=client.name)
         self._inbox = inbox
         self._gaps = gaps
         self._hole_age = hole_age
         self._clock = clock
         self._stored: StoredPosition | None = None
-        self._has_place = False
+        self._is_restored = False
         self._dropped = 0
         self._verified_at = clock.monotonic()
         self._noted_at = self._verified_at - _NOTE_INTERVAL
 
     def wall(self) -> float:
         """Return seconds since 1970, by our clock."""
-        return position_store.since_epoch(self._clock.now())
+        return self._clock.now().timestamp()
 
     def values(self) -> dict[str, Any]:
-        """Return the place as columns."""
+        """Return the position as columns."""
         columns = position_store.values_of(self.position, self._dropped)
         return {**columns, **self.progress.values}
 
     async def resume(self, log: ActivityLog, subscriptions: SubscriptionRegistry) -> None:
-        """Find the place in the log, and verify that it is the same log.
-
-        Args:
-            log: The log.
-            subscriptions: Those that follow it.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
-        self.must_resume = False  # at first: it may be asked for again meanwhile
+        """Restore the position, and verify that the log is the same."""
+        self.must_resume = False  # first: it may be requested again meanwhile
         newest = await log.newest()
-        if not self._has_place:
-            await self._take_place(log, newest, subscriptions)
+        if not self._is_restored:
+            await self._restore(log, newest, subscriptions)
         verdict = await compare_continuity(log, self.position, newest)
         if verdict is Continuity.PRUNED:
             self._gaps.doubt(gaps.PRUNED, subscriptions.collections)
@@ -262,17 +229,17 @@ class LogCursor:
         await self.progress.begin(log, self.position.top, self.boundary)
 
     async def load(self) -> None:
-        """Read once what a listener before this one has stored."""
+        """Read the position of the previous listener, once."""
         if self._stored is None:
             row = await self._inbox.run_in_order(partial(position_store.read, self._client.name))
             self._stored, self._dropped = row, row.dropped
             self.read_at = self.complete_until = row.read_at
             self._gaps.resume(row)
 
-    async def _take_place(
+    async def _restore(
         self, log: ActivityLog, newest: ActivityRow | None, subscriptions: SubscriptionRegistry
     ) -> None:
-        """Take the place that is stored; the end of the log where there is none."""
+        """Restore the stored position; begin at the end of the log where there is none."""
         row = self._stored
         if row is None or row.top is None:
             since = self._client.clock.now() - timedelta(seconds=self._hole_age)
@@ -282,16 +249,16 @@ class LogCursor:
                 self._gaps.doubt(gaps.NEVER_READ, subscriptions.collections)
         else:
             self.position = position_store.position_of(row)
-        self._has_place = True
+        self._is_restored = True
 
     async def _top_of_another(self, log: ActivityLog, newest: ActivityRow | None) -> int:
-        """The place in a log that was not read before, from when the last one was read."""
+        """Return the position in a new log at the time of the last read."""
         moment = (self.read_at or self._clock.now()) + self._client.clock.ahead - _OVERLAP
         first = await log.since(moment)
         return first.id - 1 if first else (newest.id if newest else 0)
 
     async def verify(self, log: ActivityLog) -> None:
-        """Look from time to time whether the log still has the rows that were read."""
+        """Compare the log periodically with the rows that were read."""
         now = self._clock.monotonic()
         if now - self._verified_at < _VERIFY_INTERVAL:
             return
@@ -300,36 +267,29 @@ class LogCursor:
         self.must_resume = self.must_resume or verdict is Continuity.ANOTHER
 
     def drop_holes(self) -> bool:
-        """Give up ids that no transaction can fill any more.
-
-        Returns:
-            Whether there were any.
-        """
+        """Drop ids that no transaction can fill any longer; return whether there were any."""
         before = self._client.clock.now() - timedelta(seconds=self._hole_age)
-        # The time in rows of now may be wrong by hours, as by the zone of the database.
+        # The time of the newest rows may be wrong by hours, by the time zone of the database.
         anchors = [each for each in self.position.anchors if each[0] <= self.boundary]
         old = [number for number, moment in anchors if moment < before]
         dropped = self.position.drop(self.wall() - self._hole_age, max(old, default=0))
         if dropped:
-            logger.info(
+            self._log.info(
+                "ids-dropped",
                 "%s  %d ids of the activity log never became visible within %g s and are given "
                 "up, as those of transactions that were rolled back.",
                 self._client.name,
                 dropped,
                 self._hole_age,
-                extra={"event": "ids-dropped", "connection": self._client.name, "ids": dropped},
+                ids=dropped,
             )
         return bool(dropped)
 
     def note_socket(self) -> dict[str, Any]:
-        """Note that the socket was followed, where the log was never read.
-
-        Returns:
-            Columns to write; empty where there is nothing to note.
-        """
+        """Return the columns that note the use of the socket, where the log was never read."""
         now = self._clock.monotonic()
         is_due = now - self._noted_at >= _NOTE_INTERVAL
-        if self._has_place or not is_due or not self._client.has_socket:
+        if self._is_restored or not is_due or not self._client.has_socket:
             return {}
         if self._stored is not None and self._stored.top is not None:
             return {}
@@ -337,19 +297,19 @@ class LogCursor:
         return {"read_at": self._clock.now()}
 
     def note_stored(self, read_at: datetime) -> None:
-        """Note that everything is stored that was read up to a time."""
+        """Note that all events up to a time are stored."""
         self.complete_until = read_at
 
     def note_read(self, began_at: datetime) -> dict[str, Any]:
         """Note that the log was read to its end.
 
         Args:
-            began_at: When the read began: what was written since may not be in it.
+            began_at: Start of the read, which may lack rows that were written since.
 
         Returns:
             Columns to write; empty where that can wait.
         """
-        until = self.position.complete_until(position_store.since_epoch(began_at))
+        until = self.position.complete_until(began_at.timestamp())
         self.read_at = datetime.fromtimestamp(until, UTC)
         progress = self.progress.end()
         now = self._clock.monotonic()

@@ -1,44 +1,39 @@
-"""Changes whose item was not found: kept until their delete is seen, or the item is.
+"""Changes whose item was not found, parked until the item or its delete is found.
 
 Directus answers missing and forbidden alike, and cascades leave no row in the log (M33), so
-*not found* is never taken for *deleted*.
+*not found* never means *deleted*.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 
 from directus_realtime.client.activity_log import ActivityLog, ActivityRow, Change
+from directus_realtime.database import grouped
 from directus_realtime.listener.follower import position_store
 from directus_realtime.listener.follower.event_builder import Built
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import ParkedChange
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 #: Seconds between two reads of the same parked items.
 _RETRY = 30.0
-#: Items that are read again at a time.
+#: Maximum number of items of one such read.
 _AT_A_TIME = 1000
 
 
 class ParkedChanges:
-    """The parked changes of one connection.
-
-    Args:
-        alias: Of the connection.
-        inbox: To write in order with the events.
-        clock: Gives the time.
-        age: Seconds after which a change is *unexplained*.
-    """
+    """The parked changes of one connection, *unexplained* after ``age`` seconds."""
 
     def __init__(self, alias: str, inbox: Inbox, clock: SystemClock, age: float) -> None:
         self._alias = alias
+        self._log = logger.bind(connection=alias)
         self._inbox = inbox
         self._clock = clock
         self._age = age
@@ -47,7 +42,7 @@ class ParkedChanges:
         self._is_loaded = False
 
     async def load(self) -> None:
-        """Read what a listener before this one has parked, once."""
+        """Read the parked changes of the previous listener, once."""
         if self._is_loaded:
             return
         rows = await self._inbox.run_in_order(partial(position_store.read_parked, self._alias))
@@ -55,19 +50,19 @@ class ParkedChanges:
         self._is_loaded = True
 
     def add(self, changes: Iterable[ParkedChange]) -> None:
-        """Keep changes."""
+        """Park changes."""
         for each in changes:
             self._changes.setdefault((each.subscription_id, each.activity_id), each)
 
     def resolve(self, built: Built) -> tuple[set[tuple[int, str]], set[tuple[str, str]]]:
-        """Forget the changes that need to wait no longer.
+        """Remove the changes whose item or delete was found.
 
         Args:
-            built: What was made of other changes.
+            built: Result of the processing of other changes.
 
         Returns:
-            Items that were found, as subscription and key, and items that were deleted, as
-            collection and key, of which something was parked.
+            Found items of parked changes, as subscription and key, and deleted ones, as
+            collection and key.
         """
         found: set[tuple[int, str]] = set()
         deleted: set[tuple[str, str]] = set()
@@ -85,7 +80,7 @@ class ParkedChanges:
         return found, deleted
 
     def due(self, subscription_id: int) -> list[Change]:
-        """Return the changes of a subscription whose items are to be read again now."""
+        """Return the changes of a subscription whose items are due to be read again."""
         now = self._clock.monotonic()
         if now - self._retried_at.get(subscription_id, now - _RETRY) < _RETRY:
             return []
@@ -99,11 +94,7 @@ class ParkedChanges:
         return [_change(each) for each in sorted(mine, key=lambda each: each.activity_id)]
 
     async def give_up_old(self, log: ActivityLog) -> None:
-        """Call the changes unexplained that were parked long ago.
-
-        Args:
-            log: To look for deletes that were logged before the changes.
-        """
+        """Mark old changes as unexplained, unless a delete was logged before them."""
         before = self._clock.now() - timedelta(seconds=self._age)
         old = [number for number, each in self._changes.items() if each.parked_at < before]
         if not old:
@@ -116,30 +107,24 @@ class ParkedChanges:
         )
         if not count:
             return
-        logger.warning(
+        self._log.warning(
+            "unexplained",
             "%s  unexplained: %s in the activity log. The item is not found, and no delete of it "
             "was found in the log: it never existed, the database itself has deleted it, or the "
             "token may not read it.",
             self._alias,
             "1 change" if count == 1 else f"{count} changes",
-            extra={"event": "unexplained", "connection": self._alias, "changes": count},
+            changes=count,
         )
 
     async def _explain(self, changes: Sequence[ParkedChange], log: ActivityLog) -> None:
-        """Forget the changes of items whose delete is in the log, before them or after them."""
-        by_collection: dict[str, set[str]] = {}
-        for each in changes:
-            by_collection.setdefault(each.collection, set()).add(str(json.loads(each.key_json)))
-        for collection, items in by_collection.items():
-            found = await log.deleted(collection, sorted(items))
-            built = Built(
-                deleted={
-                    (collection, each.key_json)
-                    for each in changes
-                    if each.collection == collection and str(json.loads(each.key_json)) in found
-                }
-            )
-            _, deleted = self.resolve(built)
+        """Remove the changes of items whose delete is in the log, before or after them."""
+        parked = grouped((each.collection, each.key_json) for each in changes)
+        for collection, keys in parked.items():
+            items = {key: str(json.loads(key)) for key in keys}
+            found = await log.deleted(collection, sorted(set(items.values())))
+            explained = {(collection, key) for key, item in items.items() if item in found}
+            _, deleted = self.resolve(Built(deleted=explained))
             progress = position_store.Progress(self._alias, deleted=deleted)
             await self._inbox.run_in_order(progress.write)
 

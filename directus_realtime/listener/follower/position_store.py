@@ -1,15 +1,14 @@
-"""What the follower keeps in the database: positions, places of subscriptions, parked changes."""
+"""Database access of the follower: positions, places of subscriptions, parked changes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
-from directus_realtime.client.activity_log import IdRange
-from directus_realtime.client.log_position import Hole
-from directus_realtime.client.log_position import Position as Position
+from directus_realtime.client.log_position import Hole, Position
+from directus_realtime.database import chunks, grouped
 from directus_realtime.models import (
     DirectusSubscription,
     LogPosition,
@@ -18,35 +17,15 @@ from directus_realtime.models import (
 )
 from directus_realtime.utils.redaction import storable
 
-G = TypeVar("G")
-
-#: Rows of one statement.
-_CHUNK = 500
-
-
-@dataclass(frozen=True)
-class PlaceUpdate:
-    """Where a subscription is in the log.
-
-    Attributes:
-        followed_from: Top of the log when it began; ``None`` before that.
-        followed_in: Connection and collection then.
-        unread: Ranges that were not read for it.
-    """
-
-    followed_from: int | None
-    followed_in: str
-    unread: Sequence[IdRange]
-
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step of the follower changes.
+    """Changes of one step of the follower.
 
     Attributes:
-        alias: Of the connection.
+        alias: Alias of the connection.
         values: Columns of :class:`~directus_realtime.models.LogPosition`.
-        places: Subscriptions by primary key.
+        places: Columns of subscriptions, by primary key.
         parked: Changes to park.
         found: Items that were found, as subscription and key in JSON.
         deleted: Items whose delete was logged, as collection and key in JSON.
@@ -54,21 +33,17 @@ class Progress:
 
     alias: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    places: Mapping[int, PlaceUpdate] = field(default_factory=dict)
+    places: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     parked: Sequence[ParkedChange] = ()
     found: Collection[tuple[int, str]] = ()
     deleted: Collection[tuple[str, str]] = ()
 
     def write(self) -> None:
-        """Write it down; call it in the transaction that stores the events."""
+        """Write the changes; call it in the transaction that stores the events."""
         if self.values:
             write_values(self.alias, self.values)
-        for subscription_id, place in self.places.items():
-            DirectusSubscription.objects.filter(pk=subscription_id).update(
-                followed_from=place.followed_from,
-                followed_in=place.followed_in,
-                unread=[[each.first, each.last] for each in place.unread],
-            )
+        for subscription_id, columns in self.places.items():
+            DirectusSubscription.objects.filter(pk=subscription_id).update(**columns)
         if self.parked:
             _park(self.parked)
         _unpark(self.alias, self.found, self.deleted)
@@ -93,7 +68,7 @@ def values_of(position: Position, dropped: int) -> dict[str, Any]:
 
     Args:
         position: The position.
-        dropped: Ids that were given up before it was loaded.
+        dropped: Number of ids that were given up before it was loaded.
     """
     return {
         "top": position.top,
@@ -122,20 +97,11 @@ def read_parked(alias: str) -> list[ParkedChange]:
 
 
 def give_up_parked(alias: str, before: datetime) -> int:
-    """Call the changes unexplained that were parked before a time.
-
-    Returns:
-        How many.
-    """
+    """Mark the changes that were parked before a time as unexplained; return their number."""
     rows = ParkedChange.objects.filter(
         connection=alias, state=ParkedState.PARKED, parked_at__lt=before
     )
     return rows.update(state=ParkedState.UNEXPLAINED)
-
-
-def since_epoch(moment: datetime) -> float:
-    """Return a time in seconds since 1970."""
-    return moment.astimezone(UTC).timestamp()
 
 
 def _park(changes: Iterable[ParkedChange]) -> None:
@@ -149,7 +115,7 @@ def _park(changes: Iterable[ParkedChange]) -> None:
     ParkedChange.objects.bulk_create(
         [each for each in changes if each.subscription_id in known],
         ignore_conflicts=True,
-        batch_size=_CHUNK,
+        batch_size=500,
     )
 
 
@@ -157,20 +123,9 @@ def _unpark(
     alias: str, found: Collection[tuple[int, str]], deleted: Collection[tuple[str, str]]
 ) -> None:
     rows = ParkedChange.objects.filter(connection=alias)
-    for subscription_id, keys in _grouped(found).items():
-        for chunk in _chunks(keys):
+    for subscription_id, keys in grouped(found).items():
+        for chunk in chunks(keys):
             rows.filter(subscription_id=subscription_id, key_json__in=chunk).delete()
-    for collection, keys in _grouped(deleted).items():
-        for chunk in _chunks(keys):
+    for collection, keys in grouped(deleted).items():
+        for chunk in chunks(keys):
             rows.filter(collection=collection, key_json__in=chunk).delete()
-
-
-def _grouped(items: Iterable[tuple[G, str]]) -> dict[G, list[str]]:
-    groups: dict[G, list[str]] = {}
-    for group, key in items:
-        groups.setdefault(group, []).append(key)
-    return groups
-
-
-def _chunks(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

@@ -1,29 +1,25 @@
-"""Replay: changes of the activity log, put through the inbox once more."""
+"""Replay: changes of the activity log, stored in the inbox once more."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
 from directus_realtime.client.activity_log import (
     ActivityLog,
     ActivityRow,
-    Change,
     IdRange,
     changes_of,
 )
 from directus_realtime.database import DatabaseThread, own_alias
-from directus_realtime.events import Key, Origin
-from directus_realtime.exceptions import ConnectionFailed
+from directus_realtime.events import Key
 from directus_realtime.listener import matched_items
 from directus_realtime.listener.debounce import gather
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.diagnostics import connect
 from directus_realtime.listener.follower.event_builder import EventBuilder
 from directus_realtime.listener.follower.followed_subscription import (
     FollowedSubscription,
@@ -32,25 +28,24 @@ from directus_realtime.listener.follower.followed_subscription import (
 from directus_realtime.listener.inbox_entry import InboxEntry, Memory
 from directus_realtime.listener.inbox_insert import insert
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
-#: Seconds for connecting.
-TIMEOUT = 20.0
-#: How often items are replayed again that go on changing meanwhile.
+#: Maximum number of rounds for items that keep changing meanwhile.
 _ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which changes to replay.
+    """Changes to replay.
 
     Attributes:
         collection: Name of the collection.
         since: From this time on; aware.
         until: Up to this time; ``None`` for now.
-        key: Key of the one item, as text; ``None`` for all.
+        key: Key of a single item, as text; ``None`` for all.
     """
 
     collection: str
@@ -65,13 +60,13 @@ class Selection:
 
 @dataclass
 class Replayed:
-    """What came of a replay.
+    """Result of a replay.
 
     Attributes:
-        done: Rows of the log that were looked at.
-        total: Rows there are.
-        changes: Those that were selected.
-        events: How many events were put into the inbox, by subscription.
+        done: Number of rows that were read.
+        total: Number of rows to read.
+        changes: Number of selected rows.
+        events: Number of events that were stored, by subscription.
     """
 
     done: int = 0
@@ -87,32 +82,36 @@ class Replay:
     item in its present state.
 
     Args:
-        settings: Of the connection.
-        wanted: The subscriptions to replay for, all of the selection's collection.
-        selection: Which changes.
+        settings: Settings of the connection.
+        desired: The subscriptions to replay for, all of the selection's collection.
+        selection: The changes.
         dry_run: Only count the changes.
         on_progress: Called after each page.
+        clock: Gives the time.
     """
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        wanted: Sequence[DesiredSubscription],
+        desired: Sequence[DesiredSubscription],
         selection: Selection,
         *,
         dry_run: bool = False,
         on_progress: Callable[[Replayed], None] = lambda replayed: None,
+        clock: SystemClock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._client = settings.make_client(socket="optional")
+        self._log = logger.bind(connection=settings.alias)
         self._database = DatabaseThread("replay")
-        self._builder = EventBuilder(self._client, self._inside, SystemClock())
+        self._builder = EventBuilder(self._client, self._inside, self._clock)
         self._subscriptions = [
-            FollowedSubscription(each, Place(each.query.collection)) for each in wanted
+            FollowedSubscription(each, Place(each.query.collection)) for each in desired
         ]
         self._selection = selection
         self._dry_run = dry_run
         self._on_progress = on_progress
-        self._replayed = Replayed(events={each.name: 0 for each in wanted})
+        self._replayed = Replayed(events={each.name: 0 for each in desired})
         self._last: dict[Key, ActivityRow] = {}
 
     async def run(self) -> Replayed:
@@ -124,22 +123,14 @@ class Replay:
             SubscriptionRefused: Directus refuses the query of a subscription.
         """
         try:
-            await self._connect()
+            await connect(self._client)
             for each in self._subscriptions:
-                each.primary_key = await self._client.check_query(each.wanted.query)
+                each.primary_key = await self._client.check_query(each.desired.query)
             await self._replay(self._client.activity)
         finally:
             await self._client.disconnect()
             await self._database.aclose()
         return self._replayed
-
-    async def _connect(self) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._client.connect()
-        except TimeoutError:
-            reason = self._client.reason or f"Not connected within {TIMEOUT:g} s."
-            raise ConnectionFailed(reason) from None
 
     async def _replay(self, log: ActivityLog) -> None:
         first = await log.since(self._selection.since, [self._selection.collection])
@@ -158,16 +149,13 @@ class Replay:
         async for page in log.pages([span], [self._selection.collection]):
             self._replayed.done += page.size
             for row in page.unreadable:
-                logger.warning(
+                self._log.warning(
+                    "log-row-unreadable",
                     "%s  %s of the activity log cannot be read and is not replayed.",
                     self._client.name,
                     row.place,
-                    extra={
-                        "event": "log-row-unreadable",
-                        "connection": self._client.name,
-                        "collection": row.collection,
-                        "row": row.place,
-                    },
+                    collection=row.collection,
+                    row=row.place,
                 )
             yield [row for row in page.rows if self._selects(row)]
 
@@ -182,7 +170,7 @@ class Replay:
         return primary_key.canonical(written) if primary_key else written
 
     async def _replay_changed(self, log: ActivityLog, newest: int) -> None:
-        """Replay items again that changed meanwhile: what was put may be behind newer events."""
+        """Replay items again that changed meanwhile: their events may follow newer ones."""
         for _ in range(_ROUNDS):
             changed: set[Key] = set()
             async for page in log.pages([IdRange(newest + 1)], [self._selection.collection]):
@@ -197,24 +185,19 @@ class Replay:
         if not rows or self._dry_run:
             return
         self._last |= {self._key(row.item): row for row in rows}
-        read_at = timezone.now()
+        read_at = self._clock.now()
         changes = changes_of(rows, {self._selection.collection})
-        built = await self._builder.build(changes, self._subscriptions, _replay)
-        await self._database.run_with_retry(_store, built.entries, read_at)
+        built = await self._builder.build(changes, self._subscriptions, lambda change: "replay")
+        await self._database.run_with_retry(self._store, built.entries, read_at)
         for entry in built.entries:
             self._replayed.events[entry.row.subscription] += 1
 
     async def _inside(self, memory: Memory, keys: list[Key]) -> set[Key]:
         return await self._database.run_with_retry(matched_items.inside, memory, keys)
 
-
-def _replay(change: Change) -> Origin:
-    return "replay"
-
-
-def _store(entries: Sequence[InboxEntry], read_at: datetime) -> None:
-    using = own_alias()
-    with transaction.atomic(using):
-        # What the listener received while the items were read may be newer.
-        gather(entries, timezone.now(), read_at=read_at)
-        insert([entry.row for entry in entries], using)
+    def _store(self, entries: Sequence[InboxEntry], read_at: datetime) -> None:
+        using = own_alias()
+        with transaction.atomic(using):
+            # Events that the listener received while the items were read may be newer.
+            gather(entries, self._clock.now(), read_at=read_at)
+            insert([entry.row for entry in entries], using)

@@ -1,10 +1,11 @@
-"""Items that the socket rang for and that no row of the activity log explains."""
+"""Items that the socket announced and that no row of the activity log explains."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Collection, Iterable
 from functools import partial
+
+from cachetools import FIFOCache
 
 from directus_realtime.client.activity_log import Change
 from directus_realtime.client.doorbells import RingBook
@@ -14,51 +15,45 @@ from directus_realtime.listener.follower.followed_subscription import FollowedSu
 from directus_realtime.listener.follower.log_access import LogAccess
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-#: Items that are remembered; the oldest is forgotten first.
+logger = EventLogger("directus_realtime.listener")
+
+#: Remembered items; the oldest is dropped first.
 _MOST = 20_000
+#: Successive changes of a collection without a row that cause a warning.
+_SUSPICIOUS = 10
 
 
 class LastStates:
-    """Remembers what a subscription knows of an item, to tell a change from a repetition.
-
-    Args:
-        alias: Of the connection.
-        inbox: Has the events of listeners before this one.
-    """
+    """Last state of each item and subscription, to tell a change from a repetition."""
 
     def __init__(self, alias: str, inbox: Inbox) -> None:
         self._alias = alias
         self._inbox = inbox
         self._is_loaded = False
-        self._digests: dict[tuple[str, str], int] = {}
+        self._digests: FIFOCache[tuple[str, str], int] = FIFOCache(_MOST)
 
     async def load(self) -> None:
-        """Read once what listeners before this one have delivered."""
+        """Read the events of previous listeners, once."""
         if self._is_loaded:
             return
         # The inbox has no index by key: the newest events take one pass, for all items.
         stored = await self._inbox.run_in_order(partial(_stored_digests, self._alias))
-        self._digests = stored | self._digests
+        newer, self._digests = self._digests, FIFOCache(_MOST)
+        self._digests.update(stored)
+        self._digests.update(newer)
         self._is_loaded = True
-        self._forget()
 
     def note(self, rows: Iterable[InboxEvent]) -> None:
         """Note the events of subscriptions."""
         for row in rows:
-            item = row.subscription, row.key_json
-            self._digests.pop(item, None)
-            self._digests[item] = _digest(row)
-        self._forget()
+            self._digests[row.subscription, row.key_json] = _digest(row)
 
-    def first_within(self, row: InboxEvent) -> bool:
-        """Return whether an event says something else than the last one of its item."""
+    def is_new(self, row: InboxEvent) -> bool:
+        """Return whether an event differs from the last one of its item."""
         return self._digests.get((row.subscription, row.key_json)) != _digest(row)
-
-    def _forget(self) -> None:
-        while len(self._digests) > _MOST:
-            del self._digests[next(iter(self._digests))]
 
 
 def _digest(row: InboxEvent) -> int:
@@ -68,7 +63,7 @@ def _digest(row: InboxEvent) -> int:
 
 
 def _stored_digests(alias: str) -> dict[tuple[str, str], int]:
-    """The newest events of a connection, the oldest first."""
+    """Return the digests of the newest events of a connection, the oldest first."""
     rows = InboxEvent.objects.filter(connection=alias).order_by("-id")
     columns = rows.only("subscription", "key_json", "action", "data_json", "left_filter")
     found: dict[tuple[str, str], int] = {}
@@ -77,26 +72,14 @@ def _stored_digests(alias: str) -> dict[tuple[str, str], int]:
     return dict(reversed(found.items()))
 
 
-logger = logging.getLogger("directus_realtime.listener")
-
-#: Changes of a collection without a row, one after another, that are worth a warning.
-_SUSPICIOUS = 10
-
-
 class RungItems:
-    """Keeps rings until their rows are read, and makes events of those without a row.
-
-    Args:
-        alias: Of the connection.
-        builder: Makes the events.
-        last_states: What subscriptions know of items.
-        clock: Gives the time.
-    """
+    """Rings that wait for their rows, and the events of those without a row."""
 
     def __init__(
         self, alias: str, builder: EventBuilder, last_states: LastStates, clock: SystemClock
     ) -> None:
         self._alias = alias
+        self._log = logger.bind(connection=alias)
         self._builder = builder
         self._last_states = last_states
         self._book = RingBook(clock)
@@ -121,7 +104,7 @@ class RungItems:
 
         Args:
             collection: Name of the collection.
-            action: What happened; ``None`` where the socket did not say.
+            action: The action; ``None`` where the socket did not report it.
             keys: Canonical keys of the items.
             is_socket_only: Whether the log may have nothing of the collection.
         """
@@ -138,7 +121,7 @@ class RungItems:
         self._book.polled()
 
     def wait(self) -> float | None:
-        """Return the seconds until something is due; ``None`` where nothing is open."""
+        """Return the seconds until a ring is due; ``None`` where none is open."""
         return 0.0 if self._unread else self._book.wait()
 
     def answer(
@@ -158,12 +141,7 @@ class RungItems:
     async def build(
         self, subscriptions: Iterable[FollowedSubscription], access: LogAccess
     ) -> AsyncIterator[Built]:
-        """Make events of what is due.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Make events of the rings that are due."""
         subscribed = [each for each in subscriptions if each.is_subscribed]
         if self._unread:
             socket_only = [each for each in subscribed if each.is_socket_only]
@@ -181,25 +159,22 @@ class RungItems:
                 for ring in due:
                     self._book.add(ring.collection, ring.key, ring.action)
                 raise
-            entries = [each for each in built.entries if self._last_states.first_within(each.row)]
+            entries = [each for each in built.entries if self._last_states.is_new(each.row)]
             built.entries = entries
             self._count({e.row.collection for e in entries if access.is_logged(e.row.collection)})
             yield built
 
     def _count(self, collections: Collection[str]) -> None:
-        """Count changes without a row: many of them show that rows are hidden from the token."""
+        """Count changes without a row: many of them indicate rows hidden from the token."""
         for collection in collections:
             count = self._without_row[collection] = self._without_row.get(collection, 0) + 1
             if count == _SUSPICIOUS:
-                logger.warning(
+                self._log.warning(
+                    "log-hidden",
                     "%s  changes of %s keep coming without a row in the activity log: Directus "
                     "does not log them, or hides their rows from the token. Such changes are lost "
                     "where the socket does not bring them.",
                     self._alias,
                     collection,
-                    extra={
-                        "event": "log-hidden",
-                        "connection": self._alias,
-                        "collection": collection,
-                    },
+                    collection=collection,
                 )

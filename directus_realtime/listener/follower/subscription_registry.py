@@ -1,14 +1,14 @@
-"""The subscriptions of a follower: which there are, how each stands, and their places."""
+"""The subscriptions of a follower, their checks by Directus, and their places in the log."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.activity_log import IdRange
-from directus_realtime.client.feed import FeedState
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.exceptions import SubscriptionRefused
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
@@ -19,22 +19,16 @@ from directus_realtime.listener.follower.followed_subscription import (
 )
 from directus_realtime.listener.follower.gaps import SOCKET_ONLY, GapKeeper, Outage
 from directus_realtime.listener.follower.log_access import LogAccess
-from directus_realtime.listener.follower.position_store import PlaceUpdate
 from directus_realtime.utils.system_clock import SystemClock
 
-#: Checks of subscriptions at a time.
+#: Concurrent checks of subscriptions.
 _CHECKS = 4
 
 
 class SubscriptionRegistry:
-    """Keeps the subscriptions of one connection, and has Directus check them.
+    """The followed subscriptions of one connection.
 
-    Args:
-        client: To ask with.
-        access: Knows what the log has of a collection.
-        gaps: Takes doubts.
-        on_change: Called where a subscription stands otherwise than before.
-        clock: Gives the time.
+    Ranges that its methods call ``unread`` are those of the log that were not read yet.
     """
 
     def __init__(
@@ -64,12 +58,12 @@ class SubscriptionRegistry:
 
     @property
     def has_begun(self) -> bool:
-        """Whether one of them has a place in the log."""
+        """Whether a subscription has a place in the log."""
         return any(place.has_begun for place in self._places.values())
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is under way that may change what is missing."""
+        """Whether no check or catch-up is running, so that the missing changes are known."""
         return not any(each.is_unchecked or each.is_catching_up for each in self)
 
     def of_collection(self, collection: str) -> list[FollowedSubscription]:
@@ -89,69 +83,35 @@ class SubscriptionRegistry:
                 found[each.collection] = each.primary_key or PrimaryKey()
         return found
 
-    # Which there are
+    def add(self, desired: DesiredSubscription) -> FollowedSubscription:
+        """Add a subscription at its previous place in the log.
 
-    def add(self, wanted: DesiredSubscription) -> FollowedSubscription:
-        """Follow a subscription, from where it was left.
-
-        One that was changed goes on where it was. One that was disabled, or is of another
+        One that was changed continues at its place. One that was disabled, or has another
         collection now, begins at the end of the log.
         """
-        collection = wanted.query.collection
-        place = self._places.get(wanted.subscription_id)
-        if place is None and wanted.followed_in != self._place_name(collection):
+        collection = desired.query.collection
+        place = self._places.get(desired.subscription_id)
+        if place is None and desired.followed_in == self._place_name(collection):
+            unread = [IdRange(first, last) for first, last in desired.unread]
+            place = Place(collection, desired.followed_from, unread)
+        elif place is None or place.collection != collection:
             place = Place(collection)
-        elif place is None:
-            unread = [IdRange(first, last) for first, last in wanted.unread]
-            place = Place(collection, wanted.followed_from, unread)
-        elif place.collection != collection:
-            place = Place(collection)
-        self._places[wanted.subscription_id] = place
-        subscription = self._by_uid[wanted.uid] = FollowedSubscription(wanted, place)
+        self._places[desired.subscription_id] = place
+        subscription = self._by_uid[desired.uid] = FollowedSubscription(desired, place)
         return subscription
 
-    def update(self, wanted: DesiredSubscription) -> None:
-        """Take note of what became of a subscription in the database."""
-        self._by_uid[wanted.uid].wanted = wanted
-
-    def remove(self, wanted: DesiredSubscription) -> None:
-        """Leave a subscription."""
-        self._by_uid.pop(wanted.uid, None)
-        if wanted.subscription_id not in {each.wanted.subscription_id for each in self}:
-            self._places.pop(wanted.subscription_id, None)
+    def remove(self, desired: DesiredSubscription) -> None:
+        """Remove a subscription."""
+        self._by_uid.pop(desired.uid, None)
+        if desired.subscription_id not in {each.desired.subscription_id for each in self}:
+            self._places.pop(desired.subscription_id, None)
         self._watch_collections()
 
     def _place_name(self, collection: str) -> str:
         return f"{self._client.name}/{collection}"
 
-    # How they stand
-
-    def ask_again(self) -> None:
-        """Forget what the server said of them."""
-        for each in self:
-            each.ask_again()
-
-    def wait(self) -> None:
-        """Note that Directus cannot be asked."""
-        for each in self:
-            each.wait()
-
-    def retry_at(self) -> list[float]:
-        """Return when refused ones are checked again, by the monotonic clock."""
-        return [each.retry_at for each in self if each.state is FeedState.REFUSED]
-
     async def check(self, unread: Sequence[IdRange]) -> None:
-        """Have Directus check the queries that it was not asked about.
-
-        Over REST, because a subscribe on the socket is not checked.
-
-        Args:
-            unread: What was not read of the log yet.
-
-        Raises:
-            RequestRefused: Directus is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Have Directus check the queries that are due, over REST: the socket checks none."""
         now = self._clock.monotonic()
         due = [each for each in self if each.must_be_checked(now)]
         if not due:
@@ -170,11 +130,10 @@ class SubscriptionRegistry:
         async with checks:
             try:
                 subscription.primary_key = await followed_subscription.ask_query(
-                    self._client, partial(self._client.check_query, subscription.wanted.query)
+                    self._client, partial(self._client.check_query, subscription.desired.query)
                 )
             except SubscriptionRefused as error:
-                self.refuse(subscription, str(error), unread)
-                return
+                return self.refuse(subscription, str(error), unread)
             if not self._access.knows(subscription.collection):
                 await self._access.ask(subscription.collection)
         self._accept(subscription)
@@ -183,7 +142,7 @@ class SubscriptionRegistry:
         collection = subscription.collection
         if (since := subscription.refused_since) is not None:
             subscription.refused_since = None
-            outage = Outage(since, f"{subscription.wanted.name} was refused", doubts=[SOCKET_ONLY])
+            outage = Outage(since, f"{subscription.desired.name} was refused", doubts=[SOCKET_ONLY])
             self._gaps.announce(outage, [collection], self._clock.now())
         was_socket_only = subscription.is_socket_only
         subscription.is_socket_only = not self._access.is_logged(collection)
@@ -191,7 +150,7 @@ class SubscriptionRegistry:
         subscription.is_partial = self._access.is_partial(collection)
         if subscription.is_socket_only:
             if not self._access.problem:
-                subscription.place.forget()  # where it is logged again, it begins there
+                subscription.place.reset()  # where it is logged again, it begins there
             self._stand_by_socket(subscription)
         elif subscription.place.has_begun:
             subscription.accept()
@@ -202,13 +161,7 @@ class SubscriptionRegistry:
     def refuse(
         self, subscription: FollowedSubscription, error: str, unread: Sequence[IdRange]
     ) -> None:
-        """Refuse a subscription, and remember what is not read for it from now on.
-
-        Args:
-            subscription: The subscription.
-            error: Directus's sentence.
-            unread: What was not read of the log yet.
-        """
+        """Refuse a subscription, and add the ranges that will not be read for it."""
         subscription.place.leave_out(unread)
         if subscription.is_socket_only and subscription.is_subscribed:
             subscription.refused_since = self._clock.now()
@@ -218,22 +171,13 @@ class SubscriptionRegistry:
     def leave_out(
         self, unread: Sequence[IdRange], but: Collection[FollowedSubscription] = ()
     ) -> None:
-        """Remember what is about to be read, but not for all subscriptions.
-
-        Args:
-            unread: What was not read of the log yet.
-            but: Those for which it is read.
-        """
+        """Add ranges that are about to be read to the unread ones of the other subscriptions."""
         for each in self:
             if not each.is_current and each not in but:
                 each.place.leave_out(unread)
 
     def begin(self, top: int) -> bool:
-        """Have new subscriptions begin at the top of the log.
-
-        Returns:
-            Whether there were any.
-        """
+        """Start new subscriptions at the top of the log; return whether there were any."""
         new = [each for each in self if each.is_new]
         for each in new:
             if not each.place.has_begun:
@@ -244,12 +188,12 @@ class SubscriptionRegistry:
         return bool(new)
 
     def move(self, top: int) -> None:
-        """Have all go on at the top of another log."""
+        """Continue at the top of another log."""
         for place in self._places.values():
             place.move(top)
 
     def stand_by_socket(self) -> None:
-        """Have those without a log stand as the socket does."""
+        """Update the state of socket-only subscriptions."""
         for each in self:
             self._stand_by_socket(each)
         self._on_change()
@@ -265,18 +209,21 @@ class SubscriptionRegistry:
                 f"{self._client.socket_problem}"
             )
 
-    def changed_places(self) -> dict[int, PlaceUpdate]:
-        """Return the places that differ from what is stored, and take them for stored."""
+    def changed_places(self) -> dict[int, dict[str, Any]]:
+        """Return the columns of changed places by subscription, and mark them as stored."""
         changed = {}
         for number, place in self._places.items():
             if place.is_changed:
                 place.is_changed = False
-                name = self._place_name(place.collection) if place.has_begun else ""
-                changed[number] = PlaceUpdate(place.followed_from, name, tuple(place.unread))
+                changed[number] = {
+                    "followed_from": place.followed_from,
+                    "followed_in": self._place_name(place.collection) if place.has_begun else "",
+                    "unread": [[each.first, each.last] for each in place.unread],
+                }
         return changed
 
     def uncertain(self) -> dict[str, str]:
-        """Return the collections of which changes may be lost, each with a reason."""
+        """Return the collections with possibly lost changes, each with a reason."""
         found: dict[str, str] = {}
         for each in self:
             if self._access.problem:
@@ -289,10 +236,7 @@ class SubscriptionRegistry:
         return found
 
     def _watch_collections(self) -> None:
-        """Have the socket ring for the collections of all subscriptions that can be read.
-
-        It goes on ringing for those that are about to be checked.
-        """
+        """Watch the readable collections by the socket, and those that are about to be checked."""
         watched: dict[str, str] = {}
         for each in self:
             name = each.collection

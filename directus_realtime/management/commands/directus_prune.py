@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from directus_realtime.database import check_tables
 from directus_realtime.listener.retention import Retention, prune_span
@@ -53,7 +54,9 @@ class Command(BaseCommand):
         verb = "would be deleted" if options["dry_run"] else "deleted"
         for settings in connections:
             days = settings.retention_days if options["days"] is None else options["days"]
-            retention = Retention.of_days(settings.alias, days, options["dead_days"])
+            retention = Retention.of_days(
+                settings.alias, days, options["dead_days"], now=timezone.now()
+            )
             count = self._prune(retention, dry_run=options["dry_run"])
             age = f"older than {_days(days)}" if days else "kept for ever"
             dead = f", dead letters older than {_days(d)}" if (d := options["dead_days"]) else ""

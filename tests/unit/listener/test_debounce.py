@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
+from directus_realtime.listener import inbox
 from directus_realtime.listener.debounce import _OpenWindows, end_windows, gather
-from directus_realtime.listener.inbox import store
 from directus_realtime.listener.inbox_entry import Debounce, InboxEntry
 from directus_realtime.models import DebounceBy, InboxEvent
+from tests.helpers.manual_clock import ManualClock
 from tests.unit.listener.conftest import make_event
 
 pytestmark = pytest.mark.django_db
 
-NOW = timezone.now()
+CLOCK = ManualClock()
+NOW = CLOCK.now()
 
-
-@pytest.fixture(autouse=True)
-def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timezone, "now", lambda: NOW)
+store = partial(inbox.store, clock=CLOCK)
 
 
 def change(key: int, action: str = "update", *, after: float = 0, by: str = "item") -> InboxEntry:
@@ -175,7 +174,7 @@ def test_what_delivery_has_come_to_meanwhile_stays_as_delivery_left_it() -> None
     store([change(1)])
     overtaking = at_once(1)
     windows = _OpenWindows([overtaking.row], NOW, None)
-    windows.take(overtaking.row, None)
+    windows.add(overtaking.row, None)
     InboxEvent.objects.update(state="failed")
     windows.write()
     assert rows() == [("1", "update", "failed")]
@@ -194,7 +193,7 @@ def test_the_windows_of_a_subscription_that_has_none_any_more_end() -> None:
     elsewhere = change(3)
     elsewhere.row.connection = "elsewhere"
     store([change(1), other, elsewhere])
-    end_windows("default", but=["other"])
+    end_windows("default", ["other"], NOW)
     open_rows = InboxEvent.objects.exclude(next_attempt_at=None)
     assert set(open_rows.values_list("key_json", flat=True)) == {"2", "3"}
     assert set(InboxEvent.objects.values_list("state", flat=True)) == {"pending"}

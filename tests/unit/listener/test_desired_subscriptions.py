@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,10 +8,7 @@ from directus_realtime.listener.desired_subscriptions import (
     DesiredSubscription,
     desired_subscriptions,
     write_load,
-    write_states,
-    write_tallies,
 )
-from directus_realtime.listener.inbox_entry import Tally
 from directus_realtime.models import DirectusSubscription
 
 pytestmark = pytest.mark.django_db
@@ -23,10 +19,10 @@ def create(name: str = "all", **values: Any) -> DirectusSubscription:
 
 
 def names(alias: str = "default") -> list[str]:
-    return sorted(wanted.name for wanted in desired_subscriptions(alias).values())
+    return sorted(each.name for each in desired_subscriptions(alias).values())
 
 
-def test_enabled_rows_of_the_connection_are_wanted(settings: Any) -> None:
+def test_enabled_rows_of_the_connection_are_desired(settings: Any) -> None:
     settings.DIRECTUS_REALTIME = {**settings.DIRECTUS_REALTIME, "blog": {}}
     create("a")
     create("paused", enabled=False)
@@ -35,16 +31,16 @@ def test_enabled_rows_of_the_connection_are_wanted(settings: Any) -> None:
     assert names("blog") == ["elsewhere"]
 
 
-def test_a_row_without_an_action_is_not_wanted() -> None:
+def test_a_row_without_an_action_is_not_desired() -> None:
     create(on_create=False, on_update=False, on_delete=False)
     assert names() == []
 
 
 def test_what_a_row_asks_for() -> None:
     row = create(filter={"a": {"_eq": 1}}, fields=["id"], item="7", group="news")
-    ((uid, wanted),) = desired_subscriptions("default").items()
-    assert (wanted.uid, wanted.name, wanted.group) == (uid, "all", "news")
-    assert wanted.query == row.to_query()
+    ((uid, desired),) = desired_subscriptions("default").items()
+    assert (desired.uid, desired.name, desired.group) == (uid, "all", "news")
+    assert desired.query == row.to_query()
 
 
 def test_the_uid_is_stable() -> None:
@@ -95,34 +91,6 @@ def test_a_row_that_was_never_cleaned_takes_no_other_along(broken: dict[str, Any
     create("good")
     create("broken", **broken)
     assert "good" in names()
-
-
-def test_states_are_written_by_name_and_connection() -> None:
-    create("a")
-    create("b", connection="blog")
-    write_states(
-        {"a": ("refused", "no"), "b": ("subscribed", ""), "gone": ("waiting", "")}, "default"
-    )
-    rows = {row.name: (row.state, row.last_error) for row in DirectusSubscription.objects.all()}
-    assert rows == {"a": ("refused", "no"), "b": ("waiting", "")}
-
-
-@pytest.mark.parametrize("error", ["half a pair \ud800", "nul \0", "x" * 100_000])
-def test_whatever_the_server_says_can_be_written(error: str) -> None:
-    create("a")
-    write_states({"a": ("refused", error)}, "default")
-    assert DirectusSubscription.objects.get().state == "refused"
-
-
-def test_tallies_are_added_up() -> None:
-    create("a", event_count=5)
-    create("b")
-    first, last = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
-    write_tallies({"a": Tally(2, first), "gone": Tally(1, first)})
-    write_tallies({"a": Tally(1, last)})
-    a, b = DirectusSubscription.objects.order_by("name")
-    assert (a.event_count, a.last_event_at) == (8, last)
-    assert (b.event_count, b.last_event_at) == (0, None)
 
 
 def test_a_load_that_a_person_asked_for_is_wanted_until_it_is_through() -> None:

@@ -16,6 +16,7 @@ from directus_realtime.listener import inbox_insert
 from directus_realtime.listener.inbox import FreshRows, Inbox, store
 from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.system_clock import SystemClock
 from tests.helpers.waiting import DEADLINE, await_for
 from tests.unit.listener.conftest import make_event
 
@@ -55,11 +56,12 @@ class Stores:
         fence: Callable[[], None],
         fresh: FreshRows,
         functions: Sequence[Callable[[], Any]],
+        clock: SystemClock,
     ) -> list[InboxEntry]:
         if self.failures:
             raise self.failures.pop(0)
         self.sizes.append(len(rows))
-        return store(rows, fence, fresh, functions)
+        return store(rows, fence, fresh, functions, clock)
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ class StubRights:
 
 
 async def explain(stub: StubRights, *queries: Query) -> Permissions:
-    wanted = [DesiredSubscription(str(n), f"s{n}", query, "") for n, query in enumerate(queries)]
-    return await explain_permissions(cast("Rights", stub), wanted)
+    desired = [DesiredSubscription(str(n), f"s{n}", query, "") for n, query in enumerate(queries)]
+    return await explain_permissions(cast("Rights", stub), desired)
 
 
 def fields_of(found: Permissions) -> dict[str, list[str]]:

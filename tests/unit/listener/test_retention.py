@@ -16,6 +16,7 @@ from directus_realtime.listener import retention as retention_module
 from directus_realtime.listener.retention import DailyPrune, Retention, prune_span
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.system_clock import SystemClock
 from tests.unit.listener.conftest import store_event
 
 OPEN = ["pending", "held", "delivering", "failed"]
@@ -136,7 +137,8 @@ def test_days_must_be_a_number(days: str) -> None:
 @pytest.mark.parametrize("days", [999_999, 10**10])
 def test_more_days_than_there_were_keep_every_event(days: float) -> None:
     row(20_000)
-    assert prune_span(Retention.of_days("default", days), dry_run=True) == (0, None)
+    retention = Retention.of_days("default", days, now=timezone.now())
+    assert prune_span(retention, dry_run=True) == (0, None)
 
 
 @pytest.mark.django_db
@@ -145,7 +147,7 @@ def test_what_is_kept_is_not_walked_through() -> None:
         row(20)
     for _ in range(30):
         row(1)
-    retention = Retention.of_days("default", 14)
+    retention = Retention.of_days("default", 14, now=timezone.now())
     with CaptureQueriesContext(connection) as queries:
         position: int | None = 0
         spans = 0
@@ -177,12 +179,12 @@ async def test_the_listener_prunes_by_itself(
         ConnectionSettings("default", "https://cms.example.com"),
         ConnectionSettings("archive", "https://cms.example.com", retention_days=0),
     ]
-    await DailyPrune(database, settings, lambda: None).prune()
+    await DailyPrune(database, settings, lambda: None, SystemClock()).prune()
     assert await sync_to_async(left)() == {kept.pk}
     assert caplog.messages == ["Pruned the inbox: 5 events that were through are deleted."]
 
     await sync_to_async(row)(15)
     with pytest.raises(LeaseLost):
-        await DailyPrune(database, settings, fence_lost).prune()
+        await DailyPrune(database, settings, fence_lost, SystemClock()).prune()
     assert len(await sync_to_async(left)()) == 2
     await database.aclose()

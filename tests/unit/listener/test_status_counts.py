@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from directus_realtime.listener import status
 from directus_realtime.listener.inbox_entry import Tally
-from directus_realtime.listener.status import KEPT, count_by_minute
+from directus_realtime.listener.status import KEPT
 from directus_realtime.models import DirectusSubscription, EventCount
 
 pytestmark = pytest.mark.django_db
 
 #: Relative to the clock, because counts of another day are old and deleted.
 THIS_MINUTE = timezone.now().replace(second=30, microsecond=0)
+
+
+def count_by_minute(tallies: dict[str, Tally]) -> None:
+    status.count_by_minute(tallies, timezone.now())
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ def followed(number: int = 1, *, memory: bool = False, **query: Any) -> Followed
         **query: Arguments of :class:`Query`.
     """
     asked = Query(**{"collection": "articles", **query})
-    wanted = DesiredSubscription(
+    desired = DesiredSubscription(
         f"uid-{number}",
         f"subscription-{number}",
         asked,
@@ -64,7 +64,7 @@ def followed(number: int = 1, *, memory: bool = False, **query: Any) -> Followed
         memory=Memory(number, "the filter") if memory else None,
         followed_from=0,
     )
-    subscription = FollowedSubscription(wanted, Place(asked.collection, 0))
+    subscription = FollowedSubscription(desired, Place(asked.collection, 0))
     subscription.primary_key = INTEGER
     subscription.accept()
     return subscription

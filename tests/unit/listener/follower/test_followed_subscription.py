@@ -20,7 +20,7 @@ def test_a_place_that_has_not_begun_leaves_nothing_out() -> None:
     place = Place("articles")
     place.leave_out([IdRange(5)])
     place.move(9)
-    place.forget()
+    place.reset()
     assert (place.has_begun, spans(place), place.is_changed) == (False, [], False)
 
 
@@ -56,7 +56,7 @@ def test_in_another_log_nothing_is_left_out() -> None:
 
 def test_a_place_that_is_forgotten_has_not_begun() -> None:
     place = Place("articles", 3, [IdRange(5)])
-    place.forget()
+    place.reset()
     assert (place.has_begun, spans(place), place.is_changed) == (False, [], True)
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from directus_realtime.client.activity_log import IdRange
 from directus_realtime.client.log_position import Position as Position
 from directus_realtime.listener.follower import position_store
-from directus_realtime.listener.follower.position_store import PlaceUpdate, Progress
+from directus_realtime.listener.follower.position_store import Progress
 from directus_realtime.models import DirectusSubscription, LogPosition, ParkedChange
 from tests.unit.listener.follower.conftest import NOON, row
 
@@ -74,8 +73,12 @@ def test_connections_have_positions_of_their_own() -> None:
 
 def test_progress_is_written_as_a_whole(subscription: DirectusSubscription) -> None:
     other = DirectusSubscription.objects.create(name="other", collection="notes")
-    places = {subscription.pk: PlaceUpdate(7, "default/articles", [IdRange(3, 4), IdRange(9)])}
-    Progress("default", {"top": 9}, places, [parked(subscription.pk)]).write()
+    place = {
+        "followed_from": 7,
+        "followed_in": "default/articles",
+        "unread": [[3, 4], [9, None]],
+    }
+    Progress("default", {"top": 9}, {subscription.pk: place}, [parked(subscription.pk)]).write()
     subscription.refresh_from_db()
     other.refresh_from_db()
     assert (subscription.followed_from, subscription.unread) == (7, [[3, 4], [9, None]])

@@ -34,42 +34,42 @@ def deleted(key: int = 1) -> InboxEvent:
 
 
 def test_an_item_that_was_never_delivered_is_news() -> None:
-    assert new_states().first_within(state())
+    assert new_states().is_new(state())
 
 
 def test_the_same_state_is_no_news_whatever_the_action_was() -> None:
     states = new_states()
     states.note([state(action="create")])
-    assert not states.first_within(state(action="update"))
-    assert states.first_within(state(title="b"))
+    assert not states.is_new(state(action="update"))
+    assert states.is_new(state(title="b"))
 
 
 def test_the_last_state_counts() -> None:
     states = new_states()
     states.note([state(title="a"), state(title="b")])
-    assert states.first_within(state(title="a"))
-    assert not states.first_within(state(title="b"))
+    assert states.is_new(state(title="a"))
+    assert not states.is_new(state(title="b"))
 
 
 def test_each_subscription_and_each_item_has_a_state_of_its_own() -> None:
     states = new_states()
     states.note([state()])
-    assert states.first_within(state(subscription="other"))
-    assert states.first_within(state(2))
+    assert states.is_new(state(subscription="other"))
+    assert states.is_new(state(2))
 
 
 def test_an_item_that_left_the_filter_is_news_where_it_is_in_it_again() -> None:
     states = new_states()
     states.note([state(left_filter=True)])
-    assert states.first_within(state())
-    assert not states.first_within(state(left_filter=True))
+    assert states.is_new(state())
+    assert not states.is_new(state(left_filter=True))
 
 
 def test_a_deleted_item_is_news_where_it_is_there_again() -> None:
     states = new_states()
     states.note([deleted()])
-    assert states.first_within(state())
-    assert not states.first_within(deleted())
+    assert states.is_new(state())
+    assert not states.is_new(deleted())
 
 
 def test_the_oldest_item_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +77,8 @@ def test_the_oldest_item_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> 
     states = new_states()
     states.note(state(key) for key in range(3))
     states.note([state(0), state(3)])
-    assert states.first_within(state(1))
-    assert not any(states.first_within(state(key)) for key in (0, 2, 3))
+    assert states.is_new(state(1))
+    assert not any(states.is_new(state(key)) for key in (0, 2, 3))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -88,9 +88,9 @@ async def test_the_states_that_a_listener_before_delivered_are_known() -> None:
     states = new_states()
     states.note([state(4, "b")])
     await states.load()
-    assert states.first_within(state(1, "a"))
-    assert not any(states.first_within(row) for row in (state(1, "b"), state(2, "a"), deleted(3)))
-    assert not states.first_within(state(4, "b"))  # newer than what is stored
+    assert states.is_new(state(1, "a"))
+    assert not any(states.is_new(row) for row in (state(1, "b"), state(2, "a"), deleted(3)))
+    assert not states.is_new(state(4, "b"))  # newer than what is stored
 
 
 @pytest.mark.django_db(transaction=True)
@@ -103,7 +103,7 @@ async def test_of_the_stored_states_the_newest_are_remembered(
     states = new_states()
     await states.load()
     states.note([state(3)])
-    assert [states.first_within(state(key)) for key in range(4)] == [True, True, False, False]
+    assert [states.is_new(state(key)) for key in range(4)] == [True, True, False, False]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -111,4 +111,4 @@ async def test_states_of_another_connection_say_nothing() -> None:
     await state(1, connection="other").asave()
     states = new_states()
     await states.load()
-    assert states.first_within(state(1))
+    assert states.is_new(state(1))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -10,16 +9,15 @@ from django.utils import timezone
 
 from directus_realtime.client import ConnectionState
 from directus_realtime.client.connection_state import StateChange
-from directus_realtime.listener import connection_log as story_module
-from directus_realtime.listener.connection_log import ConnectionLog
-
-Wait = Callable[[float], None]
+from directus_realtime.listener.status import ConnectionLog
+from tests.helpers.manual_clock import ManualClock
 
 
 @dataclass
 class StubClient:
     """What is told of a client."""
 
+    name: str = "default"
     url: str = "https://cms.example.com"
     identity: str = "django@example.com"
     server: Any = None
@@ -28,22 +26,14 @@ class StubClient:
 
 
 @pytest.fixture
-def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    """Let time pass."""
-    now = 1000.0
-
-    def wait(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    monkeypatch.setattr(story_module, "monotonic", lambda: now)
-    return wait
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def story(caplog: pytest.LogCaptureFixture) -> ConnectionLog:
+def connection_log(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> ConnectionLog:
     caplog.set_level("INFO", "directus_realtime")
-    return ConnectionLog("default", cast("Any", StubClient()))
+    return ConnectionLog(cast("Any", StubClient()), clock)
 
 
 def change(state: ConnectionState, reason: str = "") -> StateChange:
@@ -55,13 +45,13 @@ def reminders(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_an_outage_is_mentioned_again_ever_more_seldom(
-    story: ConnectionLog, wait: Wait, caplog: pytest.LogCaptureFixture
+    connection_log: ConnectionLog, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story.tell(change(ConnectionState.RECONNECTING, "gone"))
+    connection_log.state_changed(change(ConnectionState.RECONNECTING, "gone"))
     said = []
     for second in range(1, 4001):
-        wait(1)
-        story.remind()
+        clock.advance(1)
+        connection_log.remind()
         if len(reminders(caplog)) > len(said):
             said.append(second)
     assert said == [60, 180, 420, 900, 1800, 2700, 3600]
@@ -69,12 +59,12 @@ def test_an_outage_is_mentioned_again_ever_more_seldom(
 
 
 def test_nothing_is_mentioned_once_it_is_back(
-    story: ConnectionLog, wait: Wait, caplog: pytest.LogCaptureFixture
+    connection_log: ConnectionLog, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story.tell(change(ConnectionState.RECONNECTING, "gone"))
-    story.tell(change(ConnectionState.CONNECTED))
-    wait(3600)
-    story.remind()
+    connection_log.state_changed(change(ConnectionState.RECONNECTING, "gone"))
+    connection_log.state_changed(change(ConnectionState.CONNECTED))
+    clock.advance(3600)
+    connection_log.remind()
     assert caplog.messages == [
         "default  reconnecting: gone",
         "default  connected to https://cms.example.com (Directus of an unknown version) "
@@ -83,11 +73,11 @@ def test_nothing_is_mentioned_once_it_is_back(
 
 
 def test_a_second_outage_is_mentioned_as_the_first_one_was(
-    story: ConnectionLog, wait: Wait, caplog: pytest.LogCaptureFixture
+    connection_log: ConnectionLog, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
-        story.tell(change(ConnectionState.RECONNECTING, "gone"))
-        wait(60)
-        story.remind()
-        story.tell(change(ConnectionState.CONNECTED))
+        connection_log.state_changed(change(ConnectionState.RECONNECTING, "gone"))
+        clock.advance(60)
+        connection_log.remind()
+        connection_log.state_changed(change(ConnectionState.CONNECTED))
     assert len(reminders(caplog)) == 2

@@ -62,7 +62,9 @@ def overtake() -> None:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("ask", [overtake, partial(end_windows, "default", ["calm"])])
+@pytest.mark.parametrize(
+    "ask", [overtake, partial(end_windows, "default", ["calm"], timezone.now())]
+)
 def test_open_debounce_windows_are_found_however_much_else_is_pending(
     ask: Callable[[], Any],
 ) -> None:
