@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.backoff import full_jitter
@@ -29,13 +32,20 @@ logger = logging.getLogger("directus_realtime.listener")
 
 #: Seconds between two lines about the progress of a load.
 REPORT_INTERVAL = 5.0
+#: Keys that are remembered at a time: events that come in meanwhile wait for them.
+_KEYS = 1000
 
 #: Uid, the name of the first load that is wanted, and whether the filter is to be learnt.
 _Load = tuple[str, str, bool]
 
+P = TypeVar("P")
+
 
 class Loader:
     """Runs the first loads of a connection, each until it is complete.
+
+    They take turns, page by page: a change that comes in meanwhile waits for one page, in
+    Directus and in the inbox, and not for one of each load.
 
     Args:
         client: To read with.
@@ -52,6 +62,7 @@ class Loader:
         self._inbox = inbox
         self._follower = follower
         self._tasks: dict[_Load, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
 
     def start(self, wanted: Wanted, subscription: FollowedSubscription) -> None:
         """Begin a load that is wanted and not under way."""
@@ -115,22 +126,24 @@ class Loader:
         done = total = 0
         reported = monotonic()
         primary_key = subscription.primary_key or PrimaryKey()
+        read = self._client.read_pages(wanted.query, primary_key)
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for page in self._client.read_pages(wanted.query, primary_key):
-                done, total = page.done, page.total
-                # An item that changed meanwhile has an event of its own, which is newer.
-                events = [
-                    self._event(subscription, key, item)
-                    for key, item in page.rows
-                    if key not in changed
-                ]
-                entries = [entry_of(event, subscription) for event in events]
-                self._inbox.put([entry for entry in entries if entry is not None])
-                self._log_unreadable(wanted, page.unreadable)
-                await self._inbox.has_room()
-                if monotonic() - reported >= REPORT_INTERVAL:
-                    reported = monotonic()
-                    await self._report(wanted, done, total)
+            async with aclosing(self._in_turn(read)) as pages:
+                async for page in pages:
+                    done, total = page.done, page.total
+                    # An item that changed meanwhile has an event of its own, which is newer.
+                    events = [
+                        self._event(subscription, key, item)
+                        for key, item in page.rows
+                        if key not in changed
+                    ]
+                    entries = [entry_of(event, subscription) for event in events]
+                    self._inbox.put([entry for entry in entries if entry is not None])
+                    self._log_unreadable(wanted, page.unreadable)
+                    await self._inbox.has_room()
+                    if monotonic() - reported >= REPORT_INTERVAL:
+                        reported = monotonic()
+                        await self._report(wanted, done, total)
         # Complete only when nothing of it is in memory alone.
         await self._inbox.run_in_order(
             partial(write_load, wanted.name, done, total, snapshot_of=wanted.snapshot_of)
@@ -198,8 +211,22 @@ class Loader:
     async def _load_keys(self, memory: Memory, subscription: FollowedSubscription) -> None:
         """Learn which items are in the filter, without making events of them."""
         primary_key = subscription.primary_key or PrimaryKey()
+        read = self._client.read_keys(subscription.wanted.query, primary_key)
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for keys in self._client.read_keys(subscription.wanted.query, primary_key):
-                # An item that changed meanwhile is judged by its own event.
-                still = [key for key in keys if key not in changed]
-                await self._inbox.run_in_order(partial(matching.remember_page, memory, still))
+            async with aclosing(self._in_turn(read)) as pages:
+                async for keys in pages:
+                    for start in range(0, len(keys), _KEYS):
+                        # An item that changed meanwhile is judged by its own event.
+                        some = keys[start : start + _KEYS]
+                        still = [key for key in some if key not in changed]
+                        remember = partial(matching.remember_page, memory, still)
+                        await self._inbox.run_in_order(remember)
+
+    async def _in_turn(self, pages: AsyncIterator[P]) -> AsyncGenerator[P, None]:
+        """Give page after page while no other load of the connection reads or stores one."""
+        while True:
+            async with self._turn:
+                page = await anext(pages, None)
+                if page is None:
+                    return
+                yield page
