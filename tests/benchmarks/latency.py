@@ -1,10 +1,11 @@
 """From a change to its signal, inbox and delivery included, beside a bare ``websockets`` script.
 
-Run it: ``make bench-latency`` (``ARGS="--quick"``; ``ARGS="--old ../checkout"`` for the listener
-of another checkout in the same run). A lone change's time starts just before its REST request;
-one of a burst, when the request was answered, that is, right after its commit. Each listener
-runs beside the bare script for the times, and alone for Directus's CPU; Directus serves its
-subscribers one after another, so who subscribed first is ahead, and the halves swap that.
+Run it: ``make bench-latency`` (``ARGS="--quick"``; ``ARGS="--only cpu"`` for one of its tables;
+``ARGS="--old ../checkout"`` for the listener of another checkout in the same run). A lone
+change's time starts just before its REST request; one of a burst, when the request was answered,
+that is, right after its commit. Each listener runs beside the bare script for the times, and
+alone for Directus's CPU; Directus serves its subscribers one after another, so who subscribed
+first is ahead, and the halves swap that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ PAUSE = 0.1
 PUBLISHED = {"status": {"_eq": "published"}}
 #: Number of subscriptions, and whether they have a filter.
 CASES = ((1, False), (1, True), (20, False), (20, True))
+TABLES = ("lone", "burst", "cpu")
 
 
 @dataclass(frozen=True)
@@ -78,24 +80,26 @@ class Bench:
         self._burst = burst
         self._rounds = 0
 
-    def run(self) -> None:
-        """Do all rounds, and print a table for each kind."""
+    def run(self, tables: Sequence[str] = TABLES) -> None:
+        """Do the rounds of some tables, and print them.
+
+        Args:
+            tables: Some of :data:`TABLES`.
+        """
+        prints = {"lone": self._print_lone, "burst": self._print_burst, "cpu": self._print_cpu}
+        for table in tables:
+            prints[table]()
+
+    # The tables
+
+    def _print_lone(self) -> None:
         print(f"{self._lone} lone creates, milliseconds from the start of the request")
         print(f"{'':44}{'p50':>8}{'p99':>8}")
         for subscriptions, is_filtered in CASES:
             for name in self._checkouts:
-                self._print_lone(name, subscriptions, is_filtered)
-        print(f"\nA burst of {self._burst} creates by {WRITERS} writers, 1 subscription")
-        print(f"{'':44}{'p50':>8}{'p99':>8}  ms from the answer")
-        for name in self._checkouts:
-            self._print_burst(name)
-        print("\nDirectus's CPU for a change, with one subscriber alone")
-        print(f"{'':28}{'lone':>10}{'':>8}{'burst':>10}{'':>8}{'changes/s':>11}")
-        self._print_cpu()
+                self._print_case(name, subscriptions, is_filtered)
 
-    # The tables
-
-    def _print_lone(self, name: str, subscriptions: int, is_filtered: bool) -> None:
+    def _print_case(self, name: str, subscriptions: int, is_filtered: bool) -> None:
         ours: list[tuple[float, float]] = []
         bare: list[float] = []
         for is_bare_first in (True, False):
@@ -124,14 +128,19 @@ class Bench:
             signals = site.signals(count * subscriptions)
             return changes.begun, signals, bare.received(count)
 
-    def _print_burst(self, name: str) -> None:
-        with self._listener(name, 1, False) as site:
-            changes = self._make_burst()
-            signals = site.signals(self._burst)
-        late = [signals[key][0] - at for key, at in changes.answered.items()]
-        _row(f"{name}: signal", late)
+    def _print_burst(self) -> None:
+        print(f"\nA burst of {self._burst} creates by {WRITERS} writers, 1 subscription")
+        print(f"{'':44}{'p50':>8}{'p99':>8}  ms from the answer")
+        for name in self._checkouts:
+            with self._listener(name, 1, False) as site:
+                changes = self._make_burst()
+                signals = site.signals(self._burst)
+            late = [signals[key][0] - at for key, at in changes.answered.items()]
+            _row(f"{name}: signal", late)
 
     def _print_cpu(self) -> None:
+        print("\nDirectus's CPU for a change, with one subscriber alone")
+        print(f"{'':28}{'lone':>10}{'':>8}{'burst':>10}{'':>8}{'changes/s':>11}")
         with self._bare(False) as bare:
             lone = self._measured(lambda: self._make_lone(self._lone), bare.received, self._lone)
         with self._bare(False) as bare:
@@ -234,6 +243,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.latency")
     parser.add_argument("--old", type=Path, help="folder of another checkout to measure as well")
     parser.add_argument("--directus", choices=["sqlite", "postgres", "mariadb"], default="postgres")
+    parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--quick", action="store_true", help="a fifth of the changes")
     return parser.parse_args()
 
@@ -250,7 +260,9 @@ def main() -> None:
     ):
         with server.admin() as admin:
             admin.create_collection("articles", {"title": "string", "status": "string"})
-        Bench(server, Path(folder), checkouts, LONE // part, BURST // part).run()
+        Bench(server, Path(folder), checkouts, LONE // part, BURST // part).run(
+            [options.only] if options.only else TABLES
+        )
 
 
 if __name__ == "__main__":
