@@ -83,7 +83,7 @@ bench-holes: $(TEST_STAMP)  ## Measure what ids cost that never appear in the lo
 bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 	@.venv/bin/python -m tests.benchmarks.catchup $(ARGS)
 
-bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
+bench-ingest: $(TEST_STAMP)  ## Measure events/s from the activity log on (ARGS="--memory 1000000")
 	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
 
 bench-fanout: $(TEST_STAMP)  ## Measure one change to 5,000 browsers, on each way (ARGS=--quick)
