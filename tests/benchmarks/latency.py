@@ -35,6 +35,8 @@ PUBLISHED = {"status": {"_eq": "published"}}
 #: Number of subscriptions, and whether they have a filter.
 CASES = ((1, False), (1, True), (20, False), (20, True))
 TABLES = ("lone", "burst", "cpu")
+#: Waits until so many changes were received.
+Wait = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Changes:
     answered: dict[int, float]
     seconds: float
     cpu: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What changes cost Directus.
+
+    Attributes:
+        lone: Seconds of CPU for a lone change.
+        burst: The same for one of a burst.
+        rate: Changes of a burst in a second.
+    """
+
+    lone: float
+    burst: float
+    rate: float
 
 
 class Bench:
@@ -141,19 +158,28 @@ class Bench:
     def _print_cpu(self) -> None:
         print("\nDirectus's CPU for a change, with one subscriber alone")
         print(f"{'':28}{'lone':>10}{'':>8}{'burst':>10}{'':>8}{'changes/s':>11}")
-        with self._bare(False) as bare:
-            lone = self._measured(lambda: self._make_lone(self._lone), bare.received, self._lone)
-        with self._bare(False) as bare:
-            burst = self._measured(self._make_burst, bare.received, self._burst)
-        base = lone.cpu / self._lone, burst.cpu / self._burst
-        _cpu_row("bare script", *base, base, self._burst / burst.seconds)
+        self._make_burst()  # a server that has just started is slower
+        nobody, bare = self._costs_of_nobody(), self._costs_of_bare()
+        _cpu_row("nobody", nobody, bare)
+        _cpu_row("bare script", bare, bare)
         for name in self._checkouts:
-            with self._listener(name, 1, False) as site:
-                lone = self._measured(lambda: self._make_lone(self._lone), site.signals, self._lone)
-                site.forget()
-                burst = self._measured(self._make_burst, site.signals, self._burst)
-            costs = lone.cpu / self._lone, burst.cpu / self._burst
-            _cpu_row(name, *costs, base, self._burst / burst.seconds)
+            _cpu_row(name, self._costs_of_listener(name), bare)
+
+    def _costs_of_nobody(self) -> Costs:
+        return self._costs(lambda count: None, lambda count: None)
+
+    def _costs_of_bare(self) -> Costs:
+        with self._bare(False) as bare:
+            return self._costs(bare.received, lambda count: bare.received(count + self._lone))
+
+    def _costs_of_listener(self, name: str) -> Costs:
+        with self._listener(name, 1, False) as site:
+            return self._costs(site.signals, lambda count: site.signals(count + self._lone))
+
+    def _costs(self, wait_lone: Wait, wait_burst: Wait) -> Costs:
+        lone = self._measured(lambda: self._make_lone(self._lone), wait_lone, self._lone)
+        burst = self._measured(self._make_burst, wait_burst, self._burst)
+        return Costs(lone.cpu / self._lone, burst.cpu / self._burst, self._burst / burst.seconds)
 
     # The parts of a round
 
@@ -180,9 +206,7 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def _measured(
-        self, make: Callable[[], Changes], wait: Callable[[int], object], count: int
-    ) -> Changes:
+    def _measured(self, make: Callable[[], Changes], wait: Wait, count: int) -> Changes:
         """Make changes, and count Directus's CPU until all of them were received."""
         pid = self._server.pid
         assert pid is not None
@@ -231,11 +255,10 @@ def _row(label: str, seconds: list[float]) -> None:
     print(f"{label:44}{p50:8.1f}{p99:8.1f}", flush=True)
 
 
-def _cpu_row(label: str, lone: float, burst: float, base: tuple[float, float], rate: float) -> None:
-    cells = [
-        f"{c * 1000:7.1f} ms ({c / b:4.2f} x)" for c, b in zip((lone, burst), base, strict=True)
-    ]
-    print(f"{label:28}{cells[0]:>18}{cells[1]:>18}{rate:>11.0f}", flush=True)
+def _cpu_row(label: str, costs: Costs, base: Costs) -> None:
+    pairs = (costs.lone, base.lone), (costs.burst, base.burst)
+    cells = [f"{cost * 1000:7.1f} ms ({cost / other:4.2f} x)" for cost, other in pairs]
+    print(f"{label:28}{cells[0]:>18}{cells[1]:>18}{costs.rate:>11.0f}", flush=True)
 
 
 def parse() -> argparse.Namespace:
