@@ -7,7 +7,7 @@ WORKERS ?= 4
 
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix matrix-short coverage \
 	audit docs lint format \
-	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-catchup bench-ingest \
+	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-holes bench-catchup bench-ingest \
 	bench-admin bench-soak bench-fanout bench-browsers
 
 help:  ## Show this list
@@ -77,10 +77,13 @@ bench-sdk: $(TEST_STAMP)  ## Count events received here and by @directus/sdk
 bench-cursor: $(TEST_STAMP)  ## Count changes that a naive cursor misses, and ours
 	@.venv/bin/python -m tests.benchmarks.cursor
 
+bench-holes: $(TEST_STAMP)  ## Measure what ids cost that never appear in the log (ARGS="--rows 2000")
+	@.venv/bin/python -m tests.benchmarks.holes $(ARGS)
+
 bench-catchup: $(TEST_STAMP)  ## Measure from reconnect to caught up
 	@.venv/bin/python -m tests.benchmarks.catchup $(ARGS)
 
-bench-ingest: $(TEST_STAMP)  ## Measure events/s from the socket on (ARGS="--memory 1000000")
+bench-ingest: $(TEST_STAMP)  ## Measure events/s from the activity log on (ARGS="--memory 1000000")
 	@.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
 
 bench-fanout: $(TEST_STAMP)  ## Measure one change to 5,000 browsers, on each way (ARGS=--quick)

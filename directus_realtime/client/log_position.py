@@ -17,6 +17,8 @@ from directus_realtime.client.activity_log import ActivityRow, IdRange
 HOLE_AGE = 3600.0
 #: Seconds between two questions for a hole: half of its age, within these bounds.
 _SHORTEST, _LONGEST = 0.05, 30.0
+#: Share of such a pause after which a hole is asked for with others that are due.
+_SOON = 0.5
 #: Holes that are remembered; beyond that, neighbours become one.
 _MOST_HOLES = 1000
 #: Holes of one request.
@@ -48,12 +50,19 @@ class Hole:
 
     def due_at(self) -> float:
         """When to ask for it again, in seconds since 1970."""
-        pause = min(max((self.asked_at - self.seen_at) / 2, _SHORTEST), _LONGEST)
-        return self.asked_at + pause
+        return self._due_at(1.0)
 
     def is_due(self, now: float) -> bool:
         """Return whether to ask for it; at once where the clock was set back meanwhile."""
-        return self.due_at() <= now or self.asked_at > now
+        return self._due_at(1.0) <= now or self.asked_at > now
+
+    def is_soon_due(self, now: float) -> bool:
+        """Return whether to ask for it where another hole is due."""
+        return self._due_at(_SOON) <= now
+
+    def _due_at(self, share: float) -> float:
+        pause = min(max((self.asked_at - self.seen_at) / 2, _SHORTEST), _LONGEST)
+        return self.asked_at + share * pause
 
 
 class Position:
@@ -121,6 +130,10 @@ class Position:
     def due(self, now: float, *, all_of_them: bool = False) -> list[IdRange]:
         """Return the holes to ask for now, and note that they are asked for.
 
+        A list that is rolled back beside other changes leaves hundreds of holes. Those that are
+        due next are asked for with those that are due: each by itself, they would be a request
+        every few milliseconds.
+
         Args:
             now: The present time.
             all_of_them: Ask for the youngest holes, too, due or not.
@@ -130,7 +143,10 @@ class Position:
         """
         count = len(self._holes)
         young = range(max(count - MOST_ASKED, 0), count) if all_of_them else ()
-        places = sorted({*young, *(p for p in range(count) if self._holes[p].is_due(now))})
+        due = {place for place, hole in enumerate(self._holes) if hole.is_due(now)}
+        if due:
+            due |= {place for place, hole in enumerate(self._holes) if hole.is_soon_due(now)}
+        places = sorted({*young, *due})
         for place in places:
             self._holes[place] = replace(self._holes[place], asked_at=now)
         return [IdRange(self._holes[place].first, self._holes[place].last) for place in places]

@@ -7,11 +7,14 @@ are read for that.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from functools import partial
+from typing import TypeVar
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.keys import PrimaryKey
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, chunks
 from directus_realtime.events import Event, Key
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener import matched_items
@@ -30,15 +33,21 @@ logger = EventLogger("directus_realtime.listener")
 
 #: Seconds between two log records of the progress of a load.
 REPORT_INTERVAL = 5.0
+#: Keys that are remembered at a time; events that arrive meanwhile wait for them.
+_KEYS = 1000
 
 #: Uid, digest of the first load, and whether the matched items are to be remembered.
 _Load = tuple[str, str, bool]
+
+P = TypeVar("P")
 
 
 class SnapshotLoader:
     """First loads of a connection, each run until it is complete.
 
     A load reads no faster than its events are stored; the follower records the changes meanwhile.
+    Loads take turns page by page, so that a change waits for one page, in Directus and in the
+    inbox, and not for one page of each load.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class SnapshotLoader:
         self._clock = clock
         self._log = logger.bind(connection=client.name)
         self._tasks: dict[_Load, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
 
     def start(self, subscription: FollowedSubscription) -> None:
         """Start the load of a subscription if one is due and not running."""
@@ -114,21 +124,23 @@ class SnapshotLoader:
         name, done, total = desired.name, 0, 0
         reported = self._clock.monotonic()
         primary_key = subscription.primary_key or PrimaryKey()
+        pages = self._client.read_pages(desired.query, primary_key)
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for page in self._client.read_pages(desired.query, primary_key):
-                done, total = page.done, page.total
-                # An item that changed meanwhile has an event of its own, which is newer.
-                entries = [
-                    self._entry(subscription, key, item)
-                    for key, item in page.rows
-                    if key not in changed
-                ]
-                self._inbox.put([entry for entry in entries if entry is not None])
-                self._log_unreadable(desired, page.unreadable)
-                await self._inbox.has_room()
-                if self._clock.monotonic() - reported >= REPORT_INTERVAL:
-                    reported = self._clock.monotonic()
-                    await self._report(name, done, total)
+            async with aclosing(self._in_turn(pages)) as turns:
+                async for page in turns:
+                    done, total = page.done, page.total
+                    # An item that changed meanwhile has an event of its own, which is newer.
+                    entries = [
+                        self._entry(subscription, key, item)
+                        for key, item in page.rows
+                        if key not in changed
+                    ]
+                    self._inbox.put([entry for entry in entries if entry is not None])
+                    self._log_unreadable(desired, page.unreadable)
+                    await self._inbox.has_room()
+                    if self._clock.monotonic() - reported >= REPORT_INTERVAL:
+                        reported = self._clock.monotonic()
+                        await self._report(name, done, total)
         # Complete only when all of its events are stored.
         await self._inbox.run_in_order(
             partial(write_load, name, done, total, snapshot_of=desired.snapshot_of)
@@ -189,10 +201,21 @@ class SnapshotLoader:
     async def _load_keys(self, memory: Memory, subscription: FollowedSubscription) -> None:
         """Remember the keys of the items that match, without events."""
         primary_key = subscription.primary_key or PrimaryKey()
+        pages = self._client.read_keys(subscription.desired.query, primary_key)
         with self._follower.noting_changes(subscription.collection) as changed:
-            async for keys in self._client.read_keys(subscription.desired.query, primary_key):
-                # An item that changed meanwhile is judged by its own event.
-                unchanged = [key for key in keys if key not in changed]
-                await self._inbox.run_in_order(
-                    partial(matched_items.remember_page, memory, unchanged)
-                )
+            async with aclosing(self._in_turn(pages)) as turns:
+                async for keys in turns:
+                    for chunk in chunks(keys, _KEYS):
+                        # An item that changed meanwhile is judged by its own event.
+                        unchanged = [key for key in chunk if key not in changed]
+                        remember = partial(matched_items.remember_page, memory, unchanged)
+                        await self._inbox.run_in_order(remember)
+
+    async def _in_turn(self, pages: AsyncIterator[P]) -> AsyncGenerator[P, None]:
+        """Yield page after page while no other load of the connection reads or stores one."""
+        while True:
+            async with self._turn:
+                page = await anext(pages, None)
+                if page is None:
+                    return
+                yield page

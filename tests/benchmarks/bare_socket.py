@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.helpers.waiting import wait_for
 
+#: Seconds; a deadline, for a machine that is busy.
+TIMEOUT = 300.0
+
 _SCRIPT = """
 import asyncio, json, sys, time
 from websockets.asyncio.client import connect
@@ -63,7 +66,11 @@ class BareSocket:
 
     def received(self, count: int) -> dict[int, float]:
         """Wait for so many items and return when each came, by key."""
-        wait_for(lambda: len(self._log.read_text().splitlines()) >= count, 60, "the bare script")
+
+        def is_there() -> bool:
+            return len(self._log.read_text().splitlines()) >= count
+
+        wait_for(is_there, TIMEOUT, "the bare script")
         return dict(json.loads(line) for line in self._log.read_text().splitlines())
 
 

@@ -1,9 +1,10 @@
-"""Events in a second from the socket to a receiver and a group, ours beside two other ways.
+"""Events in a second from Directus to a receiver and a group, ours beside two other ways.
 
 Run it: ``python -m tests.benchmarks.ingest [--events 20000]``. It needs Redis and PostgreSQL.
-Each way has a process, a database and a server of its own; the server sends events of 821 bytes
-as fast as they are taken. With ``--memory 1000000`` it is the resident memory of the listener on
-the way that is printed; the server then never is far ahead, or the backlog would be measured.
+Each way has a process, a database and a server of its own; the server has events of 821 bytes
+as fast as they are taken, for ours in its activity log, for the others on the socket. With
+``--memory 1000000`` it is the resident memory of the listener on the way that is printed; the
+server then never is far ahead, or the backlog would be measured.
 """
 
 from __future__ import annotations

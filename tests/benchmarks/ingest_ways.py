@@ -1,7 +1,10 @@
-"""Ways from a socket to a receiver and a group; each runs in a process of its own.
+"""Ways from Directus to a receiver and a group; each runs in a process of its own.
+
+Ours reads the log and the items by key; the others believe what the socket sends.
 
 Run by ``tests.benchmarks.ingest``: ``python -m tests.benchmarks.ingest_ways WAY URL EVENTS``.
-It prints seconds and CPU seconds from the first event to the last mark, as JSON.
+It prints seconds and CPU seconds as JSON: from the first event to the last mark, and for ours
+from when the rows are in the log.
 """
 
 from __future__ import annotations
@@ -49,19 +52,23 @@ METRICS_PORT = 9123
 
 
 class Stopwatch:
-    """A trivial receiver that notes when it was called first, and how often."""
+    """A trivial receiver that notes how often it was called, and since when."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._began = (0.0, 0.0)
+        self._began: tuple[float, float] | None = None
 
     def __call__(self, sender: str, event: Event, **kwargs: Any) -> None:
         self.count += 1
-        if self.count == 1:
+        self.start()
+
+    def start(self) -> None:
+        """Begin, unless it has begun; at the latest with the first call."""
+        if self._began is None:
             self._began = time.monotonic(), time.process_time()
 
     def result(self) -> dict[str, float]:
-        wall, cpu = self._began
+        wall, cpu = self._began or (0.0, 0.0)
         return {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
 
 
@@ -71,6 +78,7 @@ class Stopwatch:
 async def ours(url: str, count: int, watch: Stopwatch) -> None:
     """The listener, until every row is marked."""
     async with _listening(url):
+        watch.start()
         while watch.count < count or await _undone():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -80,6 +88,7 @@ async def metrics(url: str, count: int, watch: Stopwatch) -> None:
     with serving_metrics("127.0.0.1", METRICS_PORT) as sampler:
         reading = asyncio.create_task(_read_metrics())
         async with _listening(url, sampler):
+            watch.start()
             while watch.count < count or await _undone():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         reading.cancel()
@@ -117,6 +126,12 @@ async def _listening(url: str, sampler: Sampler | None = None) -> AsyncIterator[
     connections = [ConnectionSettings("default", url, token="bench")]
     listener = Listener(connections, sampler=sampler)
     task = asyncio.create_task(listener.run(stopping))
+    following = DirectusSubscription.objects.filter(state="subscribed", followed_from__isnull=False)
+    while not await following.aexists():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        await http.get(f"{url}/begin")
+    # The answer comes before anything was read.
     yield
     stopping.set()
     await task
@@ -183,7 +198,7 @@ async def handmade(url: str, count: int, watch: Stopwatch) -> None:
 _COLUMNS = (
     *("event_id", "connection", "subscription", "group", "collection", "action", "key_json"),
     *("data_json", "left_filter", "origin", "received_at", "state", "attempts", "failures"),
-    "delivered",
+    *("delivered", "changed_by"),
 )
 
 
@@ -199,7 +214,7 @@ def _handle_batch(frames: list[str]) -> list[Event]:
             uuid.UUID(event.id).hex if is_sqlite else uuid.UUID(event.id),
             *(event.connection, event.subscription, "", event.collection, event.action),
             *(json.dumps(event.key), json.dumps(event.data), False, event.origin),
-            *(event.received_at, "pending", 0, "{}", "[]"),
+            *(event.received_at, "pending", 0, "{}", "[]", ""),
         )
         for event in events
     ]

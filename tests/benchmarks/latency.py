@@ -1,10 +1,11 @@
 """From a change to its signal, inbox and delivery included, beside a bare ``websockets`` script.
 
-Run it: ``make bench-latency`` (``ARGS="--quick"``; ``ARGS="--old ../checkout"`` for the listener
-of another checkout in the same run). A lone change's time starts just before its REST request;
-one of a burst, when the request was answered, that is, right after its commit. Each listener
-runs beside the bare script for the times, and alone for Directus's CPU; Directus serves its
-subscribers one after another, so who subscribed first is ahead, and the halves swap that.
+Run it: ``make bench-latency`` (``ARGS="--quick"``; ``ARGS="--only cpu"`` for one of its tables;
+``ARGS="--old ../checkout"`` for the listener of another checkout in the same run). A lone
+change's time starts just before its REST request; one of a burst, when the request was answered,
+that is, right after its commit. Each listener runs beside the bare script for the times, and
+alone for Directus's CPU; Directus serves its subscribers one after another, so who subscribed
+first is ahead, and the halves swap that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ PAUSE = 0.1
 PUBLISHED = {"status": {"_eq": "published"}}
 #: Number of subscriptions, and whether they have a filter.
 CASES = ((1, False), (1, True), (20, False), (20, True))
+TABLES = ("lone", "burst", "cpu")
+#: Waits until so many changes were received.
+Wait = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,21 @@ class Changes:
     answered: dict[int, float]
     seconds: float
     cpu: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What changes cost Directus.
+
+    Attributes:
+        lone: Seconds of CPU for a lone change.
+        burst: The same for one of a burst.
+        rate: Changes of a burst in a second.
+    """
+
+    lone: float
+    burst: float
+    rate: float
 
 
 class Bench:
@@ -78,24 +97,26 @@ class Bench:
         self._burst = burst
         self._rounds = 0
 
-    def run(self) -> None:
-        """Do all rounds, and print a table for each kind."""
+    def run(self, tables: Sequence[str] = TABLES) -> None:
+        """Do the rounds of some tables, and print them.
+
+        Args:
+            tables: Some of :data:`TABLES`.
+        """
+        prints = {"lone": self._print_lone, "burst": self._print_burst, "cpu": self._print_cpu}
+        for table in tables:
+            prints[table]()
+
+    # The tables
+
+    def _print_lone(self) -> None:
         print(f"{self._lone} lone creates, milliseconds from the start of the request")
         print(f"{'':44}{'p50':>8}{'p99':>8}")
         for subscriptions, is_filtered in CASES:
             for name in self._checkouts:
-                self._print_lone(name, subscriptions, is_filtered)
-        print(f"\nA burst of {self._burst} creates by {WRITERS} writers, 1 subscription")
-        print(f"{'':44}{'p50':>8}{'p99':>8}  ms from the answer")
-        for name in self._checkouts:
-            self._print_burst(name)
-        print("\nDirectus's CPU for a change, with one subscriber alone")
-        print(f"{'':28}{'lone':>10}{'':>8}{'burst':>10}{'':>8}{'changes/s':>11}")
-        self._print_cpu()
+                self._print_case(name, subscriptions, is_filtered)
 
-    # The tables
-
-    def _print_lone(self, name: str, subscriptions: int, is_filtered: bool) -> None:
+    def _print_case(self, name: str, subscriptions: int, is_filtered: bool) -> None:
         ours: list[tuple[float, float]] = []
         bare: list[float] = []
         for is_bare_first in (True, False):
@@ -124,27 +145,41 @@ class Bench:
             signals = site.signals(count * subscriptions)
             return changes.begun, signals, bare.received(count)
 
-    def _print_burst(self, name: str) -> None:
-        with self._listener(name, 1, False) as site:
-            changes = self._make_burst()
-            signals = site.signals(self._burst)
-        late = [signals[key][0] - at for key, at in changes.answered.items()]
-        _row(f"{name}: signal", late)
-
-    def _print_cpu(self) -> None:
-        with self._bare(False) as bare:
-            lone = self._measured(lambda: self._make_lone(self._lone), bare.received, self._lone)
-        with self._bare(False) as bare:
-            burst = self._measured(self._make_burst, bare.received, self._burst)
-        base = lone.cpu / self._lone, burst.cpu / self._burst
-        _cpu_row("bare script", *base, base, self._burst / burst.seconds)
+    def _print_burst(self) -> None:
+        print(f"\nA burst of {self._burst} creates by {WRITERS} writers, 1 subscription")
+        print(f"{'':44}{'p50':>8}{'p99':>8}  ms from the answer")
         for name in self._checkouts:
             with self._listener(name, 1, False) as site:
-                lone = self._measured(lambda: self._make_lone(self._lone), site.signals, self._lone)
-                site.forget()
-                burst = self._measured(self._make_burst, site.signals, self._burst)
-            costs = lone.cpu / self._lone, burst.cpu / self._burst
-            _cpu_row(name, *costs, base, self._burst / burst.seconds)
+                changes = self._make_burst()
+                signals = site.signals(self._burst)
+            late = [signals[key][0] - at for key, at in changes.answered.items()]
+            _row(f"{name}: signal", late)
+
+    def _print_cpu(self) -> None:
+        print("\nDirectus's CPU for a change, with one subscriber alone")
+        print(f"{'':28}{'lone':>10}{'':>8}{'burst':>10}{'':>8}{'changes/s':>11}")
+        self._make_burst()  # a server that has just started is slower
+        nobody, bare = self._costs_of_nobody(), self._costs_of_bare()
+        _cpu_row("nobody", nobody, bare)
+        _cpu_row("bare script", bare, bare)
+        for name in self._checkouts:
+            _cpu_row(name, self._costs_of_listener(name), bare)
+
+    def _costs_of_nobody(self) -> Costs:
+        return self._costs(lambda count: None, lambda count: None)
+
+    def _costs_of_bare(self) -> Costs:
+        with self._bare(False) as bare:
+            return self._costs(bare.received, lambda count: bare.received(count + self._lone))
+
+    def _costs_of_listener(self, name: str) -> Costs:
+        with self._listener(name, 1, False) as site:
+            return self._costs(site.signals, lambda count: site.signals(count + self._lone))
+
+    def _costs(self, wait_lone: Wait, wait_burst: Wait) -> Costs:
+        lone = self._measured(lambda: self._make_lone(self._lone), wait_lone, self._lone)
+        burst = self._measured(self._make_burst, wait_burst, self._burst)
+        return Costs(lone.cpu / self._lone, burst.cpu / self._burst, self._burst / burst.seconds)
 
     # The parts of a round
 
@@ -171,9 +206,7 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def _measured(
-        self, make: Callable[[], Changes], wait: Callable[[int], object], count: int
-    ) -> Changes:
+    def _measured(self, make: Callable[[], Changes], wait: Wait, count: int) -> Changes:
         """Make changes, and count Directus's CPU until all of them were received."""
         pid = self._server.pid
         assert pid is not None
@@ -222,11 +255,10 @@ def _row(label: str, seconds: list[float]) -> None:
     print(f"{label:44}{p50:8.1f}{p99:8.1f}", flush=True)
 
 
-def _cpu_row(label: str, lone: float, burst: float, base: tuple[float, float], rate: float) -> None:
-    cells = [
-        f"{c * 1000:7.1f} ms ({c / b:4.2f} x)" for c, b in zip((lone, burst), base, strict=True)
-    ]
-    print(f"{label:28}{cells[0]:>18}{cells[1]:>18}{rate:>11.0f}", flush=True)
+def _cpu_row(label: str, costs: Costs, base: Costs) -> None:
+    pairs = (costs.lone, base.lone), (costs.burst, base.burst)
+    cells = [f"{cost * 1000:7.1f} ms ({cost / other:4.2f} x)" for cost, other in pairs]
+    print(f"{label:28}{cells[0]:>18}{cells[1]:>18}{costs.rate:>11.0f}", flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -234,6 +266,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.latency")
     parser.add_argument("--old", type=Path, help="folder of another checkout to measure as well")
     parser.add_argument("--directus", choices=["sqlite", "postgres", "mariadb"], default="postgres")
+    parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--quick", action="store_true", help="a fifth of the changes")
     return parser.parse_args()
 
@@ -250,7 +283,9 @@ def main() -> None:
     ):
         with server.admin() as admin:
             admin.create_collection("articles", {"title": "string", "status": "string"})
-        Bench(server, Path(folder), checkouts, LONE // part, BURST // part).run()
+        Bench(server, Path(folder), checkouts, LONE // part, BURST // part).run(
+            [options.only] if options.only else TABLES
+        )
 
 
 if __name__ == "__main__":
