@@ -751,7 +751,7 @@ def test_a_connection_whose_listener_died_is_disconnected_since_then(
     died = f"{timezone.localtime(listener.heartbeat_at):%Y-%m-%d %H:%M:%S}"
     for page in (url("connectionstatus"), url("connectionstatus", "change", "default")):
         content = admin_client.get(page).content.decode()
-        shown = re.search(r"field-listed_since.*?(20[\d: -]+\d)", content, re.S)
+        shown = re.search(r"field-since_column.*?(20[\d: -]+\d)", content, re.S)
         assert shown is not None
         assert shown[1] == died
 
