@@ -142,7 +142,7 @@ class DirectusAdmin(AnyAdmin):
     def page_context(self, request: HttpRequest, title: str, **values: Any) -> dict[str, Any]:
         """The context of a page that is not one of Django's."""
         context = self.admin_site.each_context(request)
-        return {**context, "opts": self.opts, "title": title, **values}
+        return {**context, "opts": self.opts, "media": self.media, "title": title, **values}
 
 
 class ReadOnlyAdmin(DirectusAdmin):
