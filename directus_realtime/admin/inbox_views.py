@@ -80,7 +80,13 @@ class InboxViews(ReadOnlyAdmin):
     def handle(self, request: HttpRequest, queryset: _Rows) -> None:
         """Mark dead letters as handled."""
         self._log_rows(request, queryset, [InboxState.DEAD], _HANDLED)
-        self._report_handled(request, mark_handled(queryset))
+        count = mark_handled(queryset)
+        text = ngettext(
+            "%(count)d dead letter is marked as handled.",
+            "%(count)d dead letters are marked as handled.",
+            count,
+        )
+        self._report(request, text, count)
 
     def _log_rows(
         self, request: HttpRequest, rows: _Rows, states: list[InboxState], message: Any
@@ -168,19 +174,13 @@ class InboxViews(ReadOnlyAdmin):
     def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Retry one event."""
         row = self._row(request, object_id, self.has_retry_permission(request))
-        count = retry_now(InboxEvent.objects.filter(pk=row.pk))
-        if count:
-            log_action(request, [row], _RETRIED)
-        self._report_retried(request, count)
+        self.retry(request, InboxEvent.objects.filter(pk=row.pk))
         return self._back(row)
 
     def handle_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Mark one dead letter as handled."""
         row = self._row(request, object_id, self.has_retry_permission(request))
-        count = mark_handled(InboxEvent.objects.filter(pk=row.pk))
-        if count:
-            log_action(request, [row], _HANDLED)
-        self._report_handled(request, count)
+        self.handle(request, InboxEvent.objects.filter(pk=row.pk))
         return self._back(row)
 
     def retry_alike_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -251,14 +251,6 @@ class InboxViews(ReadOnlyAdmin):
     def _report_retried(self, request: HttpRequest, count: int) -> None:
         text = ngettext(
             "%(count)d event is tried again.", "%(count)d events are tried again.", count
-        )
-        self._report(request, text, count)
-
-    def _report_handled(self, request: HttpRequest, count: int) -> None:
-        text = ngettext(
-            "%(count)d dead letter is marked as handled.",
-            "%(count)d dead letters are marked as handled.",
-            count,
         )
         self._report(request, text, count)
 

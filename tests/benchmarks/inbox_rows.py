@@ -6,8 +6,8 @@ from django.db import connection
 
 _COLUMNS = """
     (event_id, connection, subscription, "group", collection, action, key_json, data_json,
-     left_filter, origin, received_at, activity_id, changed_by, state, attempts, failures, delivered,
-     sent_at, done_at)
+     left_filter, origin, received_at, activity_id, changed_by, state, attempts, failures,
+     delivered, sent_at, done_at)
 """
 # 50 collections; of 1,000 events one is caught up, of 5,000 one is a dead letter, and the
 # payloads are of some 500 bytes.
