@@ -228,7 +228,7 @@ class DirectusSubscription(_StoredModel):
         _raise_errors({**dict(self._query_errors()), **dict(self._browser_errors())})
 
     def clean_query(self) -> None:
-        """Validate the query alone, whoever may subscribe to it."""
+        """Validate the query alone, without the access of browsers."""
         _raise_errors(dict(self._query_errors()))
 
     def _query_errors(self) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone, translation
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -96,6 +97,11 @@ def log_action(request: HttpRequest, rows: Sequence[Any], message: Any, flag: in
         with translation.override(settings.LANGUAGE_CODE):
             text = str(message)
         LogEntry.objects.log_actions(request.user.pk, rows, flag, text)  # type: ignore[arg-type]
+
+
+def list_url(model: str, **query: str) -> str:
+    """The address of the list of a model, filtered by a query."""
+    return f"{reverse(f'admin:directus_realtime_{model}_changelist')}?{urlencode(query)}"
 
 
 def require(allowed: bool) -> None:

@@ -1,4 +1,4 @@
-"""The pages of the connections and listeners: their health."""
+"""The pages of the connections, the listeners and the parked changes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from directus_realtime.admin import connection_display as texts
 from directus_realtime.admin.base_admin import (
+    AnyAdmin,
     ReadOnlyAdmin,
+    list_url,
     log_action,
     require,
     state_html,
     time_field,
     to_the_second,
     with_quiet,
+    wrapping_time,
 )
 from directus_realtime.admin.subscription_status import NO_LISTENER
 from directus_realtime.health import gather
 from directus_realtime.health_facts import ConnectionHealth, HealthLevel, HealthThresholds
-from directus_realtime.models import ConnectionStatus, ListenerProcess, ListenerRole, LogPosition
+from directus_realtime.models import (
+    ConnectionStatus,
+    ListenerProcess,
+    ListenerRole,
+    LogPosition,
+    ParkedChange,
+    ParkedState,
+)
 
 _ACKNOWLEDGED = _("The last gap was acknowledged.")
 
@@ -159,9 +167,8 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
         text = texts.parked(row.health)
         if not row.health.parked and not row.health.unexplained:
             return text
-        address = reverse("admin:directus_realtime_parkedchange_changelist")
-        query = urlencode({"connection__exact": row.alias})
-        return format_html('<a href="{}?{}">{}</a>', address, query, text)
+        address = list_url("parkedchange", connection__exact=row.alias)
+        return format_html('<a href="{}">{}</a>', address, text)
 
     @admin.display(description=_("state"))
     def state_column(self, row: ConnectionStatus) -> str:
@@ -221,3 +228,49 @@ class ListenerProcessAdmin(ReadOnlyAdmin):
     def problems_field(self, row: ListenerProcess) -> str:
         """Why it could not log in during standby, a line for each connection."""
         return "\n".join(f"{alias}: {text}" for alias, text in row.problems.items()) or "–"
+
+
+@admin.register(ParkedChange)
+class ParkedChangeAdmin(ReadOnlyAdmin):
+    """Parked and unexplained changes; a user deletes one after checking it."""
+
+    empty_text = _("Every logged change was delivered: its item, or its delete, was found.")
+    list_display = (
+        *("state_column", "collection", "key_json", "action"),
+        *("subscription", "changed_column", "parked_column"),
+    )
+    list_display_links = ("collection", "key_json")
+    list_filter = ("state", "connection", "collection", "subscription")
+    list_select_related = ("subscription",)
+    search_fields = ("key_json",)
+    ordering = ("-state", "parked_at", "pk")
+    fields = (
+        *("state_column", "remedy_field", "reason", "connection", "subscription"),
+        *("collection", "key_json", "action", "activity_id"),
+        *("changed_column", "changed_by", "parked_column"),
+    )
+
+    changed_column = time_field("changed_at", _("changed"), wrapping_time)
+    parked_column = time_field("parked_at", _("parked"), wrapping_time)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether a user may remove a change that was checked."""
+        return AnyAdmin.has_delete_permission(self, request, obj)
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_column(self, row: ParkedChange) -> str:
+        """Whether its delete may still appear in the activity log."""
+        return state_html(row.state, ParkedState(row.state).label)
+
+    @admin.display(description=_("what to do"))
+    def remedy_field(self, row: ParkedChange) -> str:
+        """What the user should do."""
+        if row.state == ParkedState.PARKED:
+            return gettext(
+                "Nothing: the item was not found, and its delete may still appear in the activity "
+                "log."
+            )
+        return gettext(
+            "Check whether the token may read the item, and whether a cascade or SQL deleted it. "
+            "No event was made; delete this entry when it is dealt with."
+        )

@@ -12,7 +12,6 @@ from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +20,7 @@ from directus_realtime.admin.base_admin import (
     ACTION_LABELS,
     ORIGIN_LABELS,
     data_studio_url,
+    list_url,
     state_html,
     time_field,
     with_quiet,
@@ -241,8 +241,8 @@ class InboxEventAdmin(InboxViews):
     @admin.display(description=_("key"))
     def key_field(self, row: InboxEvent) -> str:
         """The key, with links to the item and to its other events."""
-        query = urlencode({"collection__exact": row.collection, "q": row.key_json})
-        links = [(f"{self.url('changelist')}?{query}", gettext("All events of this item"), "")]
+        inbox = list_url("inboxevent", collection__exact=row.collection, q=row.key_json)
+        links = [(inbox, gettext("All events of this item"), "")]
         if url := data_studio_url(row):
             links.insert(0, (url, gettext("Open in Directus"), " target=_blank rel=noopener"))
         shown = format_html_join(

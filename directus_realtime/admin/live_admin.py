@@ -15,7 +15,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.formats import number_format
-from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
 
 from directus_realtime.admin import connection_display as texts
@@ -24,6 +23,7 @@ from directus_realtime.admin.base_admin import (
     ORIGIN_LABELS,
     ReadOnlyAdmin,
     data_studio_url,
+    list_url,
     require,
     to_the_second,
 )
@@ -144,12 +144,6 @@ def _texts(
     }
 
 
-def dead_letters_url(alias: str) -> str:
-    """The dead letters of a connection, in the inbox."""
-    query = urlencode({"state__exact": InboxState.DEAD.value, "connection__exact": alias})
-    return f"{reverse('admin:directus_realtime_inboxevent_changelist')}?{query}"
-
-
 def _server(status: ConnectionStatus | None) -> str:
     if status is None or not status.url:
         return "–"
@@ -242,10 +236,11 @@ class LiveAdmin(ReadOnlyAdmin):
         """The page."""
         require(self.has_view_permission(request))
         plots = hour_plots(aliases())
-        connections = [
-            {**state, "plot": plots[state["alias"]], "dead_url": dead_letters_url(state["alias"])}
-            for state in connection_states(aliases())
-        ]
+        connections = connection_states(aliases())
+        for each in connections:
+            alias = each["alias"]
+            dead = {"state__exact": InboxState.DEAD.value, "connection__exact": alias}
+            each |= {"plot": plots[alias], "dead_url": list_url("inboxevent", **dead)}
         context = self.page_context(
             request,
             gettext("Directus live"),

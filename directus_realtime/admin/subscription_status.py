@@ -10,15 +10,13 @@ from typing import Any
 
 from django.db.models import Count
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from directus_realtime.admin.base_admin import state_html
+from directus_realtime.admin.base_admin import list_url, state_html
 from directus_realtime.models import (
     DirectusSubscription,
     EventCount,
@@ -56,10 +54,9 @@ def attach_statuses(request: HttpRequest, rows: Sequence[DirectusSubscription]) 
     names = [row.name for row in rows]
     bars, dead = _bars(names, timezone.now()), _dead(names)
     may_see = request.user.has_perm("directus_realtime.view_inboxevent")
-    inbox = reverse("admin:directus_realtime_inboxevent_changelist")
     for row in rows:
-        query = urlencode({"state__exact": InboxState.DEAD, "subscription__exact": row.name})
-        url = f"{inbox}?{query}" if may_see else ""
+        query = {"state__exact": InboxState.DEAD.value, "subscription__exact": row.name}
+        url = list_url("inboxevent", **query) if may_see else ""
         row.status = SubscriptionStatus(  # type: ignore[attr-defined]
             bars.get(row.name, SubscriptionStatus.bars), dead[row.name], url
         )
