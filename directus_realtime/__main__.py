@@ -1,4 +1,4 @@
-"""``python -m directus_realtime --version``: what is installed, for a report of a mistake."""
+"""``python -m directus_realtime --version``: the installed versions, for a bug report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from directus_realtime import __version__
 
-#: What a report of a mistake should name, besides this package and Python.
+#: Packages of a bug report, besides this one and Python.
 _RELATED = ("django", "channels", "channels-redis", "websockets", "httpx", "psycopg")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the versions, or what can be run, and return the exit status."""
+    """Print the versions, or the help, and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m directus_realtime",
         description="The commands are Django's: python manage.py directus_listen, …",
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def versions() -> str:
-    """The version of this package, and those of what it runs on, in one line."""
+    """Return the versions of this package and its dependencies, in one line."""
     found = [f"Python {platform.python_version()}"]
     for name in _RELATED:
         try:

@@ -1,4 +1,4 @@
-"""System checks; an id is never used again for something else.
+"""System checks; an id is never reused.
 
 Each is explained in ``docs/checks.md``, below a heading that is its number.
 """
@@ -16,26 +16,23 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from directus_realtime.database import own_alias
 from directus_realtime.settings import SETTING, configured, find_problems, split_url
 
-_LABEL = "directus_realtime"
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 _PORTS = {"http": 80, "https": 443}
-#: Connections that ``directus_listen`` uses at the same time, one for each of its threads.
+#: Database connections of ``directus_listen``, one for each of its threads.
 LISTENER_CONNECTIONS = 7
-#: Of a psycopg pool that names no size.
+#: Default size of a psycopg pool.
 _POOL_SIZE = 4
 
 
 def _error(number: int, message: str, hint: str) -> Error:
-    return Error(message, hint=_with_page(f"E{number:03}", hint), id=f"{_LABEL}.E{number:03}")
+    hint = f"{hint} See docs/checks.md#e{number:03}."
+    return Error(message, hint=hint, id=f"directus_realtime.E{number:03}")
 
 
 def _warning(number: int, message: str, hint: str) -> Warning:
-    return Warning(message, hint=_with_page(f"W{number:03}", hint), id=f"{_LABEL}.W{number:03}")
-
-
-def _with_page(name: str, hint: str) -> str:
-    return f"{hint} See docs/checks.md#{name.lower()}."
+    hint = f"{hint} See docs/checks.md#w{number:03}."
+    return Warning(message, hint=hint, id=f"directus_realtime.W{number:03}")
 
 
 @register(Tags.compatibility)
@@ -90,7 +87,7 @@ def _check_doubles(connections: Mapping[str, Mapping[str, Any]]) -> Iterator[Che
 
 
 def _server(url: object) -> tuple[object, ...] | None:
-    """What two ways of writing the same address have in common."""
+    """The normalized address of a server."""
     parts = split_url(url)
     if parts is None or parts.scheme not in _PORTS:
         return None
@@ -99,7 +96,7 @@ def _server(url: object) -> tuple[object, ...] | None:
 
 
 def _user(values: Mapping[str, Any]) -> tuple[str, object] | None:
-    """Who logs in; a token that is a callable is only compared, never asked for."""
+    """The identity of the login; a token that is a callable is compared, never called."""
     if token := values.get("TOKEN"):
         return "token", token if callable(token) else str(token)
     email = values.get("EMAIL")
@@ -131,29 +128,20 @@ def check_database(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """E024, E025, W004, W006 to W008: the database of the inbox, and the times in it."""
-    return [*_check_times(), *_check_inbox()]
-
-
-def _check_times() -> Iterator[CheckMessage]:
+    found: list[CheckMessage] = []
     if not settings.USE_TZ:
-        yield _error(
-            25,
-            "USE_TZ is False: times of Directus have a zone, and could not be stored.",
-            "Set USE_TZ = True.",
-        )
-
-
-def _check_inbox() -> list[CheckMessage]:
+        message = "USE_TZ is False: times of Directus have a zone, and could not be stored."
+        found.append(_error(25, message, "Set USE_TZ = True."))
     alias = own_alias()
     database = settings.DATABASES.get(alias, {})
     if str(database.get("ENGINE", "")).endswith("sqlite3"):
-        return list(_check_sqlite(alias, database))
-    found = [*_check_age(alias, database), *_check_pool(alias, database)]
-    return [*_check_case(database), *found]
+        return [*found, *_check_sqlite(alias, database)]
+    found += _check_case(database)
+    return [*found, *_check_age(alias, database), *_check_pool(alias, database)]
 
 
 def _check_case(database: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """Aliases that MariaDB and MySQL take for the same."""
+    """Aliases that MariaDB and MySQL treat as equal."""
     if not str(database.get("ENGINE", "")).endswith("mysql"):
         return
     first: dict[str, str] = {}

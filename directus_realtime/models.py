@@ -1,9 +1,10 @@
-"""The tables: what to listen to, what came in, and how the connections stand."""
+"""The tables: subscriptions, the inbox, and the state of connections and listeners."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,26 +23,49 @@ from directus_realtime.protocol.queries import Query, check_filter
 from directus_realtime.settings import DEFAULT_ALIAS, aliases
 from directus_realtime.subscriptions import is_permission_name
 
-#: A listener that did not write for this long is taken for dead.
+#: Age of the last heartbeat at which a listener counts as dead.
 HEARTBEAT_LIMIT = timedelta(seconds=5)
-#: In ``snapshot_of``: a person asked for a load, whether or not the subscription has a first one.
+#: Value of ``snapshot_of``: a user requested a snapshot.
 LOAD_AGAIN = "again"
 
 M = TypeVar("M", bound=models.Model)
 
 
 class WriteDatabaseManager(models.Manager[M]):
-    """Reads where it is written: a replica may lag behind, and the lease, the inbox and what is
-    caught up are compared with what was written a moment ago."""
+    """Manager that reads from the database for writes.
+
+    A replica may lag behind, and leases, inbox and positions are compared with recent writes.
+    """
 
     def get_queryset(self) -> models.QuerySet[M]:
-        """All rows, in the database that a router has for writing."""
+        """All rows, in the database that a router chooses for writes."""
         rows = super().get_queryset()
         return rows if self._db else rows.using(router.db_for_write(self.model))
 
 
+class _StoredModel(models.Model):
+    """Base of the tables."""
+
+    objects = WriteDatabaseManager()
+
+    class Meta:
+        abstract = True
+
+
+class _ConnectionModel(_StoredModel):
+    """Base of the tables with one row for each connection."""
+
+    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.alias
+
+
 class SubscriptionState(models.TextChoices):
-    """What the listener last said of a subscription."""
+    """State of a subscription, written by the listener."""
 
     WAITING = "waiting", _("waiting")
     SUBSCRIBED = "subscribed", _("subscribed")
@@ -49,14 +73,14 @@ class SubscriptionState(models.TextChoices):
 
 
 class DebounceBy(models.TextChoices):
-    """What has debounce windows of its own."""
+    """Scope of a debounce window."""
 
     ITEM = "item", _("each item")
     SUBSCRIPTION = "subscription", _("the subscription as a whole")
 
 
 class BrowserAccess(models.TextChoices):
-    """Which browsers may have a subscription through the gateway."""
+    """Browsers that may subscribe through the gateway."""
 
     NOBODY = "nobody", _("nobody")
     PUBLIC = "public", _("everybody")
@@ -65,8 +89,8 @@ class BrowserAccess(models.TextChoices):
     FUNCTION = "function", _("as a function in code decides")
 
 
-class DirectusSubscription(models.Model):
-    """What to listen to: a collection, actions, a filter and fields."""
+class DirectusSubscription(_StoredModel):
+    """A subscription: a collection with actions, a filter and fields."""
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     connection = models.CharField(
@@ -160,22 +184,20 @@ class DirectusSubscription(models.Model):
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
     event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
-    # What was loaded, as a digest of the query; empty until a first load is through.
+    # Digest of the query whose snapshot was loaded; empty until a snapshot is complete.
     snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
     snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
     snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
     # Top of the activity log when the subscription began to follow it; null before that.
     followed_from = models.BigIntegerField(null=True, blank=True, editable=False)
-    # Connection and collection then; for others it is no place.
+    # Connection and collection at that time; the position is invalid for others.
     followed_in = models.CharField(max_length=150, blank=True, editable=False)
     # Ranges of ids of the activity log, [first, last or null], whose items could not be read
     # for this subscription while it was refused.
     unread = models.JSONField(default=list, blank=True, editable=False)
-    # Which filter the matched items stand for, as a digest of the query; empty where they
-    # are not all known. With a plus before it, what is known is right, but some may be missing.
+    # Digest of the query that the matched items belong to; empty where they are incomplete. With
+    # a plus before it, the known ones are right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
-
-    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("subscription")
@@ -187,12 +209,12 @@ class DirectusSubscription(models.Model):
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """The wanted actions."""
+        """The chosen actions."""
         wanted = {"create": self.on_create, "update": self.on_update, "delete": self.on_delete}
         return tuple(action for action in ACTIONS if wanted[action])
 
     def to_query(self) -> Query:
-        """What the client is to ask for."""
+        """The query for Directus."""
         return Query(
             collection=self.collection,
             events=self.actions,
@@ -202,90 +224,62 @@ class DirectusSubscription(models.Model):
         )
 
     def clean(self) -> None:
-        """Say of each field what is wrong with it."""
-        _raise_errors({**self._query_errors(), **self._browser_errors()})
+        """Validate all fields."""
+        _raise_errors({**dict(self._query_errors()), **dict(self._browser_errors())})
 
     def clean_query(self) -> None:
-        """Say what is wrong with what is asked of Directus, whoever gets to see it."""
-        _raise_errors(self._query_errors())
+        """Validate the query alone, without the access of browsers."""
+        _raise_errors(dict(self._query_errors()))
 
-    def _query_errors(self) -> dict[str, Any]:
-        return {
-            "connection": self._connection_error(),
-            "collection": self._collection_error(),
-            "on_create": None if self.actions else _("Choose at least one action."),
-            "filter": self._filter_error(),
-            "fields": self._fields_error(),
-            "group": self._group_error(),
-        }
-
-    def _browser_errors(self) -> dict[str, Any]:
-        return {
-            "browser_access": self._browser_access_error(),
-            "browser_permission": self._browser_permission_error(),
-        }
-
-    def _browser_access_error(self) -> Any:
-        if self.browser_access != BrowserAccess.FUNCTION or self.declared_in:
-            return None
-        return _("Only a subscription that is declared in code can have a function decide.")
-
-    def _browser_permission_error(self) -> Any:
-        if self.browser_access != BrowserAccess.PERMISSION or self.declared_in:
-            return None
-        name = self.browser_permission
-        if not is_permission_name(name):
-            return _("Write the permission as application.codename: articles.view_article.")
-        if _is_known_permission(name):
-            return None
-        return _("There is no permission “%(name)s”.") % {"name": name}
-
-    def _connection_error(self) -> Any:
-        if self.connection in aliases():
-            return None
-        return _(
-            "There is no connection “%(name)s” in DIRECTUS_REALTIME. Configured: %(known)s."
-        ) % {
-            "name": self.connection,
-            "known": ", ".join(aliases()) or "–",
-        }
-
-    def _collection_error(self) -> Any:
-        # Or requests with the token of the connection could go elsewhere than to its items.
-        if self.collection not in {".", ".."} and not {"/", "\\"} & set(self.collection):
-            return None
-        return _("Write the name of the collection alone, without a path.")
-
-    def _filter_error(self) -> Any:
+    def _query_errors(self) -> Iterator[tuple[str, Any]]:
+        if self.connection not in aliases():
+            text = _(
+                "There is no connection “%(name)s” in DIRECTUS_REALTIME. Configured: %(known)s."
+            )
+            known = ", ".join(aliases()) or "–"
+            yield "connection", text % {"name": self.connection, "known": known}
+        # Or requests with the token of the connection could have other targets than its items.
+        if self.collection in {".", ".."} or {"/", "\\"} & set(self.collection):
+            yield "collection", _("Write the name of the collection alone, without a path.")
+        if not self.actions:
+            yield "on_create", _("Choose at least one action.")
         try:
             check_filter(self.filter)
         except ValueError as error:
-            return str(error)
-        return None
-
-    def _fields_error(self) -> Any:
+            yield "filter", str(error)
         fields = self.fields
         if not isinstance(fields, list) or not all(isinstance(f, str) and f for f in fields):
-            return _('Fields must be a list of names such as ["title", "author.name"].')
-        return None
+            yield "fields", _('Fields must be a list of names such as ["title", "author.name"].')
+        if self.group and not is_legal_group_name(self.group):
+            text = _(
+                "Use fewer than 100 letters, digits, hyphens, underscores and dots "
+                "(Channels allows no others)."
+            )
+            yield "group", text
 
-    def _group_error(self) -> Any:
-        if not self.group or is_legal_group_name(self.group):
-            return None
-        return _(
-            "Use fewer than 100 letters, digits, hyphens, underscores and dots "
-            "(Channels allows no others)."
-        )
+    def _browser_errors(self) -> Iterator[tuple[str, Any]]:
+        if self.declared_in:
+            return
+        if self.browser_access == BrowserAccess.FUNCTION:
+            text = _("Only a subscription that is declared in code can have a function decide.")
+            yield "browser_access", text
+        if self.browser_access == BrowserAccess.PERMISSION:
+            name = self.browser_permission
+            if not is_permission_name(name):
+                text = _("Write the permission as application.codename: articles.view_article.")
+                yield "browser_permission", text
+            elif not _is_known_permission(name):
+                text = _("There is no permission “%(name)s”.")
+                yield "browser_permission", text % {"name": name}
 
 
 def _raise_errors(errors: dict[str, Any]) -> None:
-    found = {name: [error] for name, error in errors.items() if error}
-    if found:
-        raise ValidationError(found)
+    if errors:
+        raise ValidationError(errors)
 
 
 def _is_known_permission(name: str) -> bool:
-    """Whether Django has a permission; without ``django.contrib.auth`` nobody can tell."""
+    """Whether a permission exists; ``True`` where ``django.contrib.auth`` is not installed."""
     if not apps.is_installed("django.contrib.auth"):
         return True
     app_label, codename = name.split(".", 1)
@@ -293,21 +287,19 @@ def _is_known_permission(name: str) -> bool:
     return permissions.filter(content_type__app_label=app_label, codename=codename).exists()
 
 
-class MatchedItem(models.Model):
-    """An item that was in the filter of a subscription when it was last looked at.
+class MatchedItem(_StoredModel):
+    """An item that matched the filter of a subscription when it was last read.
 
-    Directus says nothing of an item that leaves the filter, and sends deletes of items that
-    never were in it; only who remembers can tell.
+    Directus does not report an item that leaves the filter, and sends deletes of items that never
+    matched.
     """
 
     subscription = models.ForeignKey(
         DirectusSubscription, on_delete=models.CASCADE, related_name="matched_items"
     )
-    # Of the key, which may be long, and differ from another in case only: MariaDB would take
-    # the two for the same.
+    # Digest of the key, which may be long, or differ from another one in case only, which
+    # MariaDB ignores.
     digest = models.CharField(max_length=64)
-
-    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("matched item")
@@ -323,7 +315,7 @@ class MatchedItem(models.Model):
 
 
 class InboxState(models.TextChoices):
-    """Where an event stands between the inbox and its receivers."""
+    """State of the delivery of an event."""
 
     PENDING = "pending", _("pending")
     HELD = "held", _("held back")
@@ -336,12 +328,12 @@ class InboxState(models.TextChoices):
 
 
 def key_as_json(key: Key) -> str:
-    """A key as the inbox has it."""
+    """The stored form of a key."""
     return json.dumps(key)
 
 
-class InboxEvent(models.Model):
-    """An event that came in. It is stored before anything is done with it."""
+class InboxEvent(_StoredModel):
+    """A received event; it is stored before its delivery."""
 
     event_id = models.UUIDField(_("event id"), unique=True)
     connection = models.CharField(_("connection"), max_length=40)
@@ -349,8 +341,8 @@ class InboxEvent(models.Model):
     group = models.CharField(_("group"), max_length=99, blank=True)
     collection = models.CharField(_("collection"), max_length=100)
     action = models.CharField(_("action"), max_length=10)
-    # JSON as plain ASCII text: it keeps the type of the key, and holds what a JSON column
-    # refuses (a NUL character on PostgreSQL, half a surrogate pair anywhere).
+    # JSON as plain ASCII text: it keeps the type of the key, and characters that a JSON column
+    # refuses (NUL on PostgreSQL, half a surrogate pair anywhere).
     key_json = models.TextField(_("key"))
     data_json = models.TextField(_("data"), blank=True)
     left_filter = models.BooleanField(_("left the filter"), default=False)
@@ -366,12 +358,10 @@ class InboxEvent(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     failures = models.JSONField(_("failures"), default=dict, blank=True)
-    # Names of receivers that are through, while others are not.
+    # Names of the receivers that have succeeded, while others have not.
     delivered = models.JSONField(_("delivered to"), default=list, blank=True)
     sent_at = models.DateTimeField(_("sent to groups"), null=True, blank=True)
     done_at = models.DateTimeField(_("done"), null=True, blank=True)
-
-    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("inbox event")
@@ -381,15 +371,15 @@ class InboxEvent(models.Model):
             ("retry_inboxevent", "Can retry inbox events, or mark them as handled"),
             ("replay_inboxevent", "Can replay changes from the activity log"),
         ]
-        # Each index is there for queries that run all the time. What a person asks for now and
-        # then has none: the list in the admin looks through a part of the table at a time. An
-        # index by key, or by collection, cost a fifth more CPU for each event on SQLite.
+        # Each index serves queries that run all the time. Rare queries of users have none: the
+        # list in the admin searches a part of the table at a time. An index by key, or by
+        # collection, cost a fifth more CPU for each event on SQLite.
         indexes = [
-            # delivery: the oldest pending events; status: how many are not through, by state
+            # delivery: the oldest pending events; status: numbers of events by state
             models.Index(fields=["state", "id"], name="directus_inbox_state"),
-            # the channel layer: what is new of a connection; prune: its oldest events
+            # the channel layer: new events of a connection; prune: its oldest events
             models.Index(fields=["connection", "id"], name="directus_inbox_follow"),
-            # delivery: the failed events whose next try is due
+            # delivery: the failed events whose next attempt is due
             models.Index(fields=["state", "next_attempt_at"], name="directus_inbox_retry"),
         ]
 
@@ -398,7 +388,7 @@ class InboxEvent(models.Model):
 
     @classmethod
     def from_event(cls, event: Event, group: str = "") -> InboxEvent:
-        """A row, not saved yet."""
+        """Return an unsaved row."""
         return cls(
             event_id=uuid.UUID(event.id),
             connection=event.connection,
@@ -422,7 +412,7 @@ class InboxEvent(models.Model):
         return json.loads(self.key_json)  # type: ignore[no-any-return]
 
     def to_event(self) -> Event:
-        """The event as receivers get it."""
+        """Return the event for receivers."""
         return Event(
             id=str(self.event_id),
             connection=self.connection,
@@ -440,22 +430,20 @@ class InboxEvent(models.Model):
         )
 
 
-class EventCount(models.Model):
-    """How many events of a subscription came in within one minute; kept for some hours."""
+class EventCount(_StoredModel):
+    """Number of events of a subscription in one minute; kept for some hours."""
 
     subscription = models.CharField(_("subscription"), max_length=100)
     connection = models.CharField(_("connection"), max_length=40)
     minute = models.DateTimeField(_("minute"))
     events = models.PositiveIntegerField(_("events"), default=0)
 
-    objects = WriteDatabaseManager()
-
     class Meta:
         verbose_name = _("event count")
         verbose_name_plural = _("event counts")
         default_permissions = ()
         constraints = [
-            # Also what the pictures of the last hour are read by.
+            # Also the index for the charts of the last hour.
             models.UniqueConstraint(
                 fields=["minute", "subscription"], name="directus_event_count_once"
             )
@@ -465,10 +453,9 @@ class EventCount(models.Model):
         return f"{self.subscription} {self.minute:%Y-%m-%d %H:%M}: {self.events}"
 
 
-class ConnectionStatus(models.Model):
-    """How a connection stands, written by its listener every two seconds."""
+class ConnectionStatus(_ConnectionModel):
+    """State of a connection, written by its listener every two seconds."""
 
-    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
     state = models.CharField(_("state"), max_length=20)
     reason = models.TextField(_("reason"), blank=True)
     changed_at = models.DateTimeField(_("since"))
@@ -496,35 +483,30 @@ class ConnectionStatus(models.Model):
         ),
     )
 
-    objects = WriteDatabaseManager()
-
     class Meta:
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
 
-    def __str__(self) -> str:
-        return self.alias
-
     @property
     def has_listener(self) -> bool:
-        """Whether a listener wrote lately; without one the state is history."""
+        """Whether the heartbeat is recent; otherwise the state is out of date."""
         return timezone.now() - self.heartbeat_at < HEARTBEAT_LIMIT
 
     @property
     def current_state(self) -> str:
-        """The state as it is now: ``disconnected`` where no listener runs."""
+        """The current state: ``disconnected`` where no listener runs."""
         return self.state if self.has_listener else "disconnected"
 
     @property
     def current_reason(self) -> str:
-        """Why, as a sentence."""
+        """The reason of the current state, as a sentence."""
         if self.has_listener:
             return self.reason
         return gettext("No listener is running. Start it: python manage.py directus_listen")
 
 
 class Live(ConnectionStatus):
-    """No table: it gives the page “Directus live” its place in the index of the admin."""
+    """Proxy that gives the page “Directus live” its place in the index of the admin."""
 
     class Meta:
         proxy = True
@@ -533,16 +515,15 @@ class Live(ConnectionStatus):
         verbose_name_plural = _("Directus live")
 
 
-class LogPosition(models.Model):
-    """How far the activity log of a connection is followed, and its last gap."""
+class LogPosition(_ConnectionModel):
+    """Position in the activity log of a connection, and its last gap."""
 
-    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
     # Highest id that was read; null before the first read.
     top = models.BigIntegerField(null=True, blank=True)
     # Ranges of ids below the top that were not visible: [first, last, seconds since 1970 when
     # the range was first seen]. Transactions that are still open may fill them.
     holes = models.JSONField(default=list, blank=True)
-    # The last rows that were read, as [id, timestamp]: another log has others under these ids.
+    # The last rows that were read, as [id, timestamp]; they identify the log.
     anchors = models.JSONField(default=list, blank=True)
     dropped = models.PositiveBigIntegerField(
         _("dropped ids"),
@@ -560,21 +541,16 @@ class LogPosition(models.Model):
     gap_collections = models.JSONField(_("collections of the last gap"), default=list, blank=True)
     gap_acknowledged_at = models.DateTimeField(_("last gap acknowledged"), null=True, blank=True)
 
-    objects = WriteDatabaseManager()
-
     class Meta:
         verbose_name = _("position in the activity log")
         verbose_name_plural = _("positions in the activity log")
 
-    def __str__(self) -> str:
-        return self.alias
-
     def acknowledge_gap(self) -> bool:
-        """Record that a person knows of the last gap.
+        """Acknowledge the last gap.
 
         Returns:
-            Whether that was recorded: not for a gap that is recovered, acknowledged already, or
-            replaced by a newer one in the meantime.
+            ``False`` for a gap that is recovered, acknowledged already, or replaced by a newer
+            one.
         """
         gap = LogPosition.objects.filter(
             pk=self.pk,
@@ -586,16 +562,17 @@ class LogPosition(models.Model):
 
 
 class ParkedState(models.TextChoices):
-    """Where a change stands whose item was not found."""
+    """State of a change whose item was not found."""
 
     PARKED = "parked", _("parked")
     UNEXPLAINED = "unexplained", _("unexplained")
 
 
-class ParkedChange(models.Model):
+class ParkedChange(_StoredModel):
     """A logged change whose item was not found, and whose delete is not in the log.
 
-    Directus answers missing and forbidden alike, so *not found* is not taken for *deleted*.
+    Directus gives the same answer for missing and forbidden items, so *not found* does not mean
+    *deleted*.
     """
 
     connection = models.CharField(_("connection"), max_length=40)
@@ -614,8 +591,6 @@ class ParkedChange(models.Model):
     )
     reason = models.TextField(_("reason"), blank=True)
 
-    objects = WriteDatabaseManager()
-
     class Meta:
         verbose_name = _("parked change")
         verbose_name_plural = _("parked changes")
@@ -631,34 +606,28 @@ class ParkedChange(models.Model):
         return f"{self.collection} {self.key_json} {self.action}"
 
 
-class ListenerLease(models.Model):
-    """Which listener has a connection. The fencing number grows with each change of hands."""
+class ListenerLease(_ConnectionModel):
+    """The lease of a connection. Its fencing token grows with each change of the holder."""
 
-    alias = models.CharField(_("connection"), max_length=40, primary_key=True)
     holder = models.UUIDField(_("holder"), null=True, blank=True)
     token = models.PositiveBigIntegerField(_("fencing number"), default=0)
-    # Grows with each renewal: whoever sees it stand still for long enough may take over,
-    # whatever the clocks of the machines say.
+    # Grows with each renewal; a standby takes over when it stops growing. So the clocks of the
+    # machines need not agree.
     beat = models.PositiveBigIntegerField(default=0)
-
-    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("lease")
         verbose_name_plural = _("leases")
 
-    def __str__(self) -> str:
-        return self.alias
-
 
 class ListenerRole(models.TextChoices):
-    """What a listener does."""
+    """Role of a listener."""
 
     ACTIVE = "active", _("active")
     STANDBY = "standby", _("standing by")
 
 
-class ListenerProcess(models.Model):
+class ListenerProcess(_StoredModel):
     """One process of ``directus_listen``, written by itself every two seconds."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -668,10 +637,8 @@ class ListenerProcess(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=ListenerRole.choices)
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("heartbeat"))
-    # By connection, why a listener that stands by could not take it over.
+    # By connection, why a standby could not take it over.
     problems = models.JSONField(_("problems"), default=dict, blank=True)
-
-    objects = WriteDatabaseManager()
 
     class Meta:
         verbose_name = _("listener")
@@ -682,5 +649,5 @@ class ListenerProcess(models.Model):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it wrote lately; one that was killed leaves its row behind."""
+        """Whether the heartbeat is recent; a process that was killed leaves its row behind."""
         return timezone.now() - self.heartbeat_at < HEARTBEAT_LIMIT

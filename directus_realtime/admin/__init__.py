@@ -1,11 +1,14 @@
-"""The admin: what to listen to, what came in, and how it stands."""
+"""The admin: subscriptions, inbox and the health of the connections."""
 
 from __future__ import annotations
 
-from directus_realtime.admin.connection_admin import ConnectionStatusAdmin, ListenerProcessAdmin
+from directus_realtime.admin.connection_admin import (
+    ConnectionStatusAdmin,
+    ListenerProcessAdmin,
+    ParkedChangeAdmin,
+)
 from directus_realtime.admin.inbox_admin import InboxEventAdmin
-from directus_realtime.admin.live_page import LiveAdmin
-from directus_realtime.admin.parked_change_admin import ParkedChangeAdmin
+from directus_realtime.admin.live_admin import LiveAdmin
 from directus_realtime.admin.subscription_admin import DirectusSubscriptionAdmin
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""How a connection stands, in words."""
+"""Texts about the health of a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from directus_realtime.admin.base_admin import to_the_second
 from directus_realtime.health_facts import ConnectionHealth
 from directus_realtime.models import InboxState
 
-STATE_LABELS: dict[str, Any] = {
+_STATE_LABELS: dict[str, Any] = {
     "connected": _("connected"),
     "reconnecting": _("reconnecting"),
     "disconnected": _("disconnected"),
@@ -20,30 +20,30 @@ STATE_LABELS: dict[str, Any] = {
 
 
 def state_label(state: str) -> str:
-    """A connection's state."""
-    return str(STATE_LABELS.get(state, state))
+    """The label of a connection's state."""
+    return str(_STATE_LABELS.get(state, state))
 
 
-def attention_of(health: ConnectionHealth) -> str:
+def attention(health: ConnectionHealth) -> str:
     """The reason of the state, and the problems with their remedies, a line for each."""
     # The first problem of one that is not connected repeats the state.
     problems = health.problems[health.state != "connected" :]
     return "\n".join(filter(None, [health.reason, *problems]))
 
 
-def notes_of(health: ConnectionHealth) -> str:
+def notes(health: ConnectionHealth) -> str:
     """Notes that are no problem, a line for each."""
     return "\n".join(health.notes) or "–"
 
 
-def socket_of(health: ConnectionHealth) -> str:
+def socket(health: ConnectionHealth) -> str:
     """Whether the WebSocket announces changes."""
     if health.state != "connected":
         return "–"
     return health.socket_problem or gettext("announces changes")
 
 
-def holes_of(health: ConnectionHealth) -> str:
+def holes(health: ConnectionHealth) -> str:
     """Ids of the activity log that are not visible yet."""
     if not health.holes.ids:
         return "–"
@@ -52,7 +52,7 @@ def holes_of(health: ConnectionHealth) -> str:
     return text % {"ids": number_format(health.holes.ids, force_grouping=True), "since": since}
 
 
-def parked_of(health: ConnectionHealth) -> str:
+def parked(health: ConnectionHealth) -> str:
     """Logged changes whose item was not found."""
     if not health.parked and not health.unexplained:
         return "–"
@@ -60,32 +60,35 @@ def parked_of(health: ConnectionHealth) -> str:
     return text % {"parked": health.parked, "unexplained": health.unexplained}
 
 
-def dropped_of(health: ConnectionHealth) -> str:
+def dropped(health: ConnectionHealth) -> str:
     """Ids of the activity log that were given up."""
     return number_format(health.dropped, force_grouping=True) if health.dropped else "–"
 
 
-def lag_of(health: ConnectionHealth) -> str:
-    """How long the oldest pending event waits."""
+def lag(health: ConnectionHealth) -> str:
+    """Age of the oldest pending event."""
     return gettext("%(seconds)s s") % {"seconds": number_format(health.inbox.lag, 1)}
 
 
-def counts_of(health: ConnectionHealth) -> str:
-    """What is in the inbox, by state; states without any are left out."""
-    counts = health.inbox.counts.items()
+def counts(health: ConnectionHealth) -> str:
+    """Events of the inbox that are not processed, by state."""
     text = gettext("%(state)s: %(count)d")
-    found = [{"state": InboxState(state).label, "count": n} for state, n in counts if n]
-    return ", ".join(text % each for each in found) or "–"
+    found = [
+        text % {"state": InboxState(state).label, "count": count}
+        for state, count in health.inbox.counts.items()
+        if count
+    ]
+    return ", ".join(found) or "–"
 
 
-def caught_up_of(health: ConnectionHealth) -> str:
-    """When the activity log was last worked through."""
+def caught_up(health: ConnectionHealth) -> str:
+    """Time at which the activity log was last read to its end."""
     catch_up = health.catch_up
     return to_the_second(catch_up.caught_up_at) if catch_up and catch_up.caught_up_at else "–"
 
 
-def rows_of(health: ConnectionHealth) -> str:
-    """How far the activity log is worked through, while a gap is caught up."""
+def rows(health: ConnectionHealth) -> str:
+    """Progress of reading the activity log, during a catch-up."""
     if health.catch_up is None or not health.catch_up.rows_total:
         return "–"
     done, total = health.catch_up.rows_done, health.catch_up.rows_total
@@ -93,31 +96,31 @@ def rows_of(health: ConnectionHealth) -> str:
     return text % {"done": done, "total": total}
 
 
-def problem_of(health: ConnectionHealth) -> str:
-    """What keeps the activity log from being read."""
-    problem = health.catch_up and health.catch_up.problem
+def problem(health: ConnectionHealth) -> str:
+    """Why the activity log cannot be read."""
+    text = health.catch_up and health.catch_up.problem
     # As the listener has stored it, in English.
-    return gettext(problem) if problem else "–"
+    return gettext(text) if text else "–"
 
 
-def gap_of(health: ConnectionHealth) -> str:
-    """The last gap: its span, what became of it, and the collections."""
-    gap = health.gap
-    if gap is None:
+def gap(health: ConnectionHealth) -> str:
+    """The last gap: its span, its outcome, and the collections."""
+    last = health.gap
+    if last is None:
         return "–"
     verdicts = {True: _("recovered"), False: _("not recovered"), None: _("not recovered yet")}
-    until = to_the_second(gap.until) if gap.until else "…"
-    text = f"{to_the_second(gap.since)} – {until}: {verdicts[gap.recovered]}"
-    if gap.acknowledged_at is not None:
+    until = to_the_second(last.until) if last.until else "…"
+    text = f"{to_the_second(last.since)} – {until}: {verdicts[last.recovered]}"
+    if last.acknowledged_at is not None:
         acknowledged = gettext("acknowledged %(at)s")
-        text += ", " + acknowledged % {"at": to_the_second(gap.acknowledged_at)}
+        text += ", " + acknowledged % {"at": to_the_second(last.acknowledged_at)}
     # As the listener has stored it, in English.
-    reason = gettext(gap.reason) if gap.reason else ""
-    return "\n".join(filter(None, [text, ", ".join(gap.collections), reason]))
+    reason = gettext(last.reason) if last.reason else ""
+    return "\n".join(filter(None, [text, ", ".join(last.collections), reason]))
 
 
-def active_of(health: ConnectionHealth) -> str:
-    """Which listener has the connection."""
+def active(health: ConnectionHealth) -> str:
+    """The active listener."""
     if not health.active:
         return "–"
     return gettext("%(listener)s (fencing number %(number)d)") % {
@@ -126,6 +129,6 @@ def active_of(health: ConnectionHealth) -> str:
     }
 
 
-def standing_by_of(health: ConnectionHealth) -> str:
-    """Which listeners would take over."""
+def standing_by(health: ConnectionHealth) -> str:
+    """The listeners that stand by."""
     return ", ".join(health.standing_by) or "–"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -21,7 +20,21 @@ from directus_realtime.client.items import Sample
 from directus_realtime.exceptions import DirectusRealtimeError, RequestRefused, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
 from directus_realtime.settings import ConnectionSettings, connection_settings
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import redact, storable
+
+logger = EventLogger("directus_realtime.admin")
+
+T = TypeVar("T")
+
+#: Seconds in which Directus must answer.
+TIMEOUT = 6.0
+#: Seconds for which a schema is cached; a button reads it again.
+CACHED = 600
+#: Maximum number of items that a trial read shows, and of characters of a value.
+SAMPLE_SIZE, _VALUE_LENGTH = 10, 200
+#: Fields of the form that a trial read depends on.
+_TRIED = ("connection", "collection", "on_create", "filter", "fields", "item")
 
 _EQUAL = ("_eq", "_neq")
 _EMPTY = ("_empty", "_nempty")
@@ -37,7 +50,7 @@ _TEXT = (
 _OF_TEXT = (*_EQUAL, *_TEXT, *_LISTS, *_EMPTY, *_NULL)
 _OF_NUMBERS = (*_EQUAL, *_ORDER, *_LISTS, *_NULL)
 
-#: Operators by type of field, the most used first; "" is for a type that is not known.
+#: Operators by type of field, the most used first; "" is for an unknown type.
 OPERATORS_BY_TYPE = {
     "": (*_EQUAL, *_ORDER, *_TEXT, *_LISTS, *_EMPTY, *_NULL),
     "string": _OF_TEXT,
@@ -60,7 +73,7 @@ OPERATORS_BY_TYPE = {
 
 
 def operator_names() -> dict[str, str]:
-    """What each operator is called, in the language of now."""
+    """The names of the operators in the active language."""
     return {
         "_eq": _("is"),
         "_neq": _("is not"),
@@ -91,61 +104,45 @@ def operator_names() -> dict[str, str]:
     }
 
 
-logger = logging.getLogger("directus_realtime.admin")
-
-T = TypeVar("T")
-
-#: Seconds in which Directus must answer.
-TIMEOUT = 6.0
-#: Seconds for which a schema is kept; the button reads it anew.
-CACHED = 600
-#: Items that a try shows.
-SAMPLE_SIZE = 10
-
-
 class NoAnswer(Exception):
-    """Directus did not answer the question; the sentence says why.
+    """A request to Directus failed; the message says why.
 
     Attributes:
-        is_refusal: Whether it is the answer of Directus, in its own words.
+        is_refusal: Whether the message is that of Directus.
     """
 
-    is_refusal = False
+    def __init__(self, message: str, *, is_refusal: bool = False) -> None:
+        super().__init__(message)
+        self.is_refusal = is_refusal
 
 
-class DirectusRefusal(NoAnswer):
-    """Directus refuses what is asked for."""
-
-    is_refusal = True
-
-
-def schema_of(alias: str, *, anew: bool = False) -> dict[str, Any]:
-    """The collections of a connection with their fields, as JSON has them.
+def schema_of(alias: str, *, refresh: bool = False) -> dict[str, Any]:
+    """Return the collections of a connection with their fields, as JSON has them.
 
     Args:
-        alias: Of the connection.
-        anew: Do not take it from the cache.
+        alias: Alias of the connection.
+        refresh: Ignore the cached schema.
 
     Raises:
-        NoAnswer: Directus could not be asked.
+        NoAnswer: The request to Directus failed.
     """
     settings = _settings(alias)
     place = hashlib.sha256(f"{alias} {settings.url}".encode()).hexdigest()
     key = f"directus_realtime.schema.{place[:32]}"
-    known: dict[str, Any] | None = None if anew else cache.get(key)
+    known: dict[str, Any] | None = None if refresh else cache.get(key)
     if known is None:
-        known = asdict(_ask(settings, lambda client: client.read_schema()))
+        known = asdict(_request(settings, lambda client: client.read_schema()))
         cache.set(key, known, CACHED)
     return known
 
 
 def sample_of(alias: str, query: Query) -> Sample:
-    """The items that match a query now.
+    """Return the items that match a query now.
 
     Raises:
-        NoAnswer: Directus refused, in its own words, or could not be asked.
+        NoAnswer: The request to Directus failed.
     """
-    return _ask(_settings(alias), lambda client: client.read_sample(query, SAMPLE_SIZE))
+    return _request(_settings(alias), lambda client: client.read_sample(query, SAMPLE_SIZE))
 
 
 def _settings(alias: str) -> ConnectionSettings:
@@ -155,52 +152,43 @@ def _settings(alias: str) -> ConnectionSettings:
         raise NoAnswer(str(error)) from None
 
 
-def _ask(settings: ConnectionSettings, question: Callable[[DirectusClient], Awaitable[T]]) -> T:
-    async def ask() -> T:
+def _request(settings: ConnectionSettings, read: Callable[[DirectusClient], Awaitable[T]]) -> T:
+    async def request() -> T:
         client = settings.make_client()
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await question(client)
+                return await read(client)
         finally:
             await client.disconnect()
 
     try:
-        return async_to_sync(ask)()
+        return async_to_sync(request)()
     except TimeoutError:
         text = _("%(url)s did not answer within %(seconds)d seconds.")
         raise NoAnswer(text % {"url": settings.url, "seconds": TIMEOUT}) from None
     except (RequestRefused, SubscriptionRefused) as error:
-        raise DirectusRefusal(redact(str(error))) from None
+        raise NoAnswer(redact(str(error)), is_refusal=True) from None
     except (DirectusRealtimeError, ImproperlyConfigured) as error:
         raise NoAnswer(redact(str(error))) from None
     except (OSError, ValueError) as error:
-        # A token that does not fit into a header, say: the error itself may quote it.
+        # For example a token that does not fit into a header; the error itself may quote it.
+        name = type(error).__name__
         logger.warning(
+            "ask-failed",
             "%s could not be asked: %s",
-            settings.alias,
-            type(error).__name__,
-            extra={
-                "event": "ask-failed",
-                "connection": settings.alias,
-                "error": type(error).__name__,
-            },
+            *(settings.alias, name),
+            connection=settings.alias,
+            error=name,
         )
         text = _("%(url)s could not be asked (%(error)s). Check the settings of the connection.")
-        values = {"url": settings.url, "error": type(error).__name__}
-        raise NoAnswer(text % values) from None
-
-
-#: Fields of the form that a try depends on.
-_TRIED = ("connection", "collection", "on_create", "filter", "fields", "item")
-#: Characters of a value that a try shows.
-_SHOWN = 200
+        raise NoAnswer(text % {"url": settings.url, "error": name}) from None
 
 
 def page_data(urls: dict[str, str]) -> dict[str, Any]:
-    """What the script of the form needs.
+    """Return the data of the form's script.
 
     Args:
-        urls: Of the views that it asks, by name.
+        urls: Addresses of the views that it uses, by name.
     """
     return {
         "urls": urls,
@@ -210,10 +198,10 @@ def page_data(urls: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def schema_answer(alias: str, *, anew: bool) -> dict[str, Any]:
-    """The collections of a connection, or the sentence that says why there are none."""
+def schema_answer(alias: str, *, refresh: bool) -> dict[str, Any]:
+    """Return the collections of a connection, or the error as a sentence."""
     try:
-        schema = schema_of(alias, anew=anew)
+        schema = schema_of(alias, refresh=refresh)
     except NoAnswer as error:
         text = _("The collections could not be read: %(reason)s You can type the names.")
         return {"error": text % {"reason": _sentence(str(error))}}
@@ -228,7 +216,7 @@ def schema_answer(alias: str, *, anew: bool) -> dict[str, Any]:
 
 
 def try_answer(form: Any) -> dict[str, Any]:
-    """The items that a filled-in form matches now, or what is wrong."""
+    """Return the items that a filled-in form matches now, or the error."""
     form.full_clean()
     mistakes = [
         f"{form.fields[name].label}: {message}"
@@ -265,22 +253,14 @@ def _columns(key: str, items: list[dict[str, Any]]) -> list[str]:
 
 
 def _cell(item: dict[str, Any], name: str) -> dict[str, str]:
-    """A value as short ``text``, or a ``note`` on why there is nothing to see.
-
-    The script puts both in as text, never as HTML.
-    """
+    """A value as short ``text``, or a ``note`` for an empty one; the script escapes both."""
     value = item.get(name)
     if value is None:
         return {"note": _("no value")}
     if value == "":
         return {"note": _("empty text")}
-    return {"text": _shown(value)}
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = storable(text)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    text = storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return {"text": text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}…"}
 
 
 def _sentence(text: str) -> str:

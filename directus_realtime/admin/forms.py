@@ -1,4 +1,4 @@
-"""The forms of a subscription, and of a replay."""
+"""The forms of a subscription and of a replay."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ else:
 
 
 def script(name: str) -> Script:
-    """A script of the subscription's pages; it runs when the page is there, after those before."""
+    """A script of the subscription's pages; it runs after the page is parsed, in order."""
     return Script(f"directus_realtime/subscription-{name}.js", defer=True)
 
 
 class DirectusSubscriptionForm(_SubscriptionForm):
-    """Offers the configured connections; an empty filter or field list means none."""
+    """Form with the configured connections; an empty filter or field list means none."""
 
     class Media:
         js = (
@@ -41,7 +41,7 @@ class DirectusSubscriptionForm(_SubscriptionForm):
             "filter": forms.Textarea(attrs={"rows": 6, "cols": 60, "spellcheck": "false"}),
             "fields": forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"}),
         }
-        # Here, not in the model: a help text that changes would be a migration.
+        # Here, not in the model: a changed help text there would be a migration.
         help_texts = {
             "filter": _(
                 'A Directus filter such as {"status": {"_eq": "published"}}; {} for all. A delete '
@@ -66,12 +66,12 @@ class DirectusSubscriptionForm(_SubscriptionForm):
             self.fields["browser_access"].choices = choices  # type: ignore[attr-defined]
 
     def clean_filter(self) -> Any:
-        """An emptied filter is no filter."""
+        """Return ``{}`` for an empty filter."""
         value = self.cleaned_data.get("filter")
         return {} if value is None else value
 
     def clean_fields(self) -> Any:
-        """An emptied list is no list."""
+        """Return ``[]`` for an empty list."""
         value = self.cleaned_data.get("fields")
         return [] if value is None else value
 
@@ -82,7 +82,7 @@ def _moment() -> forms.DateTimeInput:
 
 
 class ReplayForm(forms.Form):
-    """Which span of time to replay."""
+    """Time span of a replay."""
 
     since = forms.DateTimeField(label=_("Since"), widget=_moment())
     until = forms.DateTimeField(
@@ -99,7 +99,7 @@ class ReplayForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """A span goes forward, and begins in the past."""
+        """Check that the span begins in the past, and before its end."""
         cleaned = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and since > timezone.now():

@@ -5,39 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.base_admin import (
-    ReadOnlyAdmin,
-    studio_url,
-    to_the_second,
+    ACTION_LABELS,
+    ORIGIN_LABELS,
+    data_studio_url,
+    list_url,
+    state_html,
+    time_field,
     with_quiet,
     wrapping_time,
 )
-from directus_realtime.admin.inbox_change_list import InboxChangeList
-from directus_realtime.admin.inbox_filters import (
-    ACTION_LABELS,
-    ORIGIN_LABELS,
-    ActionFilter,
-    CollectionFilter,
-    ConnectionFilter,
-    OriginFilter,
-    SubscriptionFilter,
-    search,
-)
-from directus_realtime.admin.inbox_live import InboxLive, is_open
+from directus_realtime.admin.inbox_change_list import InboxChangeList, KnownValuesFilter, search
+from directus_realtime.admin.inbox_views import InboxViews, is_open
 from directus_realtime.listener.delivery.receiver_calls import calls_for
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.utils.redaction import storable
@@ -52,15 +42,15 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class ReceiverResult:
-    """What became of an event at one receiver.
+    """The result of an event at one receiver.
 
     Attributes:
-        receiver: Its name.
+        receiver: Name of the receiver.
         outcome: ``failed``, ``through``, ``waiting`` or ``given-up``.
-        tries: Of a receiver that failed, since the event came in or was retried by a person;
-            ``None`` where the number is not known.
+        tries: Number of attempts of a receiver that failed, since the event was received or
+            retried by a person; ``None`` where the number is not known.
         error: Type and message of the last failure.
-        traceback: Of the last failure.
+        traceback: Traceback of the last failure.
     """
 
     receiver: str
@@ -80,8 +70,8 @@ class ReceiverResult:
         return self.receiver.rpartition(".")[2]
 
 
-def known_receptions(row: InboxEvent) -> list[ReceiverResult]:
-    """What the row itself tells: who failed, and who is through while others are not."""
+def stored_results(row: InboxEvent) -> list[ReceiverResult]:
+    """The results that the row holds: failures, and successes while others have failed."""
     failed = [
         ReceiverResult(name, "failed", row.attempts or None, failure["error"], failure["traceback"])
         for name, failure in sorted(row.failures.items())
@@ -89,19 +79,19 @@ def known_receptions(row: InboxEvent) -> list[ReceiverResult]:
     return failed + [ReceiverResult(name, "through") for name in row.delivered]
 
 
-def all_receptions(row: InboxEvent) -> list[ReceiverResult]:
-    """Also the receivers that are connected in this process and of which the row tells nothing.
+def all_results(row: InboxEvent) -> list[ReceiverResult]:
+    """The stored results, then those of the other receivers that are connected in this process.
 
-    Once all of its receivers are through, a row keeps no names: those that are connected now
-    are shown as the ones that it went to.
+    A row keeps no names once all of its receivers have succeeded; the receivers that are
+    connected now are listed then.
     """
-    known = known_receptions(row)
-    names = {reception.receiver for reception in known}
+    stored = stored_results(row)
+    names = {result.receiver for result in stored}
     outcome = {InboxState.DONE: "through", InboxState.HANDLED: "given-up"}.get(
         InboxState(row.state), "waiting"
     )
     others = (name for name in _connected(row) if name not in names)
-    return [*known, *(ReceiverResult(name, outcome) for name in others)]
+    return [*stored, *(ReceiverResult(name, outcome) for name in others)]
 
 
 def _connected(row: InboxEvent) -> Iterator[str]:
@@ -116,25 +106,22 @@ def _connected(row: InboxEvent) -> Iterator[str]:
 
 
 @admin.register(InboxEvent)
-class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
-    """What came in, and what became of it."""
+class InboxEventAdmin(InboxViews):
+    """The received events, and the state of their delivery."""
 
     empty_text = _("No events yet. What the listener receives is listed here.")
     list_display = (
-        "listed_received",
-        "listed_collection",
-        "listed_change",
-        "listed_key",
-        "listed_standing",
+        *("received_column", "collection_column", "change_column"),
+        *("key_column", "status_column"),
     )
-    list_display_links = ("listed_received", "listed_key")
+    list_display_links = ("received_column", "key_column")
     list_filter = (
         "state",
-        CollectionFilter,
-        SubscriptionFilter,
-        ActionFilter,
-        OriginFilter,
-        ConnectionFilter,
+        ("collection", KnownValuesFilter),
+        ("subscription", KnownValuesFilter),
+        ("action", KnownValuesFilter),
+        ("origin", KnownValuesFilter),
+        ("connection", KnownValuesFilter),
     )
     # Most of the time of a page is Django's, for each row.
     list_per_page = 50
@@ -143,52 +130,34 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("key_json", "event_id")
     show_full_result_count = False
-    # Each count would walk through the whole table.
+    # Each count would read the whole table.
     show_facets = admin.ShowFacets.NEVER
     fieldsets = (
         (
             None,
-            {"fields": ("listed_state", "attempts", "shown_next_attempt", "shown_receivers")},
+            {"fields": ("state_column", "attempts", "next_attempt_field", "receivers_field")},
         ),
-        (
-            _("Change"),
-            {
-                "fields": (
-                    "collection",
-                    "listed_action",
-                    "shown_key",
-                    "shown_data",
-                )
-            },
-        ),
+        (_("Change"), {"fields": ("collection", "action_field", "key_field", "data_field")}),
         (
             _("Way in"),
-            {"fields": ("listed_origin", "listed_received", "activity_id", "shown_subscription")},
+            {"fields": ("origin_field", "received_column", "activity_id", "subscription_field")},
         ),
-        (_("Way out"), {"fields": ("event_id", "group", "shown_sent", "shown_done")}),
-    )
-    readonly_fields = (
-        "listed_state",
-        "listed_action",
-        "listed_origin",
-        "listed_received",
-        "shown_next_attempt",
-        "shown_sent",
-        "shown_done",
-        "shown_key",
-        "shown_data",
-        "shown_receivers",
-        "shown_subscription",
+        (_("Way out"), {"fields": ("event_id", "group", "sent_field", "done_field")}),
     )
 
     class Media:
-        css = {"all": ("directus_realtime/admin.css", "directus_realtime/inbox.css")}
+        css = {"all": ("directus_realtime/inbox.css",)}
         js = (Script("directus_realtime/inbox-live.js", defer=True),)
+
+    received_column = time_field("received_at", _("received"), wrapping_time)
+    next_attempt_field = time_field("next_attempt_at", _("next attempt"))
+    sent_field = time_field("sent_at", _("sent to groups"))
+    done_field = time_field("done_at", _("done"))
 
     # The list
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[InboxChangeList]:
-        """The list with pages of its own."""
+        """The list with keyset pages."""
         return InboxChangeList
 
     def changelist_view(
@@ -210,53 +179,44 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[InboxEvent], search_term: str
     ) -> tuple[QuerySet[InboxEvent], bool]:
-        """Look for an event id, or for a key, whatever its type is."""
+        """Search for an event id, or for a key of any type."""
         return search(queryset, search_term), False
 
-    @admin.display(description=_("received"))
-    def listed_received(self, row: InboxEvent) -> str:
-        """When it came in, to the second."""
-        return wrapping_time(row.received_at)
-
     @admin.display(description=_("collection, subscription"))
-    def listed_collection(self, row: InboxEvent) -> str:
-        """The collection, and the subscription that wants the change."""
+    def collection_column(self, row: InboxEvent) -> str:
+        """The collection, and the subscription below it."""
         return with_quiet(row.collection, row.subscription)
 
     @admin.display(description=_("action, origin"))
-    def listed_change(self, row: InboxEvent) -> str:
-        """What happened, and how it was learnt of."""
-        return with_quiet(self.listed_action(row), self.listed_origin(row))
+    def change_column(self, row: InboxEvent) -> str:
+        """The action, and the origin below it."""
+        return with_quiet(self.action_field(row), self.origin_field(row))
 
     @admin.display(description=_("action"))
-    def listed_action(self, row: InboxEvent) -> str:
-        """What happened, in words."""
+    def action_field(self, row: InboxEvent) -> str:
+        """The action, in words."""
         action = str(ACTION_LABELS.get(row.action, row.action))
         return f"{action} ({gettext('left the filter')})" if row.left_filter else action
 
     @admin.display(description=_("key"))
-    def listed_key(self, row: InboxEvent) -> str:
+    def key_column(self, row: InboxEvent) -> str:
         """The key, without the quotes of a text."""
         return storable(row.key_json.strip('"'))
 
     @admin.display(description=_("origin"))
-    def listed_origin(self, row: InboxEvent) -> str:
-        """How it was learnt of, in words."""
+    def origin_field(self, row: InboxEvent) -> str:
+        """The origin, in words."""
         return str(ORIGIN_LABELS.get(row.origin, row.origin))
 
     @admin.display(description=_("state"))
-    def listed_state(self, row: InboxEvent) -> str:
+    def state_column(self, row: InboxEvent) -> str:
         """The state, coloured."""
-        return format_html(
-            '<span class="directus-state directus-state-{}">{}</span>',
-            row.state,
-            InboxState(row.state).label,
-        )
+        return state_html(row.state, InboxState(row.state).label)
 
     @admin.display(description=_("state, attempts, receivers"))
-    def listed_standing(self, row: InboxEvent) -> str:
-        """The state; how often it was tried, who failed and who is through, until all are."""
-        found = known_receptions(row)
+    def status_column(self, row: InboxEvent) -> str:
+        """The state; the attempts and the results of the receivers, until all have succeeded."""
+        found = stored_results(row)
         tries = ""
         if found:
             text = ngettext("%(count)d attempt", "%(count)d attempts", row.attempts)
@@ -268,8 +228,8 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
             '<span class="directus-receiver" title="{}">{} {}</span>',
             ((one.receiver, _outcome(one), one.short_name) for one in found),
         )
-        shown = format_html("{}{}{}", self.listed_state(row), tries, receivers)
-        # The page follows what is marked.
+        shown = format_html("{}{}{}", self.state_column(row), tries, receivers)
+        # The script of the list updates the cells that are marked.
         return (
             format_html('<div data-directus-event="{}">{}</div>', row.pk, shown)
             if is_open(row)
@@ -279,12 +239,11 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
     # The page of an event
 
     @admin.display(description=_("key"))
-    def shown_key(self, row: InboxEvent) -> str:
-        """The key, with the ways to the item and to its other events."""
-        which = {"collection__exact": row.collection, "q": row.key_json}
-        inbox = reverse("admin:directus_realtime_inboxevent_changelist")
-        links = [(f"{inbox}?{urlencode(which)}", gettext("All events of this item"), "")]
-        if url := studio_url(row):
+    def key_field(self, row: InboxEvent) -> str:
+        """The key, with links to the item and to its other events."""
+        inbox = list_url("inboxevent", collection__exact=row.collection, q=row.key_json)
+        links = [(inbox, gettext("All events of this item"), "")]
+        if url := data_studio_url(row):
             links.insert(0, (url, gettext("Open in Directus"), " target=_blank rel=noopener"))
         shown = format_html_join(
             " ",
@@ -294,19 +253,19 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
         return format_html("<code>{}</code> {}", storable(row.key_json), shown)
 
     @admin.display(description=_("data"))
-    def shown_data(self, row: InboxEvent) -> str:
+    def data_field(self, row: InboxEvent) -> str:
         """The payload, indented."""
         if not row.data_json:
             return "–"
-        # A region that scrolls must be reached by keyboard.
+        # A region that scrolls must be reachable by keyboard.
         return format_html(
             '<pre class="directus-pre" tabindex="0">{}</pre>', indented(row.data_json)
         )
 
     @admin.display(description=_("receivers"))
-    def shown_receivers(self, row: InboxEvent) -> str:
-        """Each receiver: how it ended, how often it was tried, what it raised."""
-        found = all_receptions(row)
+    def receivers_field(self, row: InboxEvent) -> str:
+        """A table of the receivers with outcome, attempts and last error."""
+        found = all_results(row)
         if not found:
             return gettext("None is connected to changes like this one.")
         note = gettext(
@@ -320,28 +279,13 @@ class InboxEventAdmin(InboxLive, ReadOnlyAdmin):
             gettext("Outcome"),
             gettext("Tries"),
             gettext("Last error"),
-            format_html_join("", _ROW, (_cells(one) for one in found)),
+            format_html_join("", _ROW, map(_cells, found)),
             format_html('<p class="help">{}</p>', note) if row.state == InboxState.DONE else "",
         )
 
-    @admin.display(description=_("next attempt"))
-    def shown_next_attempt(self, row: InboxEvent) -> str:
-        """When it is tried again."""
-        return _moment(row.next_attempt_at)
-
-    @admin.display(description=_("sent to groups"))
-    def shown_sent(self, row: InboxEvent) -> str:
-        """When its group messages were sent."""
-        return _moment(row.sent_at)
-
-    @admin.display(description=_("done"))
-    def shown_done(self, row: InboxEvent) -> str:
-        """When it was through, or put away."""
-        return _moment(row.done_at)
-
     @admin.display(description=_("subscription"))
-    def shown_subscription(self, row: InboxEvent) -> str:
-        """The subscription it came by, and its connection."""
+    def subscription_field(self, row: InboxEvent) -> str:
+        """The subscription, and its connection."""
         return f"{row.subscription} ({row.connection})"
 
 
@@ -352,16 +296,12 @@ _ROW = (
 
 
 def indented(data_json: str) -> str:
-    """A payload as people read it."""
+    """A payload as indented JSON."""
     try:
         text = json.dumps(json.loads(data_json), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = data_json
     return storable(text)
-
-
-def _moment(moment: datetime | None) -> str:
-    return to_the_second(moment) if moment else "–"
 
 
 def _cells(one: ReceiverResult) -> tuple[Any, ...]:
@@ -374,7 +314,7 @@ def _cells(one: ReceiverResult) -> tuple[Any, ...]:
 
 
 def _folded(traceback: str) -> SafeString:
-    """A traceback to unfold; nothing where there is none, as of a process that ended."""
+    """A traceback to unfold; empty where there is none, such as after a crash of the process."""
     if not traceback:
         return SafeString("")
     return format_html(
@@ -385,7 +325,7 @@ def _folded(traceback: str) -> SafeString:
 
 
 def _outcome(one: ReceiverResult, label: Any = "") -> SafeString:
-    """The outcome as a coloured sign, with the words for those who do not see it."""
+    """The outcome as a coloured sign, with the words for screen readers."""
     shown = label or format_html('<span class="visually-hidden">{}:</span>', one.label)
     return format_html(
         '<span class="directus-state directus-outcome-{}">{}</span>', one.outcome, shown

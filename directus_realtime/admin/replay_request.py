@@ -1,4 +1,4 @@
-"""Replays that are asked for on a page: changes of the past, through the inbox once more."""
+"""Replays that are requested on a page of the admin."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import connection_settings
 from directus_realtime.utils.redaction import redact
 
-#: Changes that a page replays, because a browser waits for it; more are for the command.
+#: Maximum number of changes, because a browser waits for the page; more take the command.
 MOST_CHANGES = 2000
-#: Rows of the activity log that it looks through for them.
+#: Maximum number of rows of the activity log that are read for them.
 MOST_ROWS = 50_000
 
 
 @dataclass
 class Outcome:
-    """What came of a replay.
+    """Result of a replay.
 
     Attributes:
-        events: Events put into the inbox, by subscription.
-        problems: Why some were not, as sentences.
+        events: Number of events put into the inbox, by subscription.
+        problems: Errors, as sentences.
     """
 
     events: dict[str, int] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class Outcome:
 def replay(
     rows: Iterable[DirectusSubscription], *, since: Any, until: Any = None, key: str = ""
 ) -> Outcome:
-    """Replay for some subscriptions, the ones of a collection together.
+    """Replay the changes of subscriptions; those of one collection are replayed together.
 
     Args:
         rows: Enabled subscriptions.
-        since: Changes from this time on; aware.
-        until: Up to this time; ``None`` for now.
-        key: Of the one item; empty for all.
+        since: Begin of the span; aware.
+        until: End of the span; ``None`` for now.
+        key: Key of a single item; empty for all.
     """
     outcome = Outcome()
     ordered = sorted(rows, key=_place)
@@ -70,7 +70,7 @@ def _replay(
 ) -> dict[str, int]:
     settings = connection_settings(alias)
     try:
-        # Counted first: a page that takes too long is ended half-way by the web server.
+        # Counted first: a page that takes too long would be aborted by the web server.
         counting = Replay(settings, wanted, selection, dry_run=True, on_progress=_refuse_too_many)
         changes = async_to_sync(counting.run)().changes
     except _TooMany:
@@ -82,7 +82,7 @@ def _replay(
 
 
 class _TooMany(Exception):
-    """There is more to replay than a page can wait for."""
+    """The replay is too large for a page."""
 
 
 def _refuse_too_many(replayed: Replayed) -> None:

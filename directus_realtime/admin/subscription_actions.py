@@ -1,24 +1,30 @@
-"""What can be done with subscriptions that were selected in the list."""
+"""Actions on subscriptions selected in the list, and the page of a replay."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.text import format_lazy
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from directus_realtime.admin.base_admin import keys_of, log_action, to_the_second
+from directus_realtime.admin.base_admin import (
+    DirectusAdmin,
+    log_action,
+    parse_keys,
+    require,
+    to_the_second,
+)
 from directus_realtime.admin.forms import ReplayForm
 from directus_realtime.admin.replay_request import Outcome, replay
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
@@ -30,31 +36,24 @@ from directus_realtime.listener.diagnostics import (
 from directus_realtime.models import LOAD_AGAIN, BrowserAccess, DirectusSubscription
 from directus_realtime.settings import connection_settings
 
-# Only the stubs know the class as generic.
-if TYPE_CHECKING:
-    _Admin = admin.ModelAdmin[DirectusSubscription]
-else:
-    _Admin = object
-
 _Rows = QuerySet[DirectusSubscription]
-_PREFIX = "admin:directus_realtime_directussubscription"
-#: Subscriptions that one page tests: each is asked for and waited for.
+#: Maximum number of subscriptions of a test; each one takes requests to Directus.
 MOST_TESTED = 50
 
 
-class SubscriptionActions(_Admin):
-    """The actions of the list, and the page of a replay; each is in Django's log."""
+class SubscriptionActions(DirectusAdmin):
+    """The actions of the list, and the page of a replay; each change is in Django's log."""
 
     # Enable and disable
 
     @admin.action(description=_("Enable the selected subscriptions"), permissions=["change"])
     def enable(self, request: HttpRequest, queryset: _Rows) -> None:
-        """Have them listened to."""
+        """Enable subscriptions."""
         self._switch(request, queryset, True)
 
     @admin.action(description=_("Disable the selected subscriptions"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: _Rows) -> None:
-        """Have them no longer listened to."""
+        """Disable subscriptions."""
         self._switch(request, queryset, False)
 
     def _switch(self, request: HttpRequest, queryset: _Rows, enabled: bool) -> None:
@@ -87,14 +86,14 @@ class SubscriptionActions(_Admin):
 
     @admin.action(description=_("Test the selected subscriptions"), permissions=["view"])
     def test(self, request: HttpRequest, queryset: _Rows) -> HttpResponse | None:
-        """Ask Directus for each, as ``directus_check`` does, and say what works."""
+        """Try each in Directus, as ``directus_check`` does, and show the results."""
         rows = list(queryset.order_by("connection", "name")[: MOST_TESTED + 1])
         if len(rows) > MOST_TESTED:
             text = _("Select %(most)d subscriptions at the most, or run directus_check.")
             self.message_user(request, text % {"most": MOST_TESTED}, messages.ERROR)
             return None
         reports = [_report(alias, rows) for alias in dict.fromkeys(r.connection for r in rows)]
-        context = self._context(request, gettext("Test of subscriptions"), reports=reports)
+        context = self.page_context(request, gettext("Test of subscriptions"), reports=reports)
         return TemplateResponse(request, "admin/directus_realtime/subscription_test.html", context)
 
     # Load a snapshot
@@ -103,7 +102,7 @@ class SubscriptionActions(_Admin):
         description=_("Load all items of the selected subscriptions"), permissions=["change"]
     )
     def load(self, request: HttpRequest, queryset: _Rows) -> None:
-        """Have all items that match delivered once more, as a first load does."""
+        """Request a snapshot: all matching items are delivered again."""
         rows = list(queryset.filter(enabled=True))
         chosen = DirectusSubscription.objects.filter(pk__in=[row.pk for row in rows])
         chosen.update(snapshot_of=LOAD_AGAIN, snapshot_done=0, snapshot_total=0)
@@ -114,12 +113,18 @@ class SubscriptionActions(_Admin):
             len(rows),
         )
         self.message_user(request, text % {"count": len(rows)}, messages.SUCCESS)
-        self._tell_disabled(request, queryset)
+        if skipped := queryset.filter(enabled=False).count():
+            text = ngettext(
+                "%(count)d subscription is disabled and was left out.",
+                "%(count)d subscriptions are disabled and were left out.",
+                skipped,
+            )
+            self.message_user(request, text % {"count": skipped}, messages.WARNING)
 
     # Replay
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Who may have changes of the past delivered once more."""
+        """Whether a user may replay changes."""
         return request.user.has_perm("directus_realtime.replay_inboxevent")
 
     @admin.action(
@@ -127,26 +132,25 @@ class SubscriptionActions(_Admin):
         permissions=["replay"],
     )
     def replay_since(self, request: HttpRequest, queryset: _Rows) -> HttpResponse:
-        """Go to the page that asks for the time."""
+        """Redirect to the page of the replay."""
         keys = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
-        return redirect(f"{reverse(f'{_PREFIX}_replay')}?ids={keys}")
+        return redirect(f"{self.url('replay')}?ids={keys}")
 
     # The replay writes by a database connection of its own, which would wait for this one.
     @transaction.non_atomic_requests
     def replay_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask for a span of time, and replay it."""
-        if not (self.has_view_permission(request) and self.has_replay_permission(request)):
-            raise PermissionDenied
-        keys = keys_of(request.GET.get("ids", ""))
+        """Ask for a time span, and replay its changes."""
+        require(self.has_view_permission(request) and self.has_replay_permission(request))
+        keys = parse_keys(request.GET.get("ids", ""))
         queryset = self.get_queryset(request).filter(pk__in=keys)
         rows = [row for row in queryset.filter(enabled=True) if not _problem(row)]
         form = ReplayForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             outcome = replay(rows, **form.cleaned_data)
             log_action(request, [r for r in rows if r.name in outcome.events], _replayed(form))
-            self._tell_outcome(request, outcome)
-            return redirect(f"{_PREFIX}_changelist")
-        context = self._context(
+            self._report_outcome(request, outcome)
+            return redirect(self.url("changelist"))
+        context = self.page_context(
             request,
             gettext("Replay changes"),
             form=form,
@@ -157,7 +161,7 @@ class SubscriptionActions(_Admin):
             request, "admin/directus_realtime/subscription_replay.html", context
         )
 
-    def _tell_outcome(self, request: HttpRequest, outcome: Outcome) -> None:
+    def _report_outcome(self, request: HttpRequest, outcome: Outcome) -> None:
         for name, count in sorted(outcome.events.items()):
             text = ngettext(
                 "%(name)s: %(count)d event was put into the inbox.",
@@ -172,7 +176,7 @@ class SubscriptionActions(_Admin):
 
     @admin.action(description=_("Duplicate the selected subscriptions"), permissions=["add"])
     def duplicate(self, request: HttpRequest, queryset: _Rows) -> HttpResponse | None:
-        """Make copies, disabled, which can be changed; also of those declared in code."""
+        """Make disabled copies, which can be changed; also of those declared in code."""
         copies = [_copy(row) for row in queryset]
         log_action(request, copies, _("Duplicated."), ADDITION)
         text = ngettext(
@@ -182,27 +186,8 @@ class SubscriptionActions(_Admin):
         )
         self.message_user(request, text % {"count": len(copies)}, messages.SUCCESS)
         if len(copies) == 1:
-            return redirect(f"{_PREFIX}_change", copies[0].pk)
+            return redirect(self.url("change", copies[0].pk))
         return None
-
-    # In common
-
-    def _tell_disabled(self, request: HttpRequest, queryset: _Rows) -> None:
-        if skipped := queryset.filter(enabled=False).count():
-            text = ngettext(
-                "%(count)d subscription is disabled and was left out.",
-                "%(count)d subscriptions are disabled and were left out.",
-                skipped,
-            )
-            self.message_user(request, text % {"count": skipped}, messages.WARNING)
-
-    def _context(self, request: HttpRequest, title: str, **values: Any) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title,
-            **values,
-        }
 
 
 def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
@@ -222,7 +207,7 @@ def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
 
 
 def _problem(row: DirectusSubscription) -> str:
-    """Why a row cannot be asked for: one that code has made need not be a sound one."""
+    """Why the query of a row is invalid; a row made by code may be."""
     try:
         row.clean_query()
     except ValidationError as error:
@@ -237,13 +222,13 @@ def _replayed(form: ReplayForm) -> Any:
 
 
 def _copy(row: DirectusSubscription) -> DirectusSubscription:
-    """A row of the admin that asks for the same, and has no state yet."""
-    asked = (
+    """Save a copy of a subscription, without its state."""
+    names = (
         *("connection", "collection", "on_create", "on_update", "on_delete", "filter", "fields"),
         *("item", "group", "snapshot", "debounce", "debounce_by"),
         *("browser_access", "browser_permission", "browser_first_load"),
     )
-    copy = DirectusSubscription(**{name: getattr(row, name) for name in asked})
+    copy = DirectusSubscription(**{name: getattr(row, name) for name in names})
     if copy.browser_access == BrowserAccess.FUNCTION:
         copy.browser_access = BrowserAccess.NOBODY
     copy.name, copy.enabled = _free_name(row.name), False
@@ -252,11 +237,10 @@ def _copy(row: DirectusSubscription) -> DirectusSubscription:
 
 
 def _free_name(name: str) -> str:
-    """A name that no subscription has, made from one that is taken."""
-    number = 1
-    while True:
-        number += 1
+    """An unused name, made from one that is in use."""
+    for number in itertools.count(2):
         suffix = f"-{number}"
         found = f"{name[: 100 - len(suffix)]}{suffix}"
         if not DirectusSubscription.objects.filter(name=found).exists():
-            return found
+            break
+    return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
@@ -17,7 +16,14 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from directus_realtime.admin.base_admin import keys_of, to_the_second, with_quiet, wrapping_time
+from directus_realtime.admin.base_admin import (
+    ACTION_LABELS,
+    parse_keys,
+    require,
+    time_field,
+    with_quiet,
+    wrapping_time,
+)
 from directus_realtime.admin.form_assist import page_data, schema_answer, try_answer
 from directus_realtime.admin.forms import DirectusSubscriptionForm, script
 from directus_realtime.admin.subscription_actions import SubscriptionActions
@@ -26,7 +32,7 @@ from directus_realtime.admin.subscription_status import (
     attach_statuses,
     dead_html,
     hour_html,
-    state_html,
+    subscription_state_html,
 )
 from directus_realtime.models import (
     HEARTBEAT_LIMIT,
@@ -37,21 +43,21 @@ from directus_realtime.models import (
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.subscriptions import declared_at
 
-PAUSED, UNATTENDED = "paused", "no-listener"
+_PAUSED, _NO_LISTENER = "paused", "no-listener"
 
 
 class StateFilter(admin.SimpleListFilter):
-    """By state as the list shows it; its rows say whether they have a listener."""
+    """Filter by the state that the list shows."""
 
     title = _("state")
     parameter_name = "state__exact"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """What the listener says of a subscription, and why it may say nothing."""
+        """The states of the model, and those that the list adds."""
         return [
             *SubscriptionState.choices,
-            (PAUSED, _("paused")),
-            (UNATTENDED, _("no listener")),
+            (_PAUSED, _("paused")),
+            (_NO_LISTENER, _("no listener")),
         ]
 
     # The stubs do not know what the list adds to its rows.
@@ -60,19 +66,19 @@ class StateFilter(admin.SimpleListFilter):
         state = self.value()
         if state is None:
             return queryset
-        if state == PAUSED:
+        if state == _PAUSED:
             return queryset.filter(enabled=False)
-        if state == UNATTENDED:
+        if state == _NO_LISTENER:
             return queryset.filter(enabled=True, has_listener=False)
         return queryset.filter(state=state, enabled=True, has_listener=True)
 
 
-#: Other subscriptions that are named.
+#: Maximum number of other subscriptions that a note names.
 _NAMED = 3
 
 
 def listener_advice(connection: str) -> str:
-    """What happens next with a saved subscription, as a sentence."""
+    """A sentence on when the listener applies a saved subscription."""
     status = ConnectionStatus.objects.filter(alias=connection).first()
     if status is not None and status.has_listener:
         return gettext("The listener takes it up within 2 seconds.")
@@ -80,7 +86,7 @@ def listener_advice(connection: str) -> str:
 
 
 def others_note(row: DirectusSubscription) -> str:
-    """Which others bring the same changes to the same receivers; empty where none does."""
+    """A note on other subscriptions with the same changes; empty where there are none."""
     same = DirectusSubscription.objects.filter(
         connection=row.connection, collection=row.collection, enabled=True
     )
@@ -104,48 +110,39 @@ def others_note(row: DirectusSubscription) -> str:
     return text % {"names": names, "collection": row.collection}
 
 
-# Only the stubs know the class as generic.
-if TYPE_CHECKING:
-    _SubscriptionAdmin = admin.ModelAdmin[DirectusSubscription]
-else:
-    _SubscriptionAdmin = admin.ModelAdmin
-
-#: Rows whose state one request of the list may ask for: as many as Django shows on one page.
+#: Maximum number of rows that are updated at a time: as many as Django shows on one page.
 _MOST_LIVE_ROWS = 200
-
-_ACTIONS = {"create": _("create"), "update": _("update"), "delete": _("delete")}
 
 
 @admin.register(DirectusSubscription)
-class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
-    """What to listen to. Rows declared in code are shown and cannot be changed."""
+class DirectusSubscriptionAdmin(SubscriptionActions):
+    """The subscriptions. Those declared in code are shown and cannot be changed."""
 
     empty_text = _("Nothing is listened to yet. Add a subscription, or declare some in code.")
-    empty_value_display = "–"
     form = DirectusSubscriptionForm
     change_form_template = "admin/directus_realtime/subscription_form.html"
     list_display = (
-        "listed_name",
-        "listed_collection",
-        "listed_state",
-        "listed_hour",
-        "listed_dead",
-        "listed_last_event",
+        "name_column",
+        "collection_column",
+        "state_column",
+        "hour_column",
+        "dead_column",
+        "last_event_column",
     )
-    list_display_links = ("listed_name",)
+    list_display_links = ("name_column",)
     list_filter = (StateFilter, "connection", "collection")
     search_fields = ("name", "collection")
     list_per_page = 50
     actions = ("enable", "disable", "test", "load", "replay_since", "duplicate")
     readonly_fields = (
-        "listed_state",
+        "state_column",
         "last_error",
-        "shown_last_event",
+        "last_event_field",
         "event_count",
-        "listed_hour",
-        "listed_dead",
-        "shown_load",
-        "shown_source",
+        "hour_column",
+        "dead_column",
+        "load_field",
+        "source_field",
     )
     fieldsets = (
         (None, {"fields": ("name", "enabled", "connection", "collection")}),
@@ -160,44 +157,41 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     )
 
     class Media:
-        css = {"all": ("directus_realtime/admin.css", "directus_realtime/subscription.css")}
+        css = {"all": ("directus_realtime/subscription.css",)}
         js = (script("list"),)
 
-    # What the list and the form show
+    # Columns and fields
+
+    last_event_field = time_field("last_event_at", _("last event"))
 
     @admin.display(description=_("last event, all events"), ordering="last_event_at")
-    def listed_last_event(self, row: DirectusSubscription) -> str:
-        """When the last event came in, to the second, and how many there were ever."""
+    def last_event_column(self, row: DirectusSubscription) -> str:
+        """The time of the last event, and the number of all events below it."""
         moment = wrapping_time(row.last_event_at) if row.last_event_at else "–"
         text = ngettext("%(count)s event", "%(count)s events", row.event_count)
         count = number_format(row.event_count, force_grouping=True)
         return with_quiet(moment, text % {"count": count} if row.event_count else "")
 
-    @admin.display(description=_("last event"))
-    def shown_last_event(self, row: DirectusSubscription) -> str:
-        """When the last event came in, to the second."""
-        return to_the_second(row.last_event_at) if row.last_event_at else "–"
-
     @admin.display(description=_("last hour"))
-    def listed_hour(self, row: Any) -> SafeString:
+    def hour_column(self, row: Any) -> SafeString:
         """Events of the last hour, as bars."""
-        return hour_html(row.standing)
+        return hour_html(row.status)
 
     @admin.display(description=_("dead letters"))
-    def listed_dead(self, row: Any) -> SafeString:
-        """Events that were given up, with a link to them."""
-        return dead_html(row.standing)
+    def dead_column(self, row: Any) -> SafeString:
+        """Number of dead letters, with a link to them."""
+        return dead_html(row.status)
 
     @admin.display(description=_("declared"))
-    def shown_source(self, row: DirectusSubscription) -> str:
-        """Where in code the row comes from."""
+    def source_field(self, row: DirectusSubscription) -> str:
+        """The place of its declaration in code."""
         if not row.declared_in:
             return gettext("here")
         return format_html("<code>{}</code>", declared_at(row.name) or row.declared_in)
 
     @admin.display(description=_("first load"))
-    def shown_load(self, row: DirectusSubscription) -> str:
-        """How far the first load is."""
+    def load_field(self, row: DirectusSubscription) -> str:
+        """Progress of the first load."""
         if not row.snapshot_total:
             return "–"
         text = ngettext(
@@ -206,37 +200,41 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
         return text % {"done": row.snapshot_done, "total": row.snapshot_total}
 
     @admin.display(description=_("name"), ordering="name")
-    def listed_name(self, row: DirectusSubscription) -> SafeString:
+    def name_column(self, row: DirectusSubscription) -> SafeString:
         """The name, and whether it is declared in code."""
         return with_quiet(row.name, gettext("in code") if row.declared_in else "")
 
     @admin.display(description=_("collection"), ordering="collection")
-    def listed_collection(self, row: DirectusSubscription) -> SafeString:
-        """The collection, and the wanted actions where it is not all of them."""
+    def collection_column(self, row: DirectusSubscription) -> SafeString:
+        """The collection, and the actions below it where not all are chosen."""
         wanted = () if row.actions == ACTIONS else row.actions
-        return with_quiet(row.collection, ", ".join(str(_ACTIONS[action]) for action in wanted))
+        return with_quiet(
+            row.collection, ", ".join(str(ACTION_LABELS[action]) for action in wanted)
+        )
 
     @admin.display(description=_("state"), ordering="state")
-    def listed_state(self, row: DirectusSubscription) -> SafeString:
-        """The state as it is now, and why; the page finds its row by the key."""
-        return format_html('<div data-directus-row="{}">{}</div>', row.pk, state_html(row))
+    def state_column(self, row: DirectusSubscription) -> SafeString:
+        """The current state and its reason; the script finds the row by the key."""
+        state = subscription_state_html(row)
+        return format_html('<div data-directus-row="{}">{}</div>', row.pk, state)
 
     def get_fieldsets(self, request: HttpRequest, obj: DirectusSubscription | None = None) -> Any:
-        """A new row has no state yet."""
+        """The fields; a new row has no state yet."""
         fieldsets = super().get_fieldsets(request, obj)
         return fieldsets if obj else fieldsets[:-1]
 
-    # Which rows
+    # Rows
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DirectusSubscription]:
-        """The rows, each with whether its connection has a listener now."""
+        """The rows, annotated with ``has_listener``."""
         alive = ConnectionStatus.objects.filter(
             alias=OuterRef("connection"), heartbeat_at__gt=timezone.now() - HEARTBEAT_LIMIT
         )
-        return super().get_queryset(request).annotate(has_listener=Exists(alive))
+        rows: QuerySet[DirectusSubscription] = super().get_queryset(request)
+        return rows.annotate(has_listener=Exists(alive))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The rows of the page, each with how it stands."""
+        """The page of the list; its rows have a ``status``."""
         changelist = super().get_changelist_instance(request)
         rows = list(changelist.result_list)
         attach_statuses(request, rows)
@@ -246,7 +244,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> DirectusSubscription | None:
-        """The row, with how it stands."""
+        """The row, with its ``status``."""
         row: DirectusSubscription | None = super().get_object(request, object_id, from_field)
         if row is not None:
             attach_statuses(request, [row])
@@ -269,11 +267,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
-        """What goes with a delete: the rows alone.
-
-        What is remembered of their items goes, too, and may be a hundred thousand rows of digests,
-        which nobody wants to read.
-        """
+        """List the subscriptions alone; their digests of items may be a hundred thousand rows."""
         rows = list(objs)
         declared = gettext("%(name)s, which is declared in code")
         kept = {declared % {"name": row.name} for row in rows if row.declared_in}
@@ -281,89 +275,73 @@ class DirectusSubscriptionAdmin(SubscriptionActions, _SubscriptionAdmin):
             kept = {str(self.opts.verbose_name)}
         return [row.name for row in rows], {self.opts.verbose_name_plural: len(rows)}, kept, []
 
-    # What happens next
+    # Messages
 
     def response_add(
         self, request: HttpRequest, obj: DirectusSubscription, post_url_continue: Any = None
     ) -> Any:
-        """Say what happens next."""
+        """Add a message on when the change takes effect."""
         response = super().response_add(request, obj, post_url_continue)
-        self._say_what_is_next(request, obj)
+        self._message_effect(request, obj)
         if text := others_note(obj):
             self.message_user(request, text, messages.INFO)
         return response
 
     def response_change(self, request: HttpRequest, obj: DirectusSubscription) -> Any:
-        """Say what happens next."""
+        """Add a message on when the change takes effect."""
         response = super().response_change(request, obj)
-        self._say_what_is_next(request, obj)
+        self._message_effect(request, obj)
         return response
 
-    def _say_what_is_next(self, request: HttpRequest, obj: DirectusSubscription) -> None:
+    def _message_effect(self, request: HttpRequest, obj: DirectusSubscription) -> None:
         if obj.enabled:
             self.message_user(request, listener_advice(obj.connection), messages.INFO)
 
-    # What the pages ask for while they are open
+    # Views for the scripts
 
-    def get_urls(self) -> Any:
-        """Schema and try of the form, states of the list, and the page of a replay."""
-        views = {
-            "schema": require_POST(self.schema_view),
-            "try": require_POST(self.try_view),
-            "live": require_GET(self.live_view),
-            "replay": self.replay_view,
-        }
-        own = [
-            path(
-                f"{name}/",
-                self.admin_site.admin_view(view),
-                name=f"directus_realtime_directussubscription_{name}",
-            )
-            for name, view in views.items()
+    def views(self) -> list[tuple[str, str, Callable[..., HttpResponse]]]:
+        """Schema and trial read for the form, live updates of the list, and the replay."""
+        return [
+            ("schema/", "schema", require_POST(self.schema_view)),
+            ("try/", "try", require_POST(self.try_view)),
+            ("live/", "live", require_GET(self.live_view)),
+            ("replay/", "replay", self.replay_view),
         ]
-        return own + super().get_urls()
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """With what the page's script needs, for who may use it."""
+        """The form, with the data of its script for users who may edit."""
         if self._is_editor(request):
-            prefix = "admin:directus_realtime_directussubscription"
-            urls = {name: reverse(f"{prefix}_{name}") for name in ("schema", "try")}
-            context["directus_form"] = page_data(urls)
+            context["directus_form"] = page_data(
+                {name: self.url(name) for name in ("schema", "try")}
+            )
         return super().render_change_form(request, context, *args, **kwargs)
 
     def schema_view(self, request: HttpRequest) -> HttpResponse:
-        """The collections and fields of a connection; with ``anew``, not from the cache.
+        """The collections and fields of a connection; with ``refresh``, not from the cache.
 
-        A POST, because it makes this server ask another one.
+        A POST, because it makes this server send requests to another one.
         """
-        self._demand_editor(request)
-        return JsonResponse(
-            schema_answer(request.POST.get("connection", ""), anew="anew" in request.POST)
-        )
+        require(self._is_editor(request))
+        alias = request.POST.get("connection", "")
+        return JsonResponse(schema_answer(alias, refresh="refresh" in request.POST))
 
     def try_view(self, request: HttpRequest) -> HttpResponse:
-        """The items that the form as it stands would match now; nothing is saved."""
-        self._demand_editor(request)
-        form = self.get_form(request)(request.POST)
-        return JsonResponse(try_answer(form))
+        """The items that the filled-in form matches now; nothing is saved."""
+        require(self._is_editor(request))
+        return JsonResponse(try_answer(self.get_form(request)(request.POST)))
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
-        """How some rows of the list stand now, as the HTML of their cells."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        keys = keys_of(request.GET.get("ids", ""))[:_MOST_LIVE_ROWS]
+        """The current cells of some rows of the list, as HTML."""
+        require(self.has_view_permission(request))
+        keys = parse_keys(request.GET.get("ids", ""))[:_MOST_LIVE_ROWS]
         rows = list(self.get_queryset(request).filter(pk__in=keys))
         attach_statuses(request, rows)
-        cells = ("listed_state", "listed_last_event", "listed_hour", "listed_dead")
+        cells = ("state_column", "last_event_column", "hour_column", "dead_column")
         answer = {row.pk: {cell: str(getattr(self, cell)(row)) for cell in cells} for row in rows}
         return JsonResponse({"rows": answer})
 
-    def _demand_editor(self, request: HttpRequest) -> None:
-        """What the token of a connection may read is for who may make subscriptions."""
-        if not self._is_editor(request):
-            raise PermissionDenied
-
     def _is_editor(self, request: HttpRequest) -> bool:
+        """Whether a user may see data of Directus: only those who may edit subscriptions."""
         return self.has_add_permission(request) or self.has_change_permission(request)

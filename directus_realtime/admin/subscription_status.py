@@ -1,4 +1,4 @@
-"""How subscriptions stand now: their state, their last hour, their dead letters."""
+"""Status of the subscriptions: state, events of the last hour, dead letters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 
 from django.db.models import Count
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from directus_realtime.admin.base_admin import list_url, state_html
 from directus_realtime.models import (
     DirectusSubscription,
     EventCount,
@@ -28,21 +27,21 @@ from directus_realtime.models import (
 
 NO_LISTENER = _("No listener is running. Start it: python manage.py directus_listen")
 
-#: Bars of the picture of the last hour, and minutes of each.
+#: Bars of the chart of the last hour, and minutes of each.
 BARS, MINUTES = 12, 5
-#: Its height, and the width of a bar with the gap after it.
+#: Height of the chart, and width of a bar with the gap after it.
 _HEIGHT, _STEP = 16, 4
 _NONE = ' class="directus-bar-none"'
 
 
 @dataclass(frozen=True)
 class SubscriptionStatus:
-    """What the list shows of a subscription beside its own columns.
+    """Counts of a subscription that its row does not hold.
 
     Attributes:
         bars: Events of the last hour, by spans of five minutes, the oldest first.
-        dead: Dead letters.
-        dead_url: Where they are listed; empty for who may not see the inbox.
+        dead: Number of dead letters.
+        dead_url: Address of their list; empty for users who may not see the inbox.
     """
 
     bars: Sequence[int] = (0,) * BARS
@@ -51,21 +50,20 @@ class SubscriptionStatus:
 
 
 def attach_statuses(request: HttpRequest, rows: Sequence[DirectusSubscription]) -> None:
-    """Give each row its ``standing``; two queries for all of them."""
+    """Set the attribute ``status`` of each row; two queries for all of them."""
     names = [row.name for row in rows]
     bars, dead = _bars(names, timezone.now()), _dead(names)
     may_see = request.user.has_perm("directus_realtime.view_inboxevent")
-    inbox = reverse("admin:directus_realtime_inboxevent_changelist")
     for row in rows:
-        which = {"state__exact": InboxState.DEAD, "subscription__exact": row.name}
-        url = f"{inbox}?{urlencode(which)}" if may_see else ""
-        row.standing = SubscriptionStatus(  # type: ignore[attr-defined]
+        query = {"state__exact": InboxState.DEAD.value, "subscription__exact": row.name}
+        url = list_url("inboxevent", **query) if may_see else ""
+        row.status = SubscriptionStatus(  # type: ignore[attr-defined]
             bars.get(row.name, SubscriptionStatus.bars), dead[row.name], url
         )
 
 
 def _bars(names: Sequence[str], now: datetime) -> dict[str, list[int]]:
-    """Events by name and span; the last span is the one that is not over yet."""
+    """Events by name and span; the last span is the current one."""
     end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     since = end - timedelta(minutes=BARS * MINUTES)
     found: dict[str, list[int]] = {}
@@ -82,8 +80,8 @@ def _dead(names: Sequence[str]) -> Counter[str]:
     return Counter(dict(counts))
 
 
-def state_of(row: Any) -> tuple[str, Any, Any]:
-    """State, its label and the reason, as they are now."""
+def subscription_state(row: Any) -> tuple[str, Any, Any]:
+    """The current state, its label and the reason."""
     if not row.enabled:
         return "paused", _("paused"), ""
     if not getattr(row, "has_listener", False):
@@ -91,20 +89,20 @@ def state_of(row: Any) -> tuple[str, Any, Any]:
     return row.state, SubscriptionState(row.state).label, row.last_error
 
 
-def state_html(row: DirectusSubscription) -> SafeString:
+def subscription_state_html(row: DirectusSubscription) -> SafeString:
     """The state as a coloured dot with words, and the reason below."""
-    state, label, reason = state_of(row)
-    shown = format_html('<span class="directus-state directus-state-{}">{}</span>', state, label)
+    state, label, reason = subscription_state(row)
+    shown = state_html(state, label)
     if reason:
         shown += format_html('<span class="directus-reason" title="{}">{}</span>', reason, reason)
     return shown
 
 
-def hour_html(standing: SubscriptionStatus) -> SafeString:
-    """The events of the last hour: their number, and a picture of bars."""
-    total, most = sum(standing.bars), max([1, *standing.bars])
-    # Whoever was there at all is seen.
-    heights = [max(round(n / most * _HEIGHT), 2) if n else 1 for n in standing.bars]
+def hour_html(status: SubscriptionStatus) -> SafeString:
+    """The number of events of the last hour, and a bar chart."""
+    total, most = sum(status.bars), max([1, *status.bars])
+    # A span with any events is visible.
+    heights = [max(round(n / most * _HEIGHT), 2) if n else 1 for n in status.bars]
     # Numbers alone, so nothing is to be escaped; a list has hundreds of them.
     bars = "".join(
         f'<rect x="{number * _STEP}" y="{_HEIGHT - height}" width="{_STEP - 1}" '
@@ -129,16 +127,16 @@ def hour_html(standing: SubscriptionStatus) -> SafeString:
     )
 
 
-def dead_html(standing: SubscriptionStatus) -> SafeString:
+def dead_html(status: SubscriptionStatus) -> SafeString:
     """The number of dead letters, with a link to them."""
-    if not standing.dead:
+    if not status.dead:
         return SafeString("–")
-    if not standing.dead_url:
-        return format_html("{}", standing.dead)
-    text = ngettext("%(count)d dead letter", "%(count)d dead letters", standing.dead)
+    if not status.dead_url:
+        return format_html("{}", status.dead)
+    text = ngettext("%(count)d dead letter", "%(count)d dead letters", status.dead)
     return format_html(
         '<a class="directus-dead" href="{}" title="{}">{}</a>',
-        standing.dead_url,
-        text % {"count": standing.dead},
-        standing.dead,
+        status.dead_url,
+        text % {"count": status.dead},
+        status.dead,
     )

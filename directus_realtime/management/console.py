@@ -1,17 +1,21 @@
-"""Arguments and output that the commands share."""
+"""Shared arguments and output of the commands."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser, OutputWrapper
 from django.core.management.color import Style
+from django.core.serializers.json import DjangoJSONEncoder
 
+from directus_realtime.database import check_tables
 from directus_realtime.settings import (
     MOST_SECONDS,
     ConnectionSettings,
@@ -23,20 +27,37 @@ _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
 
 def counted(number: float, one: str, several: str) -> str:
-    """A number with what it counts: ``1 day``, ``1.5 days``."""
+    """Return a number with its unit: ``1 day``, ``1.5 days``."""
     return f"{number:.15g} {one if number == 1 else several}"
+
+
+def as_json(found: Any) -> str:
+    """Return indented JSON."""
+    return json.dumps(found, indent=2, cls=DjangoJSONEncoder)
+
+
+def require_tables() -> None:
+    """Check that the database is migrated.
+
+    Raises:
+        CommandError: It is not.
+    """
+    try:
+        check_tables()
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
 
 
 @contextlib.contextmanager
 def print_logs(stdout: OutputWrapper, style: Style, verbosity: int) -> Iterator[None]:
     """Print the package's log records while the block runs.
 
-    Where the project has configured a handler for them itself, that one is left to do it.
+    Nothing is printed where the project has configured a handler for them.
 
     Args:
-        stdout: The command's.
-        style: The command's; warnings and errors are coloured on a terminal.
-        verbosity: 0 prints warnings, 1 what a person wants to know, 2 also each event.
+        stdout: Output of the command.
+        style: Style of the command; warnings and errors are coloured on a terminal.
+        verbosity: 0 for WARNING, 1 for INFO, 2 for DEBUG.
     """
     logger = logging.getLogger("directus_realtime")
     if logger.hasHandlers():
@@ -74,11 +95,11 @@ class _CommandHandler(logging.Handler):
 
 
 def add_connection_argument(parser: CommandParser, verb: str) -> None:
-    """``--connection``, which may be given more than once.
+    """Add ``--connection``, which may be given more than once.
 
     Args:
-        parser: The command's.
-        verb: What the command does with it, for the help.
+        parser: Parser of the command.
+        verb: Verb of the command, for the help.
     """
     parser.add_argument(
         "--connection",
@@ -89,7 +110,7 @@ def add_connection_argument(parser: CommandParser, verb: str) -> None:
 
 
 def chosen_connections(chosen: Sequence[str] | None) -> list[ConnectionSettings]:
-    """The settings of the connections that were chosen, or of all.
+    """Return the settings of the chosen connections, or of all.
 
     Raises:
         CommandError: One is not configured, or none is.
@@ -104,7 +125,7 @@ def chosen_connections(chosen: Sequence[str] | None) -> list[ConnectionSettings]
 
 
 def valid_address(text: str) -> tuple[str, int]:
-    """A host and a port from the command line; an IPv6 address is in brackets."""
+    """Parse a host and a port; an IPv6 address is in brackets."""
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
@@ -116,7 +137,7 @@ def valid_address(text: str) -> tuple[str, int]:
 
 
 def valid_seconds(text: str) -> float:
-    """A number of seconds from the command line; one that is too large, as large as may be."""
+    """Parse a number of seconds, and limit it to what dates can represent."""
     try:
         seconds = float(text)
     except ValueError:

@@ -6,8 +6,8 @@ from django.db import connection
 
 _COLUMNS = """
     (event_id, connection, subscription, "group", collection, action, key_json, data_json,
-     left_filter, origin, received_at, activity_id, state, attempts, failures, delivered,
-     sent_at, done_at)
+     left_filter, origin, received_at, activity_id, changed_by, state, attempts, failures,
+     delivered, sent_at, done_at)
 """
 # 50 collections; of 1,000 events one is caught up, of 5,000 one is a dead letter, and the
 # payloads are of some 500 bytes.
@@ -18,7 +18,7 @@ _SQLITE = """
         CASE n %% 3 WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END,
         (n %% 200000) || '', '{{"title": "' || printf('%%.*c', 480, 'x') || '"}}', 0,
         CASE WHEN n %% 1000 = 0 THEN 'catch-up' ELSE 'live' END,
-        datetime('now', '-' || (%s - n) || ' seconds'), n,
+        datetime('now', '-' || (%s - n) || ' seconds'), n, '',
         CASE WHEN n %% 5000 = 0 THEN 'dead' ELSE 'done' END, 1,
         CASE WHEN n %% 5000 = 0 THEN %s ELSE '{{}}' END, '[]', datetime('now'), datetime('now')
     FROM numbers
@@ -29,7 +29,7 @@ _POSTGRES = """
         CASE n %% 3 WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END,
         (n %% 200000) || '', '{{"title": "' || repeat('x', 480) || '"}}', false,
         CASE WHEN n %% 1000 = 0 THEN 'catch-up' ELSE 'live' END,
-        now() - (%s - n) * interval '1 second', n,
+        now() - (%s - n) * interval '1 second', n, '',
         CASE WHEN n %% 5000 = 0 THEN 'dead' ELSE 'done' END, 1,
         CASE WHEN n %% 5000 = 0 THEN %s::jsonb ELSE '{{}}'::jsonb END, '[]'::jsonb, now(), now()
     FROM generate_series(1, %s) AS n

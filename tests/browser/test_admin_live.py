@@ -92,7 +92,7 @@ def test_events_appear_as_they_arrive(live: Page, directus: DirectusAdmin) -> No
     expect(live).to_have_title(re.compile("Directus live"))
     assert live.locator("#content-main img").count() == 0
     row.get_by_role("link", name="Open in the inbox").click()
-    expect(live.locator(".field-shown_data pre")).to_contain_text("<script>")
+    expect(live.locator(".field-data_field pre")).to_contain_text("<script>")
     expect(live).to_have_title(re.compile(str(key)))
 
 
@@ -159,7 +159,7 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     expect(live.locator(".directus-pages")).to_contain_text("event")
     assert is_list_whole(live)
     take_screenshot(live, "admin-dead-letters")
-    live.locator(".field-listed_key a", has_text=re.compile(f"^{key}$")).click()  # 2: understood
+    live.locator(".field-key_column a", has_text=re.compile(f"^{key}$")).click()  # 2: understood
     receivers = live.locator(".directus-receivers")
     expect(receivers).to_contain_text("on_article_created")
     expect(receivers).to_contain_text("LookupError")
@@ -170,7 +170,7 @@ def test_a_dead_letter_is_found_understood_and_retried_in_three_clicks(
     live.get_by_role("button", name="Retry now").click()  # 3: retried
     expect(live.locator(".messagelist")).to_contain_text("1 event is tried again.")
     # The page follows it by itself.
-    expect(live.locator(".field-listed_state")).to_contain_text("done")
+    expect(live.locator(".field-state_column")).to_contain_text("done")
     expect(receivers).to_contain_text("succeeded")
     expect(live.get_by_role("button", name="Retry now")).to_have_count(0)
     expect(live.locator("#directus-announcement")).to_have_text("State: done")
@@ -219,7 +219,7 @@ def test_the_inbox_by_keyboard_only(site: AdminSite, page: Page, directus: Direc
     page.keyboard.press("Tab")  # the payload, which scrolls
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator(".field-shown_data pre")).to_be_visible()
+    expect(page.locator(".field-data_field pre")).to_be_visible()
 
 
 def tab_to(page: Page, selector: str) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
+from django.core.management.base import BaseCommand, CommandParser
 
-from directus_realtime.database import check_tables
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.listener.desired_subscriptions import desired_subscriptions
 from directus_realtime.listener.diagnostics import (
@@ -23,8 +20,12 @@ from directus_realtime.listener.diagnostics import (
     check_permissions,
 )
 from directus_realtime.listener.permissions import Need, Permissions
-from directus_realtime.management.console import add_connection_argument, chosen_connections
-from directus_realtime.settings import ConnectionSettings
+from directus_realtime.management.console import (
+    add_connection_argument,
+    as_json,
+    chosen_connections,
+    require_tables,
+)
 
 _ACTIVITY = {
     "full": "may read all of it",
@@ -78,31 +79,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
-        try:
-            check_tables()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
+        require_tables()
         sync_declared()
+        check: Any = check_connection
+        to_dict: Callable[[Any], dict[str, Any]] = asdict
+        show: Callable[[Any], None] = self._print
         if options["explain_permissions"]:
-            is_ok = self._explain(connections, as_json=options["json"])
-        else:
-            is_ok = self._check(connections, as_json=options["json"])
-        if not is_ok:
-            sys.exit(1)
-
-    # What works
-
-    def _check(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
+            check, to_dict, show = check_permissions, _with_policy, self._print_permissions
         reports = []
         for settings in connections:
-            wanted = desired_subscriptions(settings.alias).values()
-            reports.append(asyncio.run(check_connection(settings, list(wanted))))
-        if as_json:
-            self.stdout.write(_as_json([asdict(report) for report in reports]))
+            subscriptions = list(desired_subscriptions(settings.alias).values())
+            reports.append(asyncio.run(check(settings, subscriptions)))
+        if options["json"]:
+            self.stdout.write(as_json([to_dict(report) for report in reports]))
         else:
             for report in reports:
-                self._print(report)
-        return all(report.ok for report in reports)
+                show(report)
+        if not all(report.ok for report in reports):
+            sys.exit(1)
+
+    # Connections
 
     def _print(self, report: ConnectionReport) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(f"{report.alias}  {report.url}"))
@@ -165,18 +161,6 @@ class Command(BaseCommand):
 
     # Permissions
 
-    def _explain(self, connections: list[ConnectionSettings], *, as_json: bool) -> bool:
-        reports = []
-        for settings in connections:
-            wanted = desired_subscriptions(settings.alias).values()
-            reports.append(asyncio.run(check_permissions(settings, list(wanted))))
-        if as_json:
-            self.stdout.write(json.dumps([_as_dict(report) for report in reports], indent=2))
-        else:
-            for report in reports:
-                self._print_permissions(report)
-        return all(report.ok for report in reports)
-
     def _print_permissions(self, report: PermissionsReport) -> None:
         self.stdout.write(self.style.MIGRATE_HEADING(f"{report.alias}  {report.url}"))
         if report.permissions is None:
@@ -189,7 +173,7 @@ class Command(BaseCommand):
         for sentence in found.unknown:
             self._row("not known", self.style.WARNING(sentence))
         self.stdout.write("\nThe smallest policy that does, for POST /policies:\n")
-        self.stdout.write(json.dumps(found.policy(), indent=2))
+        self.stdout.write(as_json(found.policy()))
 
     def _print_need(self, need: Need, found: Permissions) -> None:
         if need.missing == ["*"]:
@@ -216,10 +200,6 @@ def _may(found: Permissions) -> str:
     return "" if found.is_known else "; what it may do cannot be asked of this Directus"
 
 
-def _as_dict(report: PermissionsReport) -> dict[str, Any]:
+def _with_policy(report: PermissionsReport) -> dict[str, Any]:
     policy = report.permissions.policy() if report.permissions else None
     return {**asdict(report), "policy": policy}
-
-
-def _as_json(found: Any) -> str:
-    return json.dumps(found, indent=2, cls=DjangoJSONEncoder)

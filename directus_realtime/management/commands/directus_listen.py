@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
@@ -24,14 +24,14 @@ from directus_realtime.management.console import (
     valid_address,
 )
 
-#: Objects after which the youngest generation is collected; Python's default is 700.
+#: Number of new objects that starts a garbage collection; Python's default is 700.
 _GC_THRESHOLD = 10_000
 
 
 class Command(BaseCommand):
-    """Listens to Directus until SIGTERM or SIGINT.
+    """Listen to Directus until SIGTERM or SIGINT.
 
-    Exit status: 0 after a stop that was asked for, 1 where no connection can succeed.
+    Exit status: 0 after a requested stop, 1 where no connection can succeed.
     """
 
     help = (
@@ -58,9 +58,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
+        address = options["metrics"]
+        metrics: AbstractContextManager[Sampler | None]
+        metrics = serving_metrics(*address) if address else nullcontext()
         with print_logs(self.stdout, self.style, options["verbosity"]):
             try:
-                with self._metrics(options["metrics"]) as sampler:
+                with metrics as sampler:
                     listener = Listener(
                         connections, standby_only=options["standby_only"], sampler=sampler
                     )
@@ -73,7 +76,7 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def _end_at_once(self, ended_by: BaseException | None) -> NoReturn:
-        """End with what hangs; the exit status is the one that it would be without that."""
+        """End the process despite tasks that hang, with the exit status of a normal end."""
         if isinstance(ended_by, ConnectionImpossible | ImproperlyConfigured):
             self.stderr.write(f"CommandError: {ended_by}")
         elif ended_by is not None:
@@ -81,12 +84,6 @@ class Command(BaseCommand):
         self.stdout.flush()
         sys.stderr.flush()
         os._exit(0 if ended_by is None else 1)
-
-    @staticmethod
-    def _metrics(
-        address: tuple[str, int] | None,
-    ) -> contextlib.AbstractContextManager[Sampler | None]:
-        return serving_metrics(*address) if address else contextlib.nullcontext()
 
 
 async def _listen(listener: Listener) -> None:
@@ -98,9 +95,9 @@ async def _listen(listener: Listener) -> None:
 def tune_gc() -> None:
     """Freeze the objects that exist, and collect new ones less often.
 
-    Django and the project stay until the end, and next to no event or row is part of a cycle.
-    In a burst an eighth of the CPU time went into collections. The setting holds for the whole
-    process, so only a command may call it.
+    The objects of Django and the project live until the end, and events and rows are rarely part
+    of a cycle. In a burst, collections took an eighth of the CPU time. The setting holds for the
+    whole process, so only a command may call it.
     """
     gc.collect()
     gc.freeze()

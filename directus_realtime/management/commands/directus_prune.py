@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from directus_realtime.database import check_tables
 from directus_realtime.listener.retention import Retention, prune_span
 from directus_realtime.management.console import (
     add_connection_argument,
     chosen_connections,
     counted,
+    require_tables,
 )
 
 
 class Command(BaseCommand):
-    """Deletes old events; what is not through is never touched."""
+    """Delete old events; unprocessed ones are never deleted."""
 
     help = (
         "Delete events of the inbox that are through (done, or merged into a later one) and "
@@ -47,10 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
-        try:
-            check_tables()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
+        require_tables()
         verb = "would be deleted" if options["dry_run"] else "deleted"
         for settings in connections:
             days = settings.retention_days if options["days"] is None else options["days"]
@@ -58,8 +54,10 @@ class Command(BaseCommand):
                 settings.alias, days, options["dead_days"], now=timezone.now()
             )
             count = self._prune(retention, dry_run=options["dry_run"])
-            age = f"older than {_days(days)}" if days else "kept for ever"
-            dead = f", dead letters older than {_days(d)}" if (d := options["dead_days"]) else ""
+            age = f"older than {counted(days, 'day', 'days')}" if days else "kept for ever"
+            dead = ""
+            if options["dead_days"]:
+                dead = f", dead letters older than {counted(options['dead_days'], 'day', 'days')}"
             self.stdout.write(f"{settings.alias}: {count} {verb} ({age}{dead})")
 
     def _prune(self, retention: Retention, *, dry_run: bool) -> int:
@@ -76,12 +74,8 @@ class Command(BaseCommand):
         return total
 
 
-def _days(number: float) -> str:
-    return counted(number, "day", "days")
-
-
 def valid_days(text: str) -> float:
-    """A number of days from the command line."""
+    """Parse a number of days."""
     try:
         days = float(text)
     except ValueError:

@@ -7,12 +7,10 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from directus_realtime.database import check_tables
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener.desired_subscriptions import (
@@ -20,7 +18,7 @@ from directus_realtime.listener.desired_subscriptions import (
     desired_subscriptions,
 )
 from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
-from directus_realtime.management.console import chosen_connections, counted
+from directus_realtime.management.console import chosen_connections, counted, require_tables
 from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
 
 #: Characters of the progress bar.
@@ -28,7 +26,7 @@ _BAR = 30
 
 
 class Command(BaseCommand):
-    """Puts changes of the past through the inbox once more."""
+    """Replay changes from the activity log."""
 
     help = (
         "Read Directus's activity log again and deliver its changes once more, with the origin "
@@ -80,10 +78,7 @@ class Command(BaseCommand):
     def _wanted(
         self, alias: str, collection: str, names: list[str] | None
     ) -> list[DesiredSubscription]:
-        try:
-            check_tables()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from None
+        require_tables()
         sync_declared()
         found = [
             each
@@ -140,14 +135,14 @@ class Command(BaseCommand):
 
 
 def valid_time(text: str) -> datetime:
-    """A time from the command line, in the project's time zone where it names none."""
+    """Parse a time, by default in the project's time zone."""
     try:
         moment = parse_datetime(text)
         if moment is None and (day := parse_date(text)):
             moment = datetime(day.year, day.month, day.day)
     except ValueError:
         moment = None
-    # The first and the last year are others in another time zone, or none.
+    # In another time zone, a time of the first or last year may be out of range.
     if moment is None or not 1 < moment.year < 9999:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-20T08:00.")
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NoReturn
@@ -15,7 +15,6 @@ from django.core.management.base import (
     CommandParser,
     no_translations,
 )
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
@@ -34,18 +33,42 @@ from directus_realtime.health_facts import (
 )
 from directus_realtime.management.console import (
     add_connection_argument,
+    as_json,
     chosen_connections,
     counted,
     valid_seconds,
 )
 from directus_realtime.models import LogPosition
 
-#: Exit status where nothing can be told.
+#: Exit status where the health is unknown.
 CANNOT_TELL = 2
+#: Options for the thresholds: attribute, parser, metavar and help.
+_THRESHOLDS: list[tuple[str, Callable[[str], float], str, str]] = [
+    (
+        "lag",
+        valid_seconds,
+        "SECONDS",
+        "How long the oldest pending event may wait (default: %(default)g).",
+    ),
+    ("dead", int, "N", "How many dead letters there may be (default: %(default)s)."),
+    (
+        "heartbeat_age",
+        valid_seconds,
+        "SECONDS",
+        "How long a listener may say nothing (default: %(default)g).",
+    ),
+    (
+        "catch_up_age",
+        valid_seconds,
+        "SECONDS",
+        "How long ago the activity log may have been read to its end, or the connection made "
+        "(default: %(default)g).",
+    ),
+]
 
 
 class Command(BaseCommand):
-    """Exit status: 0 healthy, 1 not healthy, 2 where the database cannot tell."""
+    """Exit status: 0 healthy, 1 not healthy, 2 where the database is unavailable."""
 
     help = (
         "Show the health of the connections, from the database alone: nothing is connected to. "
@@ -53,7 +76,7 @@ class Command(BaseCommand):
         "(with --probe, only where one failed), with 2 where the database is unavailable (with "
         "--this-host, with 0 then) or not migrated."
     )
-    # A probe runs often, and looks at nothing that the checks are about.
+    # A probe runs often, and does not depend on the checks.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -76,50 +99,23 @@ class Command(BaseCommand):
             help="Acknowledge the last gap of the connections given with --connection: it does "
             "not count as a problem any longer.",
         )
-        parser.add_argument(
-            "--max-lag",
-            type=valid_seconds,
-            default=HealthThresholds.lag,
-            metavar="SECONDS",
-            help="How long the oldest pending event may wait (default: %(default)g).",
-        )
-        parser.add_argument(
-            "--max-dead",
-            type=int,
-            default=HealthThresholds.dead,
-            metavar="N",
-            help="How many dead letters there may be (default: %(default)s).",
-        )
-        parser.add_argument(
-            "--max-heartbeat-age",
-            type=valid_seconds,
-            default=HealthThresholds.heartbeat_age,
-            metavar="SECONDS",
-            help="How long a listener may say nothing (default: %(default)g).",
-        )
+        for name, parse, metavar, text in _THRESHOLDS:
+            parser.add_argument(
+                f"--max-{name.replace('_', '-')}",
+                type=parse,
+                default=getattr(HealthThresholds, name),
+                metavar=metavar,
+                help=text,
+            )
 
-        parser.add_argument(
-            "--max-catch-up-age",
-            type=valid_seconds,
-            default=HealthThresholds.catch_up_age,
-            metavar="SECONDS",
-            help="How long ago the activity log may have been read to its end, or the connection "
-            "made (default: %(default)g).",
-        )
-
-    # What is printed is for programs and other machines, too.
+    # Programs and other machines read the output, too.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        limits = HealthThresholds(
-            lag=options["max_lag"],
-            dead=options["max_dead"],
-            heartbeat_age=options["max_heartbeat_age"],
-            catch_up_age=options["max_catch_up_age"],
-        )
+        limits = HealthThresholds(**{name: options[f"max_{name}"] for name, *_ in _THRESHOLDS})
         try:
             check_tables()
             if options["this_host"]:
-                is_healthy = self._show_this_host(limits, as_json=options["json"])
+                is_healthy = self._show_this_host(limits, is_json=options["json"])
             else:
                 is_healthy = self._show(limits, options)
         except (ImproperlyConfigured, DatabaseError) as error:
@@ -143,8 +139,7 @@ class Command(BaseCommand):
                 self._acknowledge_gap(alias)
         connections = gather(aliases, limits)
         if options["json"]:
-            found = [_as_json(each) for each in connections]
-            self.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
+            self.stdout.write(as_json([_as_dict(each) for each in connections]))
         else:
             for each in connections:
                 self._print(each)
@@ -154,11 +149,10 @@ class Command(BaseCommand):
     def _acknowledge_gap(self, alias: str) -> None:
         position = LogPosition.objects.filter(alias=alias).first()
         if position is not None and position.acknowledge_gap():
-            text = f"{alias}  The last gap is acknowledged."
-            self.stderr.write(self.style.SUCCESS(text))
+            text = self.style.SUCCESS(f"{alias}  The last gap is acknowledged.")
         else:
-            text = f"{alias}  There is no gap to acknowledge."
-            self.stderr.write(self.style.WARNING(text))
+            text = self.style.WARNING(f"{alias}  There is no gap to acknowledge.")
+        self.stderr.write(text)
 
     def _print(self, health: ConnectionHealth) -> None:
         style = {
@@ -168,16 +162,16 @@ class Command(BaseCommand):
         }[health.level]
         verdict = style(str(health.level.label))
         self.stdout.write(f"{self.style.MIGRATE_HEADING(health.alias)}  {verdict}")
-        self._row("state", f"{health.state} since {shown_time(health.since)}")
+        self._row("state", f"{health.state} since {time_text(health.since)}")
         self._row("reason", health.reason)
         age = health.heartbeat_age
         self._row("heartbeat", "never" if age is None else f"{age:.1f} s ago")
         number = f", fencing number {health.fencing_number}" if health.active else ""
         self._row("active", f"{health.active or 'nobody'}{number}")
         self._row("standing by", ", ".join(health.standing_by))
-        self._row("inbox", _shown_inbox(health.inbox))
+        self._row("inbox", _inbox_text(health.inbox))
         self._print_log(health)
-        self._row("last event", shown_time(health.last_event_at))
+        self._row("last event", time_text(health.last_event_at))
         for problem in health.problems:
             self._row("problem", style(problem))
         for note in health.notes:
@@ -185,24 +179,24 @@ class Command(BaseCommand):
 
     def _print_log(self, health: ConnectionHealth) -> None:
         if health.catch_up is not None:
-            self._row("catch-up", _shown_catch_up(health.catch_up))
+            self._row("catch-up", _catch_up_text(health.catch_up))
             if health.catch_up.problem:
                 self._row("", self.style.WARNING(health.catch_up.problem))
-        self._row("holes", _shown_holes(health.holes))
+        self._row("holes", _holes_text(health.holes))
         if health.parked or health.unexplained:
             self._row("parked", f"{health.parked} parked, {health.unexplained} unexplained")
         if health.dropped:
             self._row("dropped", f"{health.dropped} ids")
         if health.gap is not None:
-            self._row("last gap", _shown_gap(health.gap))
+            self._row("last gap", _gap_text(health.gap))
 
     # This machine
 
-    def _show_this_host(self, limits: HealthThresholds, *, as_json: bool) -> bool:
+    def _show_this_host(self, limits: HealthThresholds, *, is_json: bool) -> bool:
         rows = listeners_of_this_host(limits)
-        if as_json:
+        if is_json:
             found = [{"host": r.host, "pid": r.pid, "role": r.role} for r in rows]
-            self.stdout.write(json.dumps(found, indent=2))
+            self.stdout.write(as_json(found))
             return bool(rows)
         for row in rows:
             self.stdout.write(f"{row}  {row.role}")
@@ -225,39 +219,39 @@ def _cannot_tell(error: Exception) -> NoReturn:
     raise CommandError(text, returncode=CANNOT_TELL) from None
 
 
-def shown_time(moment: datetime | None) -> str:
-    """A time in the current time zone, to the second."""
+def time_text(moment: datetime | None) -> str:
+    """Return a time in the current time zone, to the second."""
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else "never"
 
 
-def _as_json(health: ConnectionHealth) -> dict[str, Any]:
+def _as_dict(health: ConnectionHealth) -> dict[str, Any]:
     found = {**asdict(health), "ok": not health.problems}
     return {**found, "parked_changes": parked_changes(health.alias)}
 
 
-def _shown_inbox(inbox: InboxHealth) -> str:
+def _inbox_text(inbox: InboxHealth) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in inbox.counts.items())
     return f"lag {inbox.lag:.1f} s; {counts}"
 
 
-def _shown_catch_up(catch_up: CatchUpHealth) -> str:
-    read = f"activity log read to its end {shown_time(catch_up.caught_up_at)}"
+def _catch_up_text(catch_up: CatchUpHealth) -> str:
+    read = f"activity log read to its end {time_text(catch_up.caught_up_at)}"
     if not catch_up.rows_total:
         return read
     return f"{read}, now {catch_up.rows_done} of {catch_up.rows_total} rows"
 
 
-def _shown_holes(holes: HoleHealth) -> str:
+def _holes_text(holes: HoleHealth) -> str:
     if not holes.ids:
         return ""
     ids = counted(holes.ids, "id", "ids")
-    return f"{ids} in {counted(holes.ranges, 'range', 'ranges')}, since {shown_time(holes.since)}"
+    return f"{ids} in {counted(holes.ranges, 'range', 'ranges')}, since {time_text(holes.since)}"
 
 
-def _shown_gap(gap: GapHealth) -> str:
+def _gap_text(gap: GapHealth) -> str:
     verdict = {True: "recovered", False: "not recovered", None: "not recovered yet"}[gap.recovered]
     if gap.acknowledged_at is not None:
-        verdict += f", acknowledged {shown_time(gap.acknowledged_at)}"
+        verdict += f", acknowledged {time_text(gap.acknowledged_at)}"
     of = f" ({', '.join(gap.collections)})" if gap.collections else ""
-    until = shown_time(gap.until) if gap.until else "now"
-    return f"{shown_time(gap.since)} to {until}, {verdict}{of}"
+    until = time_text(gap.until) if gap.until else "now"
+    return f"{time_text(gap.since)} to {until}, {verdict}{of}"

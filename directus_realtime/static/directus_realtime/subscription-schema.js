@@ -48,7 +48,7 @@
     const schema = new Schema();
     const input = form.elements.collection;
     const note = element("div", { class: "help directus-note", role: "status" });
-    const again = button(data.texts.readAgain, () => read({ anew: "1" }));
+    const again = button(data.texts.readAgain, () => read({ refresh: "1" }));
     const options = () =>
       Object.keys(schema.collections).map((value) => ({ value, hint: "" }));
     combobox(input, options).after(again);

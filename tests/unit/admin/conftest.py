@@ -20,7 +20,7 @@ TOKEN = "the-s3cret-token"
 @pytest.fixture(autouse=True)
 def connection(settings: Any) -> Iterator[None]:
     """Connections to a port where nobody listens."""
-    values = {"URL": "http://127.0.0.1:9", "TOKEN": TOKEN}
+    values = {"URL": "http://127.0.0.1:9", "TOKEN": TOKEN, "PASSWORD": TOKEN}
     settings.DIRECTUS_REALTIME = {"default": values, "blog": values}
     cache.clear()
     yield
@@ -61,5 +61,11 @@ def listener() -> ConnectionStatus:
     """A listener that writes now."""
     now = timezone.now()
     return ConnectionStatus.objects.create(
-        alias="default", state="connected", changed_at=now, heartbeat_at=now
+        alias="default",
+        state="connected",
+        url="https://cms.example.com",
+        version="11.17.4",
+        identity="django@example.com",
+        changed_at=now,
+        heartbeat_at=now,
     )

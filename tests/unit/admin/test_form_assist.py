@@ -56,7 +56,7 @@ def test_the_schema_is_read_once_and_anew_when_asked(
     ask(admin_client, "schema")
     ask(admin_client, "schema")
     assert reads() == before + 1
-    ask(admin_client, "schema", anew="1")
+    ask(admin_client, "schema", refresh="1")
     assert reads() == before + 2
 
 

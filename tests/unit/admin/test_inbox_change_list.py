@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from directus_realtime.admin import inbox_change_list, inbox_filters
+from directus_realtime.admin import inbox_change_list
 from directus_realtime.models import InboxEvent
 from tests.helpers.admin import subscription, url, user_who_may
 from tests.helpers.inbox import FAILURES, add_row, dead_letter, new_row
@@ -65,7 +65,7 @@ def test_pages__an_empty_inbox(admin_client: Client) -> None:
 def test_look__a_page_looks_through_a_span_and_says_so(
     admin_client: Client, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(inbox_change_list, "LOOKED_THROUGH", 100)
+    monkeypatch.setattr(inbox_change_list, "SEARCHED", 100)
     add_row(key=1, collection="rare")
     add_rows(150)
     page = admin_client.get(url(INBOX), {"collection__exact": "rare"})
@@ -91,7 +91,7 @@ def test_look__a_page_looks_through_a_span_and_says_so(
 def test_look__where_an_index_leads_there_it_is_found_at_once(
     admin_client: Client, monkeypatch: Any, query: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(inbox_change_list, "LOOKED_THROUGH", 100)
+    monkeypatch.setattr(inbox_change_list, "SEARCHED", 100)
     event_id = "00000000-0000-4000-8000-000000000001"
     dead_letter(key=1, connection="blog", event_id=event_id)
     add_rows(150, state="done")
@@ -102,7 +102,7 @@ def test_look__where_an_index_leads_there_it_is_found_at_once(
 def test_look__a_state_of_many_is_no_way_around_it(
     admin_client: Client, monkeypatch: Any, newer: str
 ) -> None:
-    monkeypatch.setattr(inbox_change_list, "LOOKED_THROUGH", 100)
+    monkeypatch.setattr(inbox_change_list, "SEARCHED", 100)
     add_row(key=1, collection="rare", state=newer)
     add_rows(150, state=newer)
     query = {"state__exact": newer, "collection__exact": "rare"}
@@ -114,15 +114,20 @@ def test_total__of_a_small_inbox_is_counted(admin_client: Client) -> None:
     assert "120 events" in admin_client.get(url(INBOX)).content.decode()
 
 
-def test_total__of_a_large_one_is_estimated_and_said_to_be(
+def test_total__of_a_large_one_is_counted_up_to_a_limit(
     admin_client: Client, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(
-        inbox_change_list, "count_up_to", lambda rows: inbox_change_list.Count(10, is_exact=False)
-    )
-    add_rows(5000)
-    content = admin_client.get(url(INBOX)).content.decode()
-    assert "about 5,000 events" in content
+    limited = inbox_change_list.Count(10_000, is_exact=False)
+    monkeypatch.setattr(inbox_change_list, "count_up_to", lambda rows: limited)
+    add_row()
+    assert "more than 10,000 events" in admin_client.get(url(INBOX)).content.decode()
+
+
+@pytest.mark.parametrize(("number", "found"), [(0, (0, True)), (3, (3, True)), (4, (3, False))])
+def test_count__stops_at_the_limit(number: int, found: tuple[int, bool]) -> None:
+    add_rows(number)
+    counted = inbox_change_list.count_up_to(InboxEvent.objects.all(), 3)
+    assert counted == inbox_change_list.Count(*found)
 
 
 def test_total__dead_letters_are_counted(admin_client: Client) -> None:
@@ -185,7 +190,7 @@ def test_filters__collections_are_those_of_the_subscriptions(admin_client: Clien
 def test_filters__subscriptions_are_those_of_the_collection_and_not_too_many(
     admin_client: Client, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(inbox_filters, "_MOST", 3)
+    monkeypatch.setattr(inbox_change_list, "_OFFERED", 3)
     for name in ("a", "b", "c", "d"):
         subscription(name)
     subscription("e", collection="authors")
@@ -268,21 +273,3 @@ def test_rights__view_is_enough_to_look(client: Client) -> None:
 def test_rights__without_view_nothing_is_seen(client: Client) -> None:
     client.force_login(User.objects.create_user("nobody", is_staff=True))
     assert client.get(url(INBOX)).status_code == 403
-
-
-@pytest.mark.parametrize("number", [0, 1, 5, 12])
-def test_estimate__counts_a_small_table(number: int) -> None:
-    add_rows(number)
-    assert inbox_change_list.estimate(InboxEvent, "default") == inbox_change_list.Count(number)
-
-
-def test_estimate__is_near_the_truth_with_a_hole_in_the_ids(monkeypatch: Any) -> None:
-    monkeypatch.setattr(inbox_change_list, "COUNTED", 10)
-    monkeypatch.setattr(
-        inbox_change_list, "count_up_to", lambda rows: inbox_change_list.Count(10, is_exact=False)
-    )
-    add_row(pk=1)
-    InboxEvent.objects.bulk_create(new_row(pk=10_000 + number) for number in range(5000))
-    found = inbox_change_list.estimate(InboxEvent, "default")
-    assert not found.is_exact
-    assert 3500 <= found.number <= 6500

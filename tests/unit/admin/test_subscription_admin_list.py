@@ -74,7 +74,7 @@ def test_who_may_not_see_the_inbox_gets_the_number_alone(client: Client) -> None
     client.force_login(user_who_may("view_directussubscription"))
     row = subscription()
     dead_letter()
-    assert live(client, row).json()["rows"][str(row.pk)]["listed_dead"] == "1"
+    assert live(client, row).json()["rows"][str(row.pk)]["dead_column"] == "1"
 
 
 def test_the_list_is_refreshed_with_what_it_shows(admin_client: Client, listener: Any) -> None:
@@ -86,7 +86,7 @@ def test_the_list_is_refreshed_with_what_it_shows(admin_client: Client, listener
         assert f'<td class="field-{cell}">{html}</td>' in page
     first.enabled = False
     first.save()
-    state = live(admin_client, first, other).json()["rows"][str(first.pk)]["listed_state"]
+    state = live(admin_client, first, other).json()["rows"][str(first.pk)]["state_column"]
     assert '<span class="directus-state directus-state-paused">paused</span>' in state
 
 
@@ -136,7 +136,7 @@ def test_what_was_declared_and_which_actions_are_wanted_is_told(admin_client: Cl
 
 def test_what_the_server_says_stays_text(admin_client: Client, listener: Any) -> None:
     row = subscription(state="refused", last_error="<script>alert(1)</script>")
-    state = live(admin_client, row).json()["rows"][str(row.pk)]["listed_state"]
+    state = live(admin_client, row).json()["rows"][str(row.pk)]["state_column"]
     assert "<script>" not in state
     assert "&lt;script&gt;alert(1)" in state
 

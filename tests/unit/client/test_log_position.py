@@ -94,7 +94,7 @@ def test_a_hole_is_not_given_up_before_it_was_asked_for_at_that_age() -> None:
 def test_holes_that_are_due_soon_are_asked_for_with_those_that_are_due() -> None:
     """A list that was rolled back beside 900 other changes costs few looks at the log."""
     seen = [0.05 * number for number in range(900)]
-    position = LogPosition(9000, [Hole(10 * n, 10 * n + 5, at, at) for n, at in enumerate(seen)])
+    position = Position(9000, [Hole(10 * n, 10 * n + 5, at, at) for n, at in enumerate(seen)])
     looks, now = 0, seen[-1]
     while now < 3600.0:
         now = max(now, position.next_due() or 0.0)

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from directus_realtime import dead_letters
-from directus_realtime.admin import inbox_actions
-from directus_realtime.admin.inbox_admin import all_receptions
+from directus_realtime.admin import inbox_views
+from directus_realtime.admin.inbox_admin import all_results
 from directus_realtime.admin.replay_request import Outcome
 from directus_realtime.listener.delivery.crash_marker import ENDED
 from directus_realtime.models import InboxEvent
@@ -231,7 +231,7 @@ def replayed(monkeypatch: Any) -> list[Any]:
         calls.append((list(rows), values))
         return Outcome({"all": 2})
 
-    monkeypatch.setattr(inbox_actions, "replay", replay)
+    monkeypatch.setattr(inbox_views, "replay", replay)
     return calls
 
 
@@ -290,7 +290,7 @@ def test_replay__not_without_its_subscription(
 
 def test_replay__what_goes_wrong_is_told(admin_client: Client, monkeypatch: Any) -> None:
     problems = Outcome(problems=["articles: The token may not read directus_activity."])
-    monkeypatch.setattr(inbox_actions, "replay", lambda rows, **values: problems)
+    monkeypatch.setattr(inbox_views, "replay", lambda rows, **values: problems)
     subscription()
     response = press(admin_client, "replay", add_row(), since="2026-11-20 08:00:00")
     assert said(response) == problems.problems
@@ -319,7 +319,7 @@ def test_receivers__those_that_the_row_does_not_name(
     connected: Any, state: str, outcome: str
 ) -> None:
     row = add_row(state=state)
-    assert [(one.receiver, one.outcome) for one in all_receptions(row)] == [
+    assert [(one.receiver, one.outcome) for one in all_results(row)] == [
         (receiver_for_tests.__module__ + ".receiver_for_tests", outcome)
     ]
 
