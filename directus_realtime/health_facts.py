@@ -175,7 +175,7 @@ class ConnectionHealth:
         socket_problem: Why the WebSocket does not announce changes; empty where it does.
         heartbeat_age: Seconds since its listener last wrote.
         active: ``HOST:PID`` of the listener that has it, or ``""``.
-        fencing_number: Of the lease of that listener.
+        fencing_token: Of the lease of that listener.
         standing_by: ``HOST:PID`` of those that would take over.
         standby_problems: Why some of those could not log in, by ``HOST:PID``.
         subscribed: Number of enabled subscriptions that are confirmed.
@@ -202,7 +202,7 @@ class ConnectionHealth:
     inbox: InboxHealth
     catch_up: CatchUpHealth | None
     active: str
-    fencing_number: int
+    fencing_token: int
     standing_by: list[str]
     standby_problems: dict[str, str]
     subscribed: int
@@ -425,7 +425,7 @@ def _listeners(
     standing_by = [row for row in own if row.role == ListenerRole.STANDBY]
     return {
         "active": active[0] if active else "",
-        "fencing_number": lease.token if lease else 0,
+        "fencing_token": lease.token if lease else 0,
         "standing_by": [str(row) for row in standing_by],
         "standby_problems": {
             str(row): row.problems[alias] for row in standing_by if row.problems.get(alias)

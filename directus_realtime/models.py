@@ -632,11 +632,11 @@ class ParkedChange(models.Model):
 
 
 class ListenerLease(models.Model):
-    """Which listener has a connection. The fencing number grows with each change of hands."""
+    """Lease of a connection: its holder, and a fencing token that grows with each new holder."""
 
     alias = models.CharField(_("connection"), max_length=40, primary_key=True)
     holder = models.UUIDField(_("holder"), null=True, blank=True)
-    token = models.PositiveBigIntegerField(_("fencing number"), default=0)
+    token = models.PositiveBigIntegerField(_("fencing token"), default=0)
     # Grows with each renewal: whoever sees it stand still for long enough may take over,
     # whatever the clocks of the machines say.
     beat = models.PositiveBigIntegerField(default=0)

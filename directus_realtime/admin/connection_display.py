@@ -120,9 +120,9 @@ def active_of(health: ConnectionHealth) -> str:
     """Which listener has the connection."""
     if not health.active:
         return "–"
-    return gettext("%(listener)s (fencing number %(number)d)") % {
+    return gettext("%(listener)s (fencing token %(token)d)") % {
         "listener": health.active,
-        "number": health.fencing_number,
+        "token": health.fencing_token,
     }
 
 

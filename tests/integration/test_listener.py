@@ -377,7 +377,7 @@ async def test_a_listener_that_lost_its_lease_ends_and_stands_by(
         assert received.states == ["connected"]
 
         await change_lease(None)
-        await await_for(lambda: "active, with the fencing number 4" in caplog.messages)
+        await await_for(lambda: "active, with the fencing token 4" in caplog.messages)
         await until_subscribed(fake)
         await create(fake, "again")
         await await_for(lambda: "again" in received.titles)

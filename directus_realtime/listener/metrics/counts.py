@@ -91,7 +91,7 @@ class Counts:
         errors: Frames, events and whatever else came to grief, by connection and kind.
         dropped_messages: Group messages that could not be sent.
         connected: Whether a connection is up, by connection.
-        active: The fencing numbers of the connections that this process listens to; it stands
+        active: The fencing tokens of the connections that this process listens to; it stands
             by for those with 0.
     """
 

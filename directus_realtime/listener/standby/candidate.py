@@ -180,7 +180,7 @@ class Candidate:
             if checking is not None:
                 self._end_soon(checking)
         logger.info(
-            "active, with the fencing number %s",
+            "active, with the fencing token %s",
             fence,
             extra={"event": "active", "connections": self._aliases, "fencing": fence.tokens},
         )

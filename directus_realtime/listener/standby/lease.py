@@ -1,6 +1,6 @@
 """The lease: of two or more listeners, one is active.
 
-A row for each connection says who has it, with a fencing number that grows with each change
+A row for each connection says who has it, with a fencing token that grows with each change
 of hands. No clocks of machines are compared: the holder keeps raising a number, and whoever
 stands by watches whether it stands still, by a clock of its own.
 """
@@ -90,11 +90,11 @@ def release(aliases: Collection[str], holder: UUID) -> None:
 
 
 class Fence:
-    """What an active listener has: its leases, by their fencing numbers.
+    """What an active listener has: its leases, by their fencing tokens.
 
     Args:
         holder: The listener.
-        tokens: Fencing numbers, by alias.
+        tokens: Fencing tokens, by alias.
         after_crash: Whether the holder before has not given them up: it was killed, or hangs.
     """
 

@@ -172,8 +172,8 @@ class Command(BaseCommand):
         self._row("reason", health.reason)
         age = health.heartbeat_age
         self._row("heartbeat", "never" if age is None else f"{age:.1f} s ago")
-        number = f", fencing number {health.fencing_number}" if health.active else ""
-        self._row("active", f"{health.active or 'nobody'}{number}")
+        token = f", fencing token {health.fencing_token}" if health.active else ""
+        self._row("active", f"{health.active or 'nobody'}{token}")
         self._row("standing by", ", ".join(health.standing_by))
         self._row("inbox", _shown_inbox(health.inbox))
         self._print_log(health)

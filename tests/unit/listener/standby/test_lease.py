@@ -59,7 +59,7 @@ def test_leases_are_made_free_and_in_order() -> None:
 
 
 @pytest.mark.django_db
-def test_each_change_of_hands_has_a_greater_fencing_number() -> None:
+def test_each_holder_gets_a_greater_fencing_token() -> None:
     assert have(ME).tokens == {"blog": 1, "default": 1}
     release(ALIASES, ME)
     assert holders() == {"blog": None, "default": None}
