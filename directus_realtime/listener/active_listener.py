@@ -18,7 +18,7 @@ from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.delivery_queue import RetryPolicy
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.tasks import HandOver
+from directus_realtime.listener.delivery.tasks import TaskDispatcher
 from directus_realtime.listener.inbox import FreshRows, Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.listened_connection import ListenedConnection
@@ -140,7 +140,7 @@ class ActiveListener:
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)
-        self._handover = HandOver(handover_database, timeouts, self._sender, fence, ceiling)
+        self._handover = TaskDispatcher(handover_database, timeouts, self._sender, fence, ceiling)
         self._inbox = Inbox(self._inbox_database, self._wake_delivery, fence=fence, fresh=fresh)
         counts.watch_unstored(lambda: self._inbox.waiting)
         self._retention = DailyPrune(retention_database, self._settings, fence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +17,11 @@ from directus_realtime.events import Event
 from directus_realtime.layers import InboxCursor
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
-from directus_realtime.listener.delivery.crash_marker import ENDED
+from directus_realtime.listener.delivery.crash_marker import CRASHED
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.receiver_calls import Job
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from tests.helpers.waiting import DEADLINE
@@ -100,10 +100,10 @@ async def test_an_attempt_in_which_the_process_ended_has_failed(
     async with deliver():
         await until_states("failed", "held", "done")
     failed = await row("a")
-    assert (failed.attempts, own_failure(failed)) == (1, ENDED.error)
+    assert (failed.attempts, own_failure(failed)) == (1, CRASHED.error)
     assert failed.sent_at is not None
     assert receivers.titles() == ["c"]
-    assert ENDED.error in caplog.text
+    assert CRASHED.error in caplog.text
 
 
 async def test_an_event_that_ends_each_process_is_a_dead_letter(
@@ -121,7 +121,7 @@ async def test_an_event_that_ends_each_process_is_a_dead_letter(
     async with deliver(attempts=3):
         await until_states("dead")
     dead = await row("a")
-    assert (dead.attempts, own_failure(dead)) == (3, ENDED.error)
+    assert (dead.attempts, own_failure(dead)) == (3, CRASHED.error)
     assert dead.sent_at is not None
     assert receivers.log == []
     assert f"articles 1 update is a dead letter after 3 tries (event {dead.pk}" in caplog.text
@@ -138,7 +138,7 @@ async def test_what_goes_well_after_a_crash_leaves_no_trace(
         await astore(1, title)
     async with deliver(after_crash=True):
         await until_states("done", "done", "done")
-        assert "what is due (3 events) is delivered one by one" in caplog.text
+        assert "3 events due, delivered one by one" in caplog.text
     found = [(await row(title)) for title in ("a", "b", "c")]
     assert [(each.attempts, each.failures) for each in found] == [(1, {})] * 3
     assert receivers.titles() == receivers.titles("async") == ["a", "b", "c"]
@@ -179,10 +179,10 @@ async def test_after_a_crash_browsers_are_told_behind_the_commit(
 async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(found: delivery_queue.Outcomes) -> None:
+    def write(outcomes: delivery_queue.Outcomes, now: datetime) -> None:
         if next(writes) == 0:
             raise OperationalError("server closed the connection unexpectedly")
-        real(found)
+        real(outcomes, now)
 
     real, writes = delivery_queue.write, itertools.count()
     monkeypatch.setattr(delivery_queue, "write", write)

@@ -91,7 +91,7 @@ async def test_an_event_without_receivers_is_done(
 async def test_what_is_stored_later_is_delivered_when_woken(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "LOOK_INTERVAL", 60)
+    monkeypatch.setattr(delivery_module, "POLL_INTERVAL", 60)
     receivers.add()
     await astore(1, "a")
     async with deliver() as delivery:
@@ -421,7 +421,7 @@ async def test_what_is_debounced_does_not_wait_for_a_clock_that_was_put_back(
 async def test_an_item_goes_on_when_a_person_takes_away_what_held_it_back(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(delivery_module, "STOCK_INTERVAL", 0.02)
+    monkeypatch.setattr(delivery_module, "REFRESH_INTERVAL", 0.02)
     receivers.add(fail=fails("a1"))
     await astore(1, "a1")
     await astore(1, "a2")
@@ -607,7 +607,7 @@ async def test_rows_that_somebody_else_delivers_are_read_again(
     async with deliver():
         await until_states("done", "done")
     assert titles == ["a", "b"]
-    assert "Somebody else delivers, too" in caplog.text
+    assert "Another process has delivered or changed the same events" in caplog.text
 
 
 async def test_events_that_wait_for_the_catch_up_are_left_alone(
@@ -637,7 +637,7 @@ async def test_a_receiver_that_hangs_is_reported(
     await astore(1, "a")
     async with deliver():
         try:
-            await await_for(lambda: "Delivery waits for a receiver since" in caplog.text)
+            await await_for(lambda: "Delivery has waited for a receiver for" in caplog.text)
         finally:
             go_on.set()
         await until_states("done")
@@ -735,7 +735,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "SLICE", 0.0)
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0.0)
     entered, go_on = threading.Event(), threading.Event()
 
     def receiver(event: Event, **kwargs: Any) -> None:

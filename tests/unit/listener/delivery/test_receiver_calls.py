@@ -20,7 +20,7 @@ from directus_realtime.signals import (
     directus_item_updated,
     non_atomic,
 )
-from directus_realtime.utils.logs import Repetitions
+from directus_realtime.utils.logs import EventLogger
 from tests.unit.listener.conftest import Receivers, make_event
 
 
@@ -198,7 +198,7 @@ def test_a_slow_receiver_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(receivers_module, "SLOW", 0.0)
-    monkeypatch.setattr(receivers_module, "_slow", Repetitions())
+    monkeypatch.setattr(receivers_module, "logger", EventLogger("directus_realtime.receivers"))
     call(plain).run()
     assert "The receiver name took 0.0 s for articles; hand long work to" in caplog.text
 
