@@ -87,7 +87,7 @@ class Listener:
                 await active.run(stopping, self._candidate.hold(fence))
         except LeaseLost:
             self._lost = [*(each for each in self._lost if each.is_busy), active]
-            await self._candidate.tell_loss()
+            await self._candidate.log_takeover()
         finally:
             counts.active.update(dict.fromkeys(self._aliases, 0))
             counts.connected.update(dict.fromkeys(self._aliases, False))

@@ -514,7 +514,7 @@ async def test_a_database_that_is_away_at_the_end_is_not_waited_for(
     monkeypatch.setattr(candidate_module, "release", away)
     async with listening(connection(fake.url)):
         await await_for(lambda: received.states == ["connected"])
-    assert "The lease could not be given up: connection refused" in caplog.messages
+    assert "The lease could not be released: connection refused" in caplog.messages
 
 
 async def test_tables_that_are_not_there_yet_are_asked_for(

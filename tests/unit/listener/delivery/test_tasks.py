@@ -148,7 +148,9 @@ async def test_debounced_events_wait_for_their_time_and_hold_nobody_back(workers
     assert list((await astates()).values()) == ["pending", "delivering"]
 
 
-async def test_a_lost_task_is_enqueued_again(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lost_task_is_enqueued_again(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
     row = await astore(1, "a")
     async with workers.dispatching(timeout=0.05):
         await await_for(lambda: len(workers.queue) >= 2)
