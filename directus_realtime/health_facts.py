@@ -33,7 +33,7 @@ from directus_realtime.models import (
 )
 from directus_realtime.settings import ConnectionSettings, connection_settings
 
-#: States of events that are not through; the others are most of the table.
+#: States of unfinished events; those of finished ones are most of the table.
 OPEN_STATES = (
     InboxState.PENDING,
     InboxState.HELD,
@@ -41,7 +41,7 @@ OPEN_STATES = (
     InboxState.FAILED,
     InboxState.DEAD,
 )
-#: Those of them that nothing keeps from being delivered now.
+#: Those of them in which nothing delays delivery.
 _DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
 
 #: Beginning of the ``last_error`` of a subscription whose changes the activity log does not have.
@@ -66,8 +66,8 @@ class HealthThresholds:
 
     Attributes:
         lag: Seconds that the oldest pending event may wait.
-        dead: Dead letters; a few are for a person to look at, many are a broken receiver.
-        heartbeat_age: Seconds; as long as a takeover may take.
+        dead: Number of dead letters; many of them are a sign of a broken receiver.
+        heartbeat_age: Seconds since the last heartbeat; as long as a takeover may take.
         catch_up_age: Seconds since the activity log was last read to its end, or since the
             connection was made.
     """
@@ -80,12 +80,12 @@ class HealthThresholds:
 
 @dataclass(frozen=True)
 class InboxHealth:
-    """Events of a connection that are not through.
+    """Unfinished events of a connection.
 
     Attributes:
         counts: Events by state; states without any are 0.
-        lag: Seconds since the oldest pending event could have been delivered, or since the
-            oldest one that a worker has was handed over.
+        lag: Seconds since the oldest pending event was due, or since the oldest event of a
+            worker was enqueued.
     """
 
     counts: dict[str, int]
@@ -171,25 +171,25 @@ class ConnectionHealth:
         level: The worst level of its problems.
         state: The current state: ``disconnected`` where no listener runs.
         reason: Why, as a sentence.
-        since: Begin of the state; ``None`` where no listener ever ran.
+        since: Start of the state; ``None`` where no listener ever ran.
         socket_problem: Why the WebSocket does not announce changes; empty where it does.
-        heartbeat_age: Seconds since its listener last wrote.
-        active: ``HOST:PID`` of the listener that has it, or ``""``.
-        fencing_token: Of the lease of that listener.
-        standing_by: ``HOST:PID`` of those that would take over.
-        standby_problems: Why some of those could not log in, by ``HOST:PID``.
+        heartbeat_age: Seconds since the last heartbeat of its listener.
+        active: ``HOST:PID`` of the active listener, or ``""``.
+        fencing_token: Fencing token of its lease.
+        standing_by: ``HOST:PID`` of the standbys.
+        standby_problems: Why a standby could not log in, by ``HOST:PID``.
         subscribed: Number of enabled subscriptions that are confirmed.
-        refused: The reasons of Directus, by subscription.
-        behind: Why subscribed ones are not caught up, by subscription.
-        socket_only: Why the log does not have the changes of some, by subscription.
+        refused: Reasons of Directus, by refused subscription.
+        behind: Reasons, by subscription that is not caught up.
+        socket_only: Reasons, by subscription whose changes are not in the log.
         gap: The last gap.
         holes: Ids of the log that are not visible yet.
         dropped: Number of ids of the log that never became visible.
         parked: Number of logged changes whose item was not found, and whose delete may appear.
         unexplained: Number of those whose delete did not appear in time.
         unexplained_since: When the oldest of those was parked.
-        problems: Sentences that say what is wrong and what to do; empty where all is well.
-        notes: Sentences that are worth knowing and are no problem.
+        problems: Sentences with a problem and its remedy each.
+        notes: Sentences about facts that are no problem.
     """
 
     alias: str
@@ -221,7 +221,7 @@ class ConnectionHealth:
 
 
 def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[ConnectionHealth]:
-    """Return the facts about connections; they are not judged yet."""
+    """Return the facts about connections, without levels and problems."""
     statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
     positions = in_bulk(LogPosition.objects.all(), aliases)
     leases = in_bulk(ListenerLease.objects.all(), aliases)
@@ -244,7 +244,7 @@ def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[Connect
 
 
 def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
-    """Return what is not through, by connection; rows that are through are not read."""
+    """Return the unfinished events, by connection; other rows are not read."""
     now = timezone.now()
     groups = (
         InboxEvent.objects.filter(state__in=OPEN_STATES)
@@ -280,19 +280,15 @@ def settings_of(alias: str) -> ConnectionSettings:
 
 
 def _state(status: ConnectionStatus | None, limits: HealthThresholds) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "state": "disconnected",
-        "reason": gettext(NO_LISTENER),
-        "since": None,
-        "heartbeat_age": None,
-        "socket_problem": "",
-    }
-    if status is None:
-        return found
-    age = age_of(status.heartbeat_at)
-    if age > limits.heartbeat_age:
-        # Its state is history: no listener has run since.
-        return {**found, "since": status.heartbeat_at, "heartbeat_age": age}
+    age = age_of(status.heartbeat_at) if status else None
+    if status is None or age is None or age > limits.heartbeat_age:
+        return {
+            "state": "disconnected",
+            "reason": gettext(NO_LISTENER),
+            "since": status.heartbeat_at if status else None,
+            "heartbeat_age": age,
+            "socket_problem": "",
+        }
     return {
         "state": status.state,
         "reason": status.reason,
@@ -349,13 +345,8 @@ def _holes(ranges: Sequence[Sequence[float]]) -> HoleHealth:
 def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
     """Return the state of subscriptions, by connection."""
     found: dict[str, dict[str, Any]] = {
-        alias: {
-            "subscribed": 0,
-            "last_event_at": None,
-            "refused": {},
-            "behind": {},
-            "socket_only": {},
-        }
+        alias: {"subscribed": 0, "last_event_at": None}
+        | {kind: {} for kind in ("refused", "behind", "socket_only")}
         for alias in aliases
     }
     rows = DirectusSubscription.objects.filter(connection__in=list(found)).order_by()
@@ -364,15 +355,14 @@ def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
         subscribed=Count("pk", filter=Q(enabled=True, state=SubscriptionState.SUBSCRIBED)),
     )
     for row in of_connections:
-        found[row["connection"]]["last_event_at"] = row["last"]
-        found[row["connection"]]["subscribed"] = row["subscribed"]
-    for each in rows.filter(enabled=True).exclude(last_error="").order_by("name"):
+        found[row["connection"]] |= {"last_event_at": row["last"], "subscribed": row["subscribed"]}
+    states = [SubscriptionState.REFUSED, SubscriptionState.SUBSCRIBED]
+    for each in rows.filter(enabled=True, state__in=states).exclude(last_error="").order_by("name"):
         if each.state == SubscriptionState.REFUSED:
-            found[each.connection]["refused"][each.name] = each.last_error
-        elif each.state == SubscriptionState.SUBSCRIBED:
-            is_socket_only = each.last_error.startswith(SOCKET_ONLY)
-            kind = "socket_only" if is_socket_only else "behind"
-            found[each.connection][kind][each.name] = each.last_error
+            kind = "refused"
+        else:
+            kind = "socket_only" if each.last_error.startswith(SOCKET_ONLY) else "behind"
+        found[each.connection][kind][each.name] = each.last_error
     return found
 
 
@@ -434,7 +424,7 @@ def _listeners(
 
 
 def listeners_of_this_host(limits: HealthThresholds) -> list[ListenerProcess]:
-    """Return the listeners on this machine that are alive, whatever they do."""
+    """Return the living listeners of this machine, active or not."""
     return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
 
 

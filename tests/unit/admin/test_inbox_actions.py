@@ -130,7 +130,7 @@ def test_retry__the_same_change_by_another_subscription_overtakes_nothing(
 def test_retry__the_look_for_newer_events_is_a_short_one(
     admin_client: Client, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(dead_letters, "LOOKED_THROUGH", 10)
+    monkeypatch.setattr(dead_letters, "SEARCHED", 10)
     row = dead_letter()
     add_row(state="done", pk=row.pk + 11)
     assert OVERTAKEN not in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
