@@ -11,7 +11,6 @@ from directus_realtime.database import on_one_line, own_alias, sqlite_write_lock
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.delivery_queue import (
     BlockedItems,
-    FailedAttempt,
     Outcomes,
     RetryPolicy,
 )
@@ -152,7 +151,7 @@ class BatchRunner:
     @staticmethod
     def _skip(job: Job, outcomes: Outcomes) -> None:
         """Hold a job whose item has just failed; it is read again where that is a dead letter."""
-        if any(failed.job.item == job.item and not failed.is_dead for failed in outcomes.failed):
+        if any(failed.item == job.item and failed.retry_at for failed in outcomes.failed):
             outcomes.held.append(job)
         else:
             outcomes.must_reread = True
@@ -166,12 +165,12 @@ class BatchRunner:
         for job in outcomes.done:
             seconds = (now - job.row.received_at).total_seconds()
             counts.delivery_seconds.observe((job.row.connection,), max(seconds, 0))
-        for failed in outcomes.failed:
-            counter = counts.dead_letters if failed.is_dead else counts.retries
-            counter.add((failed.job.row.connection,))
-            self._log_failures(failed)
-            if failed.is_dead:
-                _log_dead_letter(failed)
+        for job in outcomes.failed:
+            counter = counts.retries if job.retry_at else counts.dead_letters
+            counter.add((job.row.connection,))
+            self._log_failures(job)
+            if not job.retry_at:
+                _log_dead_letter(job)
 
     def _rolled_back(
         self, jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
@@ -204,9 +203,9 @@ class BatchRunner:
             ]
         )
 
-    def _log_failures(self, failed: FailedAttempt) -> None:
-        event = failed.job.event
-        for failure in failed.job.failures:
+    def _log_failures(self, job: Job) -> None:
+        event = job.event
+        for failure in job.failures:
             counts.receiver_failures.add((failure.receiver,))
             self._log.repeated(
                 f"{failure.receiver} {failure.error}",
@@ -216,7 +215,7 @@ class BatchRunner:
                 event.collection,
                 event.key,
                 event.action,
-                ", ".join(filter(None, [f"try {failed.attempts}", failure.place])),
+                ", ".join(filter(None, [f"try {job.attempts}", failure.place])),
                 failure.error,
                 connection=event.connection,
                 subscription=event.subscription,
@@ -224,27 +223,27 @@ class BatchRunner:
                 key=event.key,
                 event_id=event.id,
                 receiver=failure.receiver,
-                attempt=failed.attempts,
+                attempt=job.attempts,
                 error=failure.error,
                 traceback=failure.traceback,
             )
 
 
-def _log_dead_letter(failed: FailedAttempt) -> None:
-    event = failed.job.event
+def _log_dead_letter(job: Job) -> None:
+    event = job.event
     logger.error(
         "dead-letter",
         "%s %s %s is a dead letter after %s (event %d in the admin): %s",
         event.collection,
         event.key,
         event.action,
-        "1 try" if failed.attempts == 1 else f"{failed.attempts} tries",
-        failed.job.row.pk,
-        "; ".join(f"{each.receiver}: {each.error}" for each in failed.job.failures),
+        "1 try" if job.attempts == 1 else f"{job.attempts} tries",
+        job.row.pk,
+        "; ".join(f"{each.receiver}: {each.error}" for each in job.failures),
         connection=event.connection,
         subscription=event.subscription,
         collection=event.collection,
         key=event.key,
         event_id=event.id,
-        attempt=failed.attempts,
+        attempt=job.attempts,
     )

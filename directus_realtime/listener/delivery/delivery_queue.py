@@ -55,41 +55,13 @@ class RetryPolicy:
         return timedelta(seconds=clock.uniform(0, limit))
 
 
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """Job with a failed receiver.
-
-    Attributes:
-        job: The job.
-        attempts: Number of attempts, this one included.
-        next_attempt_at: Time of the retry; ``None`` for a dead letter.
-    """
-
-    job: Job
-    attempts: int
-    next_attempt_at: datetime | None
-
-    @classmethod
-    def of(cls, job: Job, policy: RetryPolicy, clock: SystemClock) -> FailedAttempt:
-        """Apply a policy to a job."""
-        attempts = job.row.attempts + 1
-        if attempts >= policy.attempts:
-            return cls(job, attempts, None)
-        return cls(job, attempts, clock.now() + policy.delay(attempts, clock))
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether the event is a dead letter."""
-        return self.next_attempt_at is None
-
-
 @dataclass
 class Outcomes:
     """Results of jobs.
 
     Attributes:
         done: Jobs of which every receiver has succeeded.
-        failed: Jobs with failed receivers: retries and dead letters.
+        failed: Jobs with failed receivers; those without ``retry_at`` are dead letters.
         progressed: Jobs with further receivers that succeeded, and others still to be called.
         held: Jobs of items with an earlier failed event.
         released: Items that no failed event blocks any longer.
@@ -98,7 +70,7 @@ class Outcomes:
     """
 
     done: list[Job] = field(default_factory=list)
-    failed: list[FailedAttempt] = field(default_factory=list)
+    failed: list[Job] = field(default_factory=list)
     progressed: list[Job] = field(default_factory=list)
     held: list[Job] = field(default_factory=list)
     released: list[Item] = field(default_factory=list)
@@ -106,15 +78,17 @@ class Outcomes:
     must_reread: bool = False
 
     def add(self, job: Job, policy: RetryPolicy, clock: SystemClock) -> None:
-        """Add a job without remaining calls."""
-        if job.failures:
-            self.failed.append(FailedAttempt.of(job, policy, clock))
-        else:
+        """Add a job without remaining calls, and plan its retry where it has failed."""
+        if not job.failures:
             self.done.append(job)
+            return
+        if job.attempts < policy.attempts:
+            job.retry_at = clock.now() + policy.delay(job.attempts, clock)
+        self.failed.append(job)
 
     def to_send(self) -> list[Job]:
         """Return the jobs whose group messages are due, in the order of the inbox."""
-        jobs = [*self.done, *(failed.job for failed in self.failed), *self.held]
+        jobs = [*self.done, *self.failed, *self.held]
         return sorted((job for job in jobs if job.row.sent_at is None), key=lambda job: job.row.pk)
 
 
@@ -159,8 +133,8 @@ class BlockedItems:
         """Return the items that are no longer blocked after some outcomes."""
         if not self.rows:
             return []
-        finished = [*outcomes.done, *(failed.job for failed in outcomes.failed if failed.is_dead)]
-        still_failed = {failed.job.item for failed in outcomes.failed if not failed.is_dead}
+        finished = [*outcomes.done, *(job for job in outcomes.failed if not job.retry_at)]
+        still_failed = {job.item for job in outcomes.failed if job.retry_at}
         pks = {job.row.pk for job in finished}
         items = {job.item for job in finished if job.item in self.rows}
         return [item for item in items - still_failed if self.rows[item] <= pks]
@@ -169,11 +143,11 @@ class BlockedItems:
         """Apply outcomes that were committed."""
         for job in outcomes.done:
             self.remove(job.row)
-        for failed in outcomes.failed:
-            if failed.is_dead:
-                self.remove(failed.job.row)
+        for job in outcomes.failed:
+            if job.retry_at:
+                self.add(job.row)
             else:
-                self.add(failed.job.row)
+                self.remove(job.row)
 
 
 def reclaim_rows(aliases: Iterable[str]) -> None:
@@ -295,13 +269,12 @@ def write(outcomes: Outcomes, now: datetime) -> None:
             delivered=[],
             sent_at=now,
         )
-        for failed in outcomes.failed:
-            job = failed.job
+        for job in outcomes.failed:
             update_rows(
                 [job],
-                state=InboxState.DEAD if failed.is_dead else InboxState.FAILED,
-                attempts=failed.attempts,
-                next_attempt_at=failed.next_attempt_at,
+                state=InboxState.FAILED if job.retry_at else InboxState.DEAD,
+                attempts=job.attempts,
+                next_attempt_at=job.retry_at,
                 failures={failure.receiver: asdict(failure) for failure in job.failures},
                 delivered=job.delivered,
                 sent_at=job.row.sent_at or now,

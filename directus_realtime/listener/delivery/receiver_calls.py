@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -247,6 +248,7 @@ class Job:
         remaining: Calls that are not made yet; atomic ones first.
         delivered: Names of the receivers that have succeeded.
         failures: Failures of this attempt.
+        retry_at: Time of the retry of a failed job; ``None`` for a dead letter.
         is_started: Whether a receiver was called.
         isolated: Whether each call has a transaction of its own.
         maybe_poison: Whether a process may have crashed in an earlier attempt.
@@ -259,6 +261,7 @@ class Job:
     remaining: list[Call]
     delivered: list[str]
     failures: list[Failure] = field(default_factory=list)
+    retry_at: datetime | None = None
     is_started: bool = False
     isolated: bool = False
     maybe_poison: bool = False
@@ -282,6 +285,11 @@ class Job:
     @classmethod
     def _without_calls(cls, row: InboxEvent) -> Self:
         return cls(row, row.to_event(), item_of(row), [], list(row.delivered))
+
+    @property
+    def attempts(self) -> int:
+        """Number of attempts, this one included."""
+        return self.row.attempts + 1
 
     @property
     def next(self) -> Call | None:

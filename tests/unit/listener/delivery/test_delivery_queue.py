@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from directus_realtime.listener.delivery import delivery_queue
 from directus_realtime.listener.delivery.delivery_queue import (
-    FailedAttempt,
     Outcomes,
     RetryPolicy,
     RowsChanged,
@@ -59,15 +58,15 @@ def test_a_job_without_failures_is_done() -> None:
 def test_a_failed_job_is_tried_again_later() -> None:
     job, found = job_of(unsaved_row(), FAILURE), Outcomes()
     found.add(job, RetryPolicy(2, 5), CLOCK)
-    (failed,) = found.failed
-    assert (failed.job, failed.is_dead, failed.attempts) == (job, False, 1)
-    assert failed.next_attempt_at is not None
-    assert failed.next_attempt_at <= timezone.now() + timedelta(seconds=5)
+    assert (found.failed, job.attempts) == ([job], 1)
+    assert job.retry_at is not None
+    assert job.retry_at <= timezone.now() + timedelta(seconds=5)
 
 
 def test_the_last_attempt_makes_a_dead_letter() -> None:
-    failed = FailedAttempt.of(job_of(unsaved_row(attempts=1), FAILURE), RetryPolicy(2, 5), CLOCK)
-    assert (failed.is_dead, failed.attempts, failed.next_attempt_at) == (True, 2, None)
+    job, found = job_of(unsaved_row(attempts=1), FAILURE), Outcomes()
+    found.add(job, RetryPolicy(2, 5), CLOCK)
+    assert (found.failed, job.attempts, job.retry_at) == ([job], 2, None)
 
 
 @pytest.mark.django_db
