@@ -82,7 +82,7 @@ def _log_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterato
     if health.catch_up is not None and health.catch_up.problem:
         yield _log_problem(health, health.catch_up.problem)
         return
-    read_at = health.catch_up.caught_up_at if health.catch_up else None
+    read_at = health.catch_up.read_at if health.catch_up else None
     since = max(read_at or health.since, health.since)  # it could not be read before
     age = age_of(since)
     if age <= min(_SLOW_READ, limits.catch_up_age):

@@ -98,29 +98,6 @@ class InboxHealth:
 
 
 @dataclass(frozen=True)
-class CatchUpHealth:
-    """Progress of reading the activity log.
-
-    Attributes:
-        problem: Why the log cannot be read; empty where it can.
-        rows_done: Rows read so far of those that were missed.
-        rows_total: Rows that were missed.
-        caught_up_at: When the log was last read to its end.
-        gap_since: Begin of the last gap.
-        gap_until: End of the last gap.
-        gap_recovered: Whether all of its changes were found; ``None`` while that is unknown.
-    """
-
-    problem: str
-    rows_done: int
-    rows_total: int
-    caught_up_at: datetime | None
-    gap_since: datetime | None
-    gap_until: datetime | None
-    gap_recovered: bool | None
-
-
-@dataclass(frozen=True)
 class GapHealth:
     """The last gap of a connection.
 
@@ -182,6 +159,7 @@ class ConnectionHealth:
         refused: Reasons of Directus, by refused subscription.
         behind: Reasons, by subscription that is not caught up.
         socket_only: Reasons, by subscription whose changes are not in the log.
+        catch_up: Position in the activity log; ``None`` before the first read.
         gap: The last gap.
         holes: Ids of the log that are not visible yet.
         dropped: Number of ids of the log that never became visible.
@@ -200,7 +178,7 @@ class ConnectionHealth:
     heartbeat_age: float | None
     last_event_at: datetime | None
     inbox: InboxHealth
-    catch_up: CatchUpHealth | None
+    catch_up: LogPosition | None
     active: str
     fencing_token: int
     standing_by: list[str]
@@ -302,15 +280,7 @@ def _log(position: LogPosition | None) -> dict[str, Any]:
     if position is None:
         return {"catch_up": None, "gap": None, "holes": HoleHealth(), "dropped": 0}
     return {
-        "catch_up": CatchUpHealth(
-            problem=position.problem,
-            rows_done=position.rows_done,
-            rows_total=position.rows_total,
-            caught_up_at=position.read_at,
-            gap_since=position.gap_since,
-            gap_until=position.gap_until,
-            gap_recovered=position.gap_recovered,
-        ),
+        "catch_up": position,
         "gap": _gap(position),
         "holes": _holes(position.holes),
         "dropped": position.dropped,
@@ -384,21 +354,20 @@ def _parked(aliases: Iterable[str]) -> dict[str, dict[str, Any]]:
 def parked_changes(alias: str) -> list[dict[str, Any]]:
     """Return the oldest parked and unexplained changes of a connection, the latter first."""
     rows = ParkedChange.objects.filter(connection=alias).select_related("subscription")
-    return [_parked_change(row) for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]]
-
-
-def _parked_change(row: ParkedChange) -> dict[str, Any]:
-    return {
-        "state": row.state,
-        "subscription": row.subscription.name,
-        "activity_id": row.activity_id,
-        "collection": row.collection,
-        "key": json.loads(row.key_json),
-        "action": row.action,
-        "changed_at": row.changed_at,
-        "parked_at": row.parked_at,
-        "reason": row.reason,
-    }
+    return [
+        {
+            "state": row.state,
+            "subscription": row.subscription.name,
+            "activity_id": row.activity_id,
+            "collection": row.collection,
+            "key": json.loads(row.key_json),
+            "action": row.action,
+            "changed_at": row.changed_at,
+            "parked_at": row.parked_at,
+            "reason": row.reason,
+        }
+        for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]
+    ]
 
 
 def _living_listeners(limits: HealthThresholds) -> list[ListenerProcess]:

@@ -81,7 +81,7 @@ def counts_of(health: ConnectionHealth) -> str:
 def caught_up_of(health: ConnectionHealth) -> str:
     """When the activity log was last worked through."""
     catch_up = health.catch_up
-    return to_the_second(catch_up.caught_up_at) if catch_up and catch_up.caught_up_at else "–"
+    return to_the_second(catch_up.read_at) if catch_up and catch_up.read_at else "–"
 
 
 def rows_of(health: ConnectionHealth) -> str:

@@ -26,9 +26,9 @@ _PREFIX = "directus_realtime_"
 
 
 def _caught_up_at(health: ConnectionHealth) -> float | None:
-    if health.catch_up is None or health.catch_up.caught_up_at is None or not health.subscribed:
+    if health.catch_up is None or health.catch_up.read_at is None or not health.subscribed:
         return None  # the log is not read, and need not be
-    return health.catch_up.caught_up_at.timestamp()
+    return health.catch_up.read_at.timestamp()
 
 
 #: Gauges of a sample: name, description, a label besides the connection, and the function that

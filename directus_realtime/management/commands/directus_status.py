@@ -22,7 +22,6 @@ from django.utils import timezone
 from directus_realtime.database import DATABASE_IS_AWAY, check_tables, on_one_line
 from directus_realtime.health import gather
 from directus_realtime.health_facts import (
-    CatchUpHealth,
     ConnectionHealth,
     GapHealth,
     HealthLevel,
@@ -231,8 +230,12 @@ def shown_time(moment: datetime | None) -> str:
 
 
 def _as_json(health: ConnectionHealth) -> dict[str, Any]:
-    found = {**asdict(health), "ok": not health.problems}
-    return {**found, "parked_changes": parked_changes(health.alias)}
+    found = asdict(health)
+    if position := health.catch_up:
+        names = "problem", "rows_done", "rows_total", "gap_since", "gap_until", "gap_recovered"
+        found["catch_up"] = {name: getattr(position, name) for name in names}
+        found["catch_up"]["caught_up_at"] = position.read_at
+    return {**found, "ok": not health.problems, "parked_changes": parked_changes(health.alias)}
 
 
 def _shown_inbox(inbox: InboxHealth) -> str:
@@ -240,8 +243,8 @@ def _shown_inbox(inbox: InboxHealth) -> str:
     return f"lag {inbox.lag:.1f} s; {counts}"
 
 
-def _shown_catch_up(catch_up: CatchUpHealth) -> str:
-    read = f"activity log read to its end {shown_time(catch_up.caught_up_at)}"
+def _shown_catch_up(catch_up: LogPosition) -> str:
+    read = f"activity log read to its end {shown_time(catch_up.read_at)}"
     if not catch_up.rows_total:
         return read
     return f"{read}, now {catch_up.rows_done} of {catch_up.rows_total} rows"
