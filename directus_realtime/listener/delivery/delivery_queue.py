@@ -308,4 +308,4 @@ def update_rows(jobs: Collection[Job], **values: Any) -> None:
     for (state, delivered), pks in as_read.items():
         rows = InboxEvent.objects.filter(pk__in=pks, state=state, delivered=list(delivered))
         if rows.update(**values) != len(pks):
-            raise RowsChanged(f"Of {len(pks)} rows some are not {state} any more.")
+            raise RowsChanged(f"Of {len(pks)} rows some are no longer {state}.")

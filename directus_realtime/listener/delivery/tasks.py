@@ -170,8 +170,15 @@ class TaskDispatcher:
         alias = own_alias()
         with sqlite_write_lock(alias), transaction.atomic(alias):
             rows = self._select(now)
-            for state in {row.state for row in rows}:
-                self._mark([row for row in rows if row.state == state], now)
+            groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+            for row in rows:
+                groups[row.state, row.connection].append(row.pk)
+            for (state, connection), pks in groups.items():
+                until = now + timedelta(seconds=self._timeouts[connection])
+                unchanged = InboxEvent.objects.filter(pk__in=pks, state=state)
+                marks = {"state": InboxState.DELIVERING, "next_attempt_at": until}
+                if unchanged.update(**marks) != len(pks):
+                    raise RowsChanged("Rows that were to be enqueued have changed.")
             self._fence()
         for row in rows:
             self._enqueued.setdefault(row.pk, row.sent_at is not None)
@@ -189,16 +196,6 @@ class TaskDispatcher:
             self._forget_deleted()
         room = min(MAX_ENQUEUED - len(self._enqueued), limit - len(lost))
         return [*lost, *(self._due(now)[:room] if room > 0 else ())]
-
-    def _mark(self, rows: list[InboxEvent], now: datetime) -> None:
-        """Mark rows of one state as delivering."""
-        unchanged = InboxEvent.objects.filter(state=rows[0].state)
-        for alias, timeout in self._timeouts.items():
-            pks = [row.pk for row in rows if row.connection == alias]
-            until = now + timedelta(seconds=timeout)
-            marks = {"state": InboxState.DELIVERING, "next_attempt_at": until}
-            if unchanged.filter(pk__in=pks).update(**marks) != len(pks):
-                raise RowsChanged("Rows that were to be enqueued have changed.")
 
     def _forget_deleted(self) -> None:
         """Forget rows that were deleted: no worker can finish them."""

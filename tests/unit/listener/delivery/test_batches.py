@@ -289,7 +289,7 @@ def test_what_is_left_open_outside_of_the_transaction_is_ended_and_a_failure(
     assert rows() == [("failed", ["TransactionBroken"])]
 
 
-def test_after_a_failure_only_receivers_that_are_not_through_are_called(
+def test_after_a_failure_only_unfinished_receivers_are_called(
     runner: BatchRunner, receivers: Receivers
 ) -> None:
     add(receivers, "good", effect)
@@ -315,7 +315,7 @@ def test_two_runs_of_an_event_cannot_both_commit(runner: BatchRunner, receivers:
     assert rows() == [DONE]
 
 
-def test_two_runs_of_a_receiver_cannot_both_commit_while_others_are_not_through(
+def test_two_runs_of_a_receiver_cannot_both_commit_while_others_are_unfinished(
     alias: str, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state of the row is the same before and after: pending."""
@@ -378,7 +378,7 @@ def test_a_fence_is_asked_in_every_transaction(alias: str, receivers: Receivers)
     assert asked == [1]
 
 
-def test_a_database_that_is_away_before_any_call_is_no_receivers_failure(
+def test_a_database_that_is_unavailable_before_any_call_is_no_failure_of_a_receiver(
     runner: BatchRunner, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(outcomes: Outcomes, now: datetime) -> None:
@@ -412,7 +412,7 @@ def test_the_loss_of_the_connection_at_the_marks_costs_no_attempt(
 # Hooks
 
 
-def test_hooks_run_behind_the_commit_and_one_that_fails_harms_nobody(
+def test_hooks_run_after_the_commit_and_a_failed_one_changes_nothing(
     alias: str, runner: BatchRunner, receivers: Receivers, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -507,7 +507,7 @@ def test_a_receiver_that_is_known_to_be_slow_has_a_transaction_of_its_own(
 
 
 @pytest.mark.skipif(connections["default"].vendor != "sqlite", reason="others lock rows")
-def test_on_sqlite_nobody_is_locked_out_while_a_receiver_does_something_else(
+def test_on_sqlite_other_writers_are_not_blocked_while_a_receiver_does_not_write(
     transactional_db: None, receivers: Receivers
 ) -> None:
     """The heartbeat is written to the same file."""

@@ -63,7 +63,7 @@ def own_failure(row: InboxEvent) -> str:
     return str(row.failures["directus_listen"]["error"])
 
 
-async def test_an_attempt_is_not_written_down_before_it_is_made(
+async def test_without_a_crash_an_attempt_has_no_marker(
     receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await astore(1, "a")
@@ -71,7 +71,7 @@ async def test_an_attempt_is_not_written_down_before_it_is_made(
     assert (await row("a")).failures == {}
 
 
-async def test_after_a_crash_each_attempt_is_written_down_before_it_is_made(
+async def test_after_a_crash_each_attempt_has_a_marker_before_it_starts(
     receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for title in ("a", "b"):
@@ -127,7 +127,7 @@ async def test_an_event_that_ends_each_process_is_a_dead_letter(
     assert f"articles 1 update is a dead letter after 3 tries (event {dead.pk}" in caplog.text
 
 
-async def test_what_goes_well_after_a_crash_leaves_no_trace(
+async def test_a_success_after_a_crash_leaves_no_marker(
     receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "directus_realtime")
@@ -159,7 +159,7 @@ async def test_a_receiver_that_fails_after_a_crash_is_the_one_that_failed(
     assert [each["error"] for each in failed.failures.values()] == ["ValueError: no"]
 
 
-async def test_after_a_crash_browsers_are_told_behind_the_commit(
+async def test_after_a_crash_browsers_are_notified_after_the_commit(
     receivers: Receivers, deliver: RunDelivery
 ) -> None:
     cursor = await sync_to_async(InboxCursor.at_end)(["default"])
@@ -176,7 +176,7 @@ async def test_after_a_crash_browsers_are_told_behind_the_commit(
     assert await sync_to_async(cursor.read)(False)
 
 
-async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
+async def test_after_a_crash_a_database_that_becomes_unavailable_is_no_failure(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(outcomes: delivery_queue.Outcomes, now: datetime) -> None:
@@ -193,7 +193,7 @@ async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
     assert receivers.titles() == ["a", "a"]
 
 
-async def test_what_this_process_has_begun_is_no_end_of_a_process(
+async def test_a_marker_of_this_process_is_no_crash(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer of the commit got lost, and the inbox is read again."""

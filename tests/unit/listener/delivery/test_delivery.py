@@ -418,7 +418,7 @@ async def test_what_is_debounced_does_not_wait_for_a_clock_that_was_put_back(
 
 
 @pytest.mark.parametrize("how", ["deleted", "done"])
-async def test_an_item_goes_on_when_a_person_takes_away_what_held_it_back(
+async def test_an_item_is_released_when_a_person_removes_the_failed_event(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(delivery_module, "REFRESH_INTERVAL", 0.02)
@@ -497,7 +497,7 @@ async def test_non_atomic_receivers_are_called_outside_of_the_transaction(
 
 
 @pytest.mark.parametrize("kind", ["non-atomic", "async"])
-async def test_who_is_through_is_marked_before_others_are_called(
+async def test_finished_receivers_are_marked_before_others_are_called(
     receivers: Receivers, deliver: RunDelivery, kind: str
 ) -> None:
     """What a crash in a receiver outside of the transaction does not repeat."""
@@ -592,7 +592,7 @@ async def test_what_the_fence_raises_ends_delivery(receivers: Receivers) -> None
     assert list((await astates()).values()) == ["pending"]
 
 
-async def test_rows_that_somebody_else_delivers_are_read_again(
+async def test_rows_that_another_process_delivers_are_read_again(
     receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     def take_away(event: Event, **kwargs: Any) -> None:
@@ -732,7 +732,7 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 # Stopping
 
 
-async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
+async def test_the_present_delivery_is_finished_and_no_other_started(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_SECONDS", 0.0)

@@ -84,7 +84,7 @@ def test_due_rows_are_limited() -> None:
 
 
 @pytest.mark.django_db
-def test_due_rows_are_those_of_the_connections_at_hand() -> None:
+def test_due_rows_are_those_of_the_given_connections() -> None:
     store_event(connection="blog")
     assert delivery_queue.due_rows(["default"], 10, CLOCK, with_retries=True) == []
 
@@ -124,7 +124,7 @@ def test_an_item_is_released_by_the_last_row_that_it_waits_for() -> None:
 
 
 @pytest.mark.django_db
-def test_an_item_that_fails_anew_is_not_released() -> None:
+def test_an_item_that_fails_again_is_not_released() -> None:
     first, second = store_event("a", state="failed"), store_event("a")
     blocked = delivery_queue.BlockedItems.read(["default"])
     found = Outcomes(done=[job_of(first)])
@@ -135,7 +135,7 @@ def test_an_item_that_fails_anew_is_not_released() -> None:
 
 
 @pytest.mark.django_db
-def test_writes_down_what_is_done() -> None:
+def test_stores_done_jobs() -> None:
     row = store_event(attempts=2, failures={"r": {}}, next_attempt_at=timezone.now())
     delivery_queue.write(Outcomes(done=[job_of(row)]), timezone.now())
     row.refresh_from_db()
@@ -146,7 +146,7 @@ def test_writes_down_what_is_done() -> None:
 
 
 @pytest.mark.django_db
-def test_writes_down_what_failed() -> None:
+def test_stores_failed_jobs() -> None:
     job, found = job_of(store_event(failures={"other": {}}), FAILURE), Outcomes()
     job.delivered.append("app.good")
     found.add(job, RetryPolicy(8, 5), CLOCK)
@@ -178,7 +178,7 @@ def test_a_retry_does_not_change_when_it_was_sent() -> None:
 
 
 @pytest.mark.django_db
-def test_writes_down_who_is_through_while_others_are_not() -> None:
+def test_stores_finished_receivers_while_others_are_unfinished() -> None:
     job = job_of(store_event())
     job.delivered.append("app.good")
     delivery_queue.write(Outcomes(progressed=[job]), timezone.now())
@@ -188,7 +188,7 @@ def test_writes_down_who_is_through_while_others_are_not() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("change", [{"state": "done"}, {"delivered": ["app.good"]}], ids=repr)
-def test_rows_that_somebody_else_delivered_are_not_written(change: dict[str, Any]) -> None:
+def test_rows_that_another_process_delivered_are_not_written(change: dict[str, Any]) -> None:
     jobs = [job_of(store_event("a")), job_of(store_event("b"))]
     InboxEvent.objects.filter(pk=jobs[1].row.pk).update(**change)
     before = list(InboxEvent.objects.order_by("id").values())

@@ -104,7 +104,7 @@ async def test_one_message_that_cannot_be_sent_takes_no_neighbour_along(
     assert "cannot be sent and are dropped: OverflowError: int too big" in log.text
 
 
-async def test_a_layer_that_is_away_is_told_once_and_its_return_too(
+async def test_an_unavailable_layer_is_logged_once_and_its_recovery_too(
     layer: Layer, log: pytest.LogCaptureFixture
 ) -> None:
     sender = GroupSender()

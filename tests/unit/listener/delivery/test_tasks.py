@@ -124,7 +124,7 @@ async def test_items_whose_keys_differ_in_case_only_do_not_wait_for_each_other(
         await until_states("delivering", "delivering", "pending")
 
 
-async def test_what_failed_is_handed_over_again_and_holds_back_its_item(
+async def test_a_failed_event_is_enqueued_again_and_blocks_its_item(
     workers: Workers, receivers: Receivers, settings: Any
 ) -> None:
     receivers.add(fail=fails_once("a1"))
@@ -140,7 +140,7 @@ async def test_what_failed_is_handed_over_again_and_holds_back_its_item(
     assert receivers.titles() == ["a1", "a1", "a2"]
 
 
-async def test_debounced_events_wait_for_their_time_and_hold_nobody_back(workers: Workers) -> None:
+async def test_debounced_events_wait_for_their_time_and_block_no_others(workers: Workers) -> None:
     await astore(1, "debounced", next_attempt_at=FUTURE)
     other = await astore(1, "a")
     async with workers.dispatching():
@@ -158,14 +158,14 @@ async def test_a_lost_task_is_enqueued_again(
     assert "A task is late or lost" in caplog.text
 
 
-async def test_a_task_that_is_not_late_is_not_made_anew(workers: Workers) -> None:
+async def test_a_task_that_is_not_late_is_not_enqueued_again(workers: Workers) -> None:
     await astore(1, "a", state="delivering", next_attempt_at=FUTURE)
     other = await astore(2, "b")
     async with workers.dispatching():
         await workers.until_queued(other.pk)
 
 
-async def test_a_queue_that_is_away_is_asked_again(
+async def test_an_unavailable_queue_is_tried_again(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = await astore(1, "a")
@@ -183,7 +183,7 @@ async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(workers: 
         await workers.until_queued(row.pk)
 
 
-async def test_lost_tasks_are_made_anew_however_many_there_are(
+async def test_any_number_of_lost_tasks_is_enqueued_again(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A queue that lost all it had: no place is free until some of it is through."""
@@ -242,7 +242,7 @@ async def test_what_the_queue_refuses_is_seen_to_wait_and_keeps_its_order(
     assert caplog.text.count("is enqueued again") == 1
 
 
-async def test_groups_are_told_in_order_when_a_worker_is_through(
+async def test_group_messages_are_sent_in_order_when_a_worker_has_finished(
     workers: Workers, receivers: Receivers
 ) -> None:
     receivers.add(fail=fails("b"))
@@ -271,7 +271,9 @@ async def test_a_new_listener_goes_on_where_another_one_has_stopped(
         await await_for(lambda: workers.sender.titles == ["a"])
 
 
-async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers: Workers) -> None:
+async def test_an_error_of_the_fence_ends_the_dispatcher_and_nothing_is_enqueued(
+    workers: Workers,
+) -> None:
     class LeaseLost(Exception):
         pass
 
@@ -337,7 +339,7 @@ def note(log: list[tuple[str, str]], name: str) -> Callable[..., None]:
     return receiver
 
 
-def test_a_worker_leaves_a_failure_to_be_handed_over_again(receivers: Receivers) -> None:
+def test_a_worker_leaves_a_failure_to_be_enqueued_again(receivers: Receivers) -> None:
     receivers.add("good")
     receivers.add("bad", fail=fails("a"))
     row = deliver()

@@ -318,7 +318,7 @@ def test_a_machine_of_the_same_name_with_processes_of_its_own_is_another(
 
 
 @pytest.mark.django_db
-def test_a_process_of_somebody_else_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(pid: int, number: int) -> None:
         raise PermissionError
 
@@ -356,6 +356,6 @@ def test_rows_without_a_heartbeat_for_a_day_are_deleted() -> None:
 
 
 @pytest.mark.django_db
-def test_nobody_and_unknown_listeners_have_names_too() -> None:
+def test_missing_and_unknown_holders_have_names() -> None:
     assert name_of(None) == "nobody"
     assert name_of(OTHER) == "another listener"
