@@ -1,6 +1,6 @@
-"""Dead letters: have them delivered again, or put them away.
+"""Dead letters: retry them, or mark them as handled.
 
-For the admin, and for code that mends what it broke::
+For the admin, and for code that fixes the cause of failures::
 
     from directus_realtime.dead_letters import retry_now
     from directus_realtime.models import InboxEvent
@@ -21,25 +21,25 @@ from directus_realtime.models import InboxEvent, InboxState
 
 __all__ = ["mark_handled", "retry_now"]
 
-#: Rows of one transaction: on SQLite nobody else writes meanwhile.
+#: Rows of one transaction: on SQLite it blocks other writers.
 CHUNK = 1000
-#: Ids that a look for newer events of an item goes through: no index leads to an item.
-LOOKED_THROUGH = 10_000
-#: Within it, all subscriptions that want a change have their event of it.
+#: Ids that are searched for newer events of an item, for which there is no index.
+SEARCHED = 10_000
+#: Time within which all subscriptions receive their events of one change.
 _SAME_CHANGE = timedelta(seconds=1)
 
 
 def retry_now(rows: QuerySet[InboxEvent]) -> int:
-    """Have dead and failed events delivered again, at once.
+    """Deliver dead and failed events again, at once.
 
-    Only the receivers that are not through are called. A dead letter gets all its attempts
-    anew; an event in another state stays as it is.
+    Receivers that have succeeded are not called again. The attempts of a dead letter start at
+    0; events in other states are unchanged.
 
     Args:
         rows: Any rows of the inbox.
 
     Returns:
-        How many there were.
+        Number of dead and failed events.
     """
     dead = rows.filter(state=InboxState.DEAD)
     failed = rows.filter(state=InboxState.FAILED)
@@ -51,16 +51,16 @@ def retry_now(rows: QuerySet[InboxEvent]) -> int:
 
 
 def mark_handled(rows: QuerySet[InboxEvent]) -> int:
-    """Put dead letters away: a person has seen to them, and they are not delivered.
+    """Mark dead letters as handled by a person; they are not delivered.
 
-    What failed is kept with them. An event in another state stays as it is; one that is still
-    tried holds back the later events of its item, and must become a dead letter first.
+    Their failures are kept. Events in other states are unchanged: one that is still retried
+    blocks the later events of its item, and must become a dead letter first.
 
     Args:
         rows: Any rows of the inbox.
 
     Returns:
-        How many there were.
+        Number of dead letters.
     """
     dead = rows.filter(state=InboxState.DEAD)
     return sum(
@@ -69,10 +69,10 @@ def mark_handled(rows: QuerySet[InboxEvent]) -> int:
 
 
 def alike(row: InboxEvent) -> QuerySet[InboxEvent]:
-    """The dead letters of the same subscription and collection that failed for the same reason.
+    """Return the dead letters of the same subscription and collection with the same failures.
 
-    That is: each receiver that failed for this one has failed for them, with an error of the
-    same type. The texts of errors often name the item, so they are not compared.
+    Each receiver that failed for this row failed for them with an error of the same type.
+    Messages of errors often name the item, so they are not compared.
     """
     found = InboxEvent.objects.filter(
         state=InboxState.DEAD, subscription=row.subscription, collection=row.collection
@@ -86,30 +86,30 @@ def alike(row: InboxEvent) -> QuerySet[InboxEvent]:
 
 
 def is_overtaken(row: InboxEvent) -> bool:
-    """Whether a newer event of the same item is through, as far as a short look tells.
+    """Whether a newer event of the same item was delivered, among the next :data:`SEARCHED` ids.
 
-    To deliver this one now would deliver the item as it was before. What another subscription
-    got of the same change is not newer.
+    A retry of this row would then deliver an older state of the item. Events of other
+    subscriptions for the same change are not newer.
     """
-    end = row.pk + LOOKED_THROUGH
+    end = row.pk + SEARCHED
     newer = InboxEvent.objects.filter(pk__gt=row.pk, pk__lte=end, state=InboxState.DONE)
     of_item = newer.filter(
         connection=row.connection, collection=row.collection, key_json=row.key_json
     )
     is_later = Q(received_at__gt=row.received_at + _SAME_CHANGE)
     found = of_item.filter(Q(subscription=row.subscription) | is_later)
-    # MariaDB finds items, too, whose keys differ in case only.
+    # MariaDB also finds items whose keys differ only in case.
     items = found.values_list("collection", "key_json").distinct().order_by()
     return (row.collection, row.key_json) in set(items)
 
 
 def error_type(error: str) -> str:
-    """The type of an error as it is kept with a failed event: ``ValueError``."""
+    """Return the type of a stored error, for example ``ValueError``."""
     return error.partition(":")[0]
 
 
 def _chunks(rows: QuerySet[InboxEvent]) -> Iterator[QuerySet[InboxEvent]]:
-    """The rows, a thousand at a time; each is still asked whether it is one of them."""
+    """Yield chunks of the rows, with their original conditions."""
     last = 0
     while pks := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:CHUNK]):
         yield rows.filter(pk__in=pks)

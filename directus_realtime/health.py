@@ -22,8 +22,8 @@ from directus_realtime.health_facts import (
     settings_of,
 )
 
-#: Seconds without a read of the log to its end after which that is a problem, though not a
-#: failure. It is read at least every 30 s while all is well.
+#: Seconds without a complete read of the log after which the connection is degraded. Without
+#: problems, it is read at least every 30 s.
 _SLOW_READ = 120.0
 
 _NOT_CONNECTED = {
@@ -82,7 +82,7 @@ def _log_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterato
     if health.catch_up is not None and health.catch_up.problem:
         yield _log_problem(health, health.catch_up.problem)
         return
-    read_at = health.catch_up.caught_up_at if health.catch_up else None
+    read_at = health.catch_up.read_at if health.catch_up else None
     since = max(read_at or health.since, health.since)  # it could not be read before
     age = age_of(since)
     if age <= min(_SLOW_READ, limits.catch_up_age):
@@ -94,7 +94,7 @@ def _log_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterato
     level = HealthLevel.FAILED if age > limits.catch_up_age else HealthLevel.DEGRADED
     values = {
         "seconds": f"{age:.0f}",
-        "since": _shown(read_at) if read_at else "–",
+        "since": _shown(read_at),
         "most": f"{limits.catch_up_age:g}",
     }
     yield level, text % values
@@ -169,7 +169,7 @@ def _gap_findings(health: ConnectionHealth) -> Iterator[_Finding]:
     values = {
         "collections": ", ".join(gap.collections) or gettext("all collections"),
         "since": _shown(gap.since),
-        "until": _shown(gap.until) if gap.until else "…",
+        "until": _shown(gap.until, "…"),
         "reason": _sentence(gettext(gap.reason) if gap.reason else gettext("reason unknown")),
         "alias": health.alias,
     }
@@ -188,8 +188,8 @@ def _unexplained_findings(health: ConnectionHealth) -> Iterator[_Finding]:
         "cascades or SQL deleted the items; then delete the entries in the admin (Parked changes).",
         health.unexplained,
     )
-    since = _shown(health.unexplained_since) if health.unexplained_since else "–"
-    yield HealthLevel.DEGRADED, text % {"count": health.unexplained, "since": since}
+    values = {"count": health.unexplained, "since": _shown(health.unexplained_since)}
+    yield HealthLevel.DEGRADED, text % values
 
 
 def _delivery_findings(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[_Finding]:
@@ -241,7 +241,7 @@ def _notes(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[str]:
 
 
 def _needs_socket(health: ConnectionHealth) -> bool:
-    """Whether a lost socket is a problem, and said as one."""
+    """Whether a lost socket is a problem, and already reported as one."""
     has_log_problem = health.catch_up is not None and bool(health.catch_up.problem)
     return has_log_problem and bool(health.subscribed)
 
@@ -251,5 +251,5 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-def _shown(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+def _shown(moment: datetime | None, missing: str = "–") -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}" if moment else missing

@@ -33,7 +33,7 @@ from directus_realtime.models import (
 )
 from directus_realtime.settings import ConnectionSettings, connection_settings
 
-#: States of events that are not through; the others are most of the table.
+#: States of unfinished events; those of finished ones are most of the table.
 OPEN_STATES = (
     InboxState.PENDING,
     InboxState.HELD,
@@ -41,7 +41,7 @@ OPEN_STATES = (
     InboxState.FAILED,
     InboxState.DEAD,
 )
-#: Those of them that nothing keeps from being delivered now.
+#: Those of them in which nothing delays delivery.
 _DUE_STATES = (InboxState.PENDING, InboxState.DELIVERING)
 
 #: Beginning of the ``last_error`` of a subscription whose changes the activity log does not have.
@@ -66,8 +66,8 @@ class HealthThresholds:
 
     Attributes:
         lag: Seconds that the oldest pending event may wait.
-        dead: Dead letters; a few are for a person to look at, many are a broken receiver.
-        heartbeat_age: Seconds; as long as a takeover may take.
+        dead: Number of dead letters; many of them are a sign of a broken receiver.
+        heartbeat_age: Seconds since the last heartbeat; as long as a takeover may take.
         catch_up_age: Seconds since the activity log was last read to its end, or since the
             connection was made.
     """
@@ -80,12 +80,12 @@ class HealthThresholds:
 
 @dataclass(frozen=True)
 class InboxHealth:
-    """Events of a connection that are not through.
+    """Unfinished events of a connection.
 
     Attributes:
         counts: Events by state; states without any are 0.
-        lag: Seconds since the oldest pending event could have been delivered, or since the
-            oldest one that a worker has was handed over.
+        lag: Seconds since the oldest pending event was due, or since the oldest event of a
+            worker was enqueued.
     """
 
     counts: dict[str, int]
@@ -95,29 +95,6 @@ class InboxHealth:
     def dead(self) -> int:
         """Dead letters."""
         return self.counts[InboxState.DEAD]
-
-
-@dataclass(frozen=True)
-class CatchUpHealth:
-    """Progress of reading the activity log.
-
-    Attributes:
-        problem: Why the log cannot be read; empty where it can.
-        rows_done: Rows read so far of those that were missed.
-        rows_total: Rows that were missed.
-        caught_up_at: When the log was last read to its end.
-        gap_since: Begin of the last gap.
-        gap_until: End of the last gap.
-        gap_recovered: Whether all of its changes were found; ``None`` while that is unknown.
-    """
-
-    problem: str
-    rows_done: int
-    rows_total: int
-    caught_up_at: datetime | None
-    gap_since: datetime | None
-    gap_until: datetime | None
-    gap_recovered: bool | None
 
 
 @dataclass(frozen=True)
@@ -171,25 +148,26 @@ class ConnectionHealth:
         level: The worst level of its problems.
         state: The current state: ``disconnected`` where no listener runs.
         reason: Why, as a sentence.
-        since: Begin of the state; ``None`` where no listener ever ran.
+        since: Start of the state; ``None`` where no listener ever ran.
         socket_problem: Why the WebSocket does not announce changes; empty where it does.
-        heartbeat_age: Seconds since its listener last wrote.
-        active: ``HOST:PID`` of the listener that has it, or ``""``.
-        fencing_number: Of the lease of that listener.
-        standing_by: ``HOST:PID`` of those that would take over.
-        standby_problems: Why some of those could not log in, by ``HOST:PID``.
+        heartbeat_age: Seconds since the last heartbeat of its listener.
+        active: ``HOST:PID`` of the active listener, or ``""``.
+        fencing_token: Fencing token of its lease.
+        standing_by: ``HOST:PID`` of the standbys.
+        standby_problems: Why a standby could not log in, by ``HOST:PID``.
         subscribed: Number of enabled subscriptions that are confirmed.
-        refused: The reasons of Directus, by subscription.
-        behind: Why subscribed ones are not caught up, by subscription.
-        socket_only: Why the log does not have the changes of some, by subscription.
+        refused: Reasons of Directus, by refused subscription.
+        behind: Reasons, by subscription that is not caught up.
+        socket_only: Reasons, by subscription whose changes are not in the log.
+        catch_up: Position in the activity log; ``None`` before the first read.
         gap: The last gap.
         holes: Ids of the log that are not visible yet.
         dropped: Number of ids of the log that never became visible.
         parked: Number of logged changes whose item was not found, and whose delete may appear.
         unexplained: Number of those whose delete did not appear in time.
         unexplained_since: When the oldest of those was parked.
-        problems: Sentences that say what is wrong and what to do; empty where all is well.
-        notes: Sentences that are worth knowing and are no problem.
+        problems: Sentences with a problem and its remedy each.
+        notes: Sentences about facts that are no problem.
     """
 
     alias: str
@@ -200,9 +178,9 @@ class ConnectionHealth:
     heartbeat_age: float | None
     last_event_at: datetime | None
     inbox: InboxHealth
-    catch_up: CatchUpHealth | None
+    catch_up: LogPosition | None
     active: str
-    fencing_number: int
+    fencing_token: int
     standing_by: list[str]
     standby_problems: dict[str, str]
     subscribed: int
@@ -221,7 +199,7 @@ class ConnectionHealth:
 
 
 def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[ConnectionHealth]:
-    """Return the facts about connections; they are not judged yet."""
+    """Return the facts about connections, without levels and problems."""
     statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
     positions = in_bulk(LogPosition.objects.all(), aliases)
     leases = in_bulk(ListenerLease.objects.all(), aliases)
@@ -244,7 +222,7 @@ def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[Connect
 
 
 def inbox_health(aliases: Iterable[str]) -> dict[str, InboxHealth]:
-    """Return what is not through, by connection; rows that are through are not read."""
+    """Return the unfinished events, by connection; other rows are not read."""
     now = timezone.now()
     groups = (
         InboxEvent.objects.filter(state__in=OPEN_STATES)
@@ -280,19 +258,15 @@ def settings_of(alias: str) -> ConnectionSettings:
 
 
 def _state(status: ConnectionStatus | None, limits: HealthThresholds) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "state": "disconnected",
-        "reason": gettext(NO_LISTENER),
-        "since": None,
-        "heartbeat_age": None,
-        "socket_problem": "",
-    }
-    if status is None:
-        return found
-    age = age_of(status.heartbeat_at)
-    if age > limits.heartbeat_age:
-        # Its state is history: no listener has run since.
-        return {**found, "since": status.heartbeat_at, "heartbeat_age": age}
+    age = age_of(status.heartbeat_at) if status else None
+    if status is None or age is None or age > limits.heartbeat_age:
+        return {
+            "state": "disconnected",
+            "reason": gettext(NO_LISTENER),
+            "since": status.heartbeat_at if status else None,
+            "heartbeat_age": age,
+            "socket_problem": "",
+        }
     return {
         "state": status.state,
         "reason": status.reason,
@@ -306,15 +280,7 @@ def _log(position: LogPosition | None) -> dict[str, Any]:
     if position is None:
         return {"catch_up": None, "gap": None, "holes": HoleHealth(), "dropped": 0}
     return {
-        "catch_up": CatchUpHealth(
-            problem=position.problem,
-            rows_done=position.rows_done,
-            rows_total=position.rows_total,
-            caught_up_at=position.read_at,
-            gap_since=position.gap_since,
-            gap_until=position.gap_until,
-            gap_recovered=position.gap_recovered,
-        ),
+        "catch_up": position,
         "gap": _gap(position),
         "holes": _holes(position.holes),
         "dropped": position.dropped,
@@ -349,13 +315,8 @@ def _holes(ranges: Sequence[Sequence[float]]) -> HoleHealth:
 def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
     """Return the state of subscriptions, by connection."""
     found: dict[str, dict[str, Any]] = {
-        alias: {
-            "subscribed": 0,
-            "last_event_at": None,
-            "refused": {},
-            "behind": {},
-            "socket_only": {},
-        }
+        alias: {"subscribed": 0, "last_event_at": None}
+        | {kind: {} for kind in ("refused", "behind", "socket_only")}
         for alias in aliases
     }
     rows = DirectusSubscription.objects.filter(connection__in=list(found)).order_by()
@@ -364,15 +325,14 @@ def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
         subscribed=Count("pk", filter=Q(enabled=True, state=SubscriptionState.SUBSCRIBED)),
     )
     for row in of_connections:
-        found[row["connection"]]["last_event_at"] = row["last"]
-        found[row["connection"]]["subscribed"] = row["subscribed"]
-    for each in rows.filter(enabled=True).exclude(last_error="").order_by("name"):
+        found[row["connection"]] |= {"last_event_at": row["last"], "subscribed": row["subscribed"]}
+    states = [SubscriptionState.REFUSED, SubscriptionState.SUBSCRIBED]
+    for each in rows.filter(enabled=True, state__in=states).exclude(last_error="").order_by("name"):
         if each.state == SubscriptionState.REFUSED:
-            found[each.connection]["refused"][each.name] = each.last_error
-        elif each.state == SubscriptionState.SUBSCRIBED:
-            is_socket_only = each.last_error.startswith(SOCKET_ONLY)
-            kind = "socket_only" if is_socket_only else "behind"
-            found[each.connection][kind][each.name] = each.last_error
+            kind = "refused"
+        else:
+            kind = "socket_only" if each.last_error.startswith(SOCKET_ONLY) else "behind"
+        found[each.connection][kind][each.name] = each.last_error
     return found
 
 
@@ -394,21 +354,20 @@ def _parked(aliases: Iterable[str]) -> dict[str, dict[str, Any]]:
 def parked_changes(alias: str) -> list[dict[str, Any]]:
     """Return the oldest parked and unexplained changes of a connection, the latter first."""
     rows = ParkedChange.objects.filter(connection=alias).select_related("subscription")
-    return [_parked_change(row) for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]]
-
-
-def _parked_change(row: ParkedChange) -> dict[str, Any]:
-    return {
-        "state": row.state,
-        "subscription": row.subscription.name,
-        "activity_id": row.activity_id,
-        "collection": row.collection,
-        "key": json.loads(row.key_json),
-        "action": row.action,
-        "changed_at": row.changed_at,
-        "parked_at": row.parked_at,
-        "reason": row.reason,
-    }
+    return [
+        {
+            "state": row.state,
+            "subscription": row.subscription.name,
+            "activity_id": row.activity_id,
+            "collection": row.collection,
+            "key": json.loads(row.key_json),
+            "action": row.action,
+            "changed_at": row.changed_at,
+            "parked_at": row.parked_at,
+            "reason": row.reason,
+        }
+        for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]
+    ]
 
 
 def _living_listeners(limits: HealthThresholds) -> list[ListenerProcess]:
@@ -425,7 +384,7 @@ def _listeners(
     standing_by = [row for row in own if row.role == ListenerRole.STANDBY]
     return {
         "active": active[0] if active else "",
-        "fencing_number": lease.token if lease else 0,
+        "fencing_token": lease.token if lease else 0,
         "standing_by": [str(row) for row in standing_by],
         "standby_problems": {
             str(row): row.problems[alias] for row in standing_by if row.problems.get(alias)
@@ -434,7 +393,7 @@ def _listeners(
 
 
 def listeners_of_this_host(limits: HealthThresholds) -> list[ListenerProcess]:
-    """Return the listeners on this machine that are alive, whatever they do."""
+    """Return the living listeners of this machine, active or not."""
     return [row for row in _living_listeners(limits) if row.host == socket.gethostname()]
 
 

@@ -610,7 +610,7 @@ class ListenerLease(_ConnectionModel):
     """The lease of a connection. Its fencing token grows with each change of the holder."""
 
     holder = models.UUIDField(_("holder"), null=True, blank=True)
-    token = models.PositiveBigIntegerField(_("fencing number"), default=0)
+    token = models.PositiveBigIntegerField(_("fencing token"), default=0)
     # Grows with each renewal; a standby takes over when it stops growing. So the clocks of the
     # machines need not agree.
     beat = models.PositiveBigIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""The Django signals that Directus's changes become.
+"""Django signals of changes in Directus.
 
 ``sender`` is the collection's name and matches by equality::
 
@@ -37,10 +37,10 @@ _NON_ATOMIC = "_directus_non_atomic"
 
 
 def non_atomic(receiver: R) -> R:
-    """Have a receiver called outside of the transaction that marks it as through.
+    """Call a receiver outside of the transaction that marks it as done.
 
-    For a ``def`` receiver that does slow I/O: no transaction is held open meanwhile, and in
-    return a crash may have it called again for the same event. Above or below ``@receiver``::
+    For a ``def`` receiver with slow I/O: it holds no transaction open, but after a crash it may
+    be called again for the same event. Use it above or below ``@receiver``::
 
         @receiver(directus_item_created, sender="articles")
         @non_atomic
@@ -51,7 +51,7 @@ def non_atomic(receiver: R) -> R:
 
 
 def is_non_atomic(receiver: Receiver) -> bool:
-    """Whether a receiver, or what it is made of, was decorated with :func:`non_atomic`."""
+    """Whether a receiver, its class or its wrapped function has :func:`non_atomic`."""
     parts = [receiver, type(receiver).__call__]
     if isinstance(receiver, functools.partial):
         parts.append(receiver.func)
@@ -61,12 +61,12 @@ def is_non_atomic(receiver: Receiver) -> bool:
 class DirectusSignal(Signal):
     """A signal whose string senders match by equality.
 
-    Django matches senders by identity, so a collection's name that came in as JSON
-    would never match the literal in a receiver's decorator.
+    Django matches senders by identity, so the name of a collection from JSON would never match
+    the literal in the decorator of a receiver.
     """
 
-    # Only connect() fills it: each name a receiver asked for has one string object,
-    # which stays alive, so that its id cannot come back as another sender's.
+    # One string object for each name in a connect() call. It is kept alive, so that its id is
+    # never reused by another sender.
     _names: dict[str, str] = {}
 
     def connect(
@@ -89,14 +89,14 @@ class DirectusSignal(Signal):
         return super().disconnect(receiver, self._canonical(sender), dispatch_uid)
 
     def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
-        # Every way of sending, and has_listeners(), asks here.
+        # All methods that send, and has_listeners(), call this one.
         return super()._live_receivers(self._canonical(sender))
 
     def receivers_for(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
-        """The living receivers for a sender.
+        """Return the living receivers for a sender.
 
         Returns:
-            The ``def`` receivers and the ``async def`` receivers.
+            The ``def`` receivers, and the ``async def`` receivers.
         """
         sync, asynchronous = self._live_receivers(sender)
         return list(sync), list(asynchronous)
@@ -133,5 +133,5 @@ _ITEM_SIGNALS = {
 
 
 def signals_for(action: Action) -> tuple[DirectusSignal, DirectusSignal]:
-    """The signals of an event: the one of its action, and the one of all."""
+    """Return the signals of an event: of its action, and of all events."""
     return _ITEM_SIGNALS[action], directus_event

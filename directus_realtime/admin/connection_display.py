@@ -84,7 +84,7 @@ def counts(health: ConnectionHealth) -> str:
 def caught_up(health: ConnectionHealth) -> str:
     """Time at which the activity log was last read to its end."""
     catch_up = health.catch_up
-    return to_the_second(catch_up.caught_up_at) if catch_up and catch_up.caught_up_at else "–"
+    return to_the_second(catch_up.read_at) if catch_up and catch_up.read_at else "–"
 
 
 def rows(health: ConnectionHealth) -> str:
@@ -123,9 +123,9 @@ def active(health: ConnectionHealth) -> str:
     """The active listener."""
     if not health.active:
         return "–"
-    return gettext("%(listener)s (fencing number %(number)d)") % {
+    return gettext("%(listener)s (fencing token %(token)d)") % {
         "listener": health.active,
-        "number": health.fencing_number,
+        "token": health.fencing_token,
     }
 
 

@@ -17,7 +17,7 @@ from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.delivery_queue import RetryPolicy
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.tasks import HandOver
+from directus_realtime.listener.delivery.tasks import TaskDispatcher
 from directus_realtime.listener.inbox import FreshRows, Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.listened_connection import ListenedConnection
@@ -118,22 +118,30 @@ class ActiveListener:
         self._clock = clock
         self._databases = [
             DatabaseThread(name, clock)
-            for name in ("inbox", "delivery", "handover", "notices", "retention")
+            for name in ("inbox", "delivery", "dispatch", "notices", "retention")
         ]
-        inbox_database, delivery_database, handover_database, *others = self._databases
+        inbox_database, delivery_database, dispatch_database, *others = self._databases
         self._inbox_database = inbox_database
-        self._sender = GroupSender()
+        self._sender = GroupSender(clock=clock)
         self._lifecycle_signals = LifecycleSignals(others[0])
         inline = [settings for settings in self._settings if settings.delivery == INLINE]
         policies = {settings.alias: RetryPolicy.of(settings) for settings in inline}
         fresh = FreshRows(policies)
         self._delivery = Delivery(
-            delivery_database, policies, self._sender, fence, fresh, after_crash=after_crash
+            delivery_database,
+            policies,
+            self._sender,
+            fence,
+            fresh,
+            after_crash=after_crash,
+            clock=clock,
         )
         by_tasks = [settings for settings in self._settings if settings.delivery == TASKS]
         timeouts = {settings.alias: settings.task_timeout for settings in by_tasks}
         ceiling = max((settings.retry_ceiling for settings in by_tasks), default=0.0)
-        self._handover = HandOver(handover_database, timeouts, self._sender, fence, ceiling)
+        self._dispatcher = TaskDispatcher(
+            dispatch_database, timeouts, self._sender, fence, ceiling, clock=clock
+        )
         self._inbox = Inbox(
             inbox_database, self._wake_delivery, fence=fence, fresh=fresh, clock=clock
         )
@@ -201,7 +209,7 @@ class ActiveListener:
     async def _deliver(self, stopping: asyncio.Event) -> None:
         ways = [
             asyncio.create_task(self._delivery.run(stopping)),
-            asyncio.create_task(self._handover.run(stopping)),
+            asyncio.create_task(self._dispatcher.run(stopping)),
         ]
         try:
             await asyncio.gather(*ways)
@@ -210,7 +218,7 @@ class ActiveListener:
 
     def _wake_delivery(self) -> None:
         self._delivery.wake()
-        self._handover.wake()
+        self._dispatcher.wake()
 
     def _make_connection(self, settings: ConnectionSettings) -> ListenedConnection:
         return ListenedConnection(

@@ -47,7 +47,7 @@ class Listener:
         self._clock = clock or SystemClock()
         self._settings = list(connections)
         self._aliases = [settings.alias for settings in self._settings]
-        self._candidate = Candidate(self._settings, standby_only=standby_only)
+        self._candidate = Candidate(self._settings, standby_only=standby_only, clock=self._clock)
         self._sampler = sampler
         self._lost: list[ActiveListener] = []
 
@@ -94,7 +94,7 @@ class Listener:
                 await active.run(stopping, self._candidate.hold(fence))
         except LeaseLost:
             self._lost = [*(each for each in self._lost if each.is_busy), active]
-            await self._candidate.tell_loss()
+            await self._candidate.log_takeover()
         finally:
             counts.active.update(dict.fromkeys(self._aliases, 0))
             counts.connected.update(dict.fromkeys(self._aliases, False))

@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("holder", models.UUIDField(blank=True, null=True, verbose_name="holder")),
-                ("token", models.PositiveBigIntegerField(default=0, verbose_name="fencing number")),
+                ("token", models.PositiveBigIntegerField(default=0, verbose_name="fencing token")),
                 ("beat", models.PositiveBigIntegerField(default=0)),
             ],
             options={

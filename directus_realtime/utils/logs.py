@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from time import monotonic
 from typing import Any
 
@@ -34,6 +35,7 @@ class EventLogger:
         self._recent: TTLCache[tuple[str, str], None] = TTLCache(
             _LIMIT, INTERVAL, timer=self._clock.monotonic
         )
+        self._lock = threading.Lock()  # receivers run in several threads
 
     def bind(self, **fields: Any) -> EventLogger:
         """Return a logger of the same name with further fields, and a limit of its own."""
@@ -82,10 +84,11 @@ class EventLogger:
     def is_new(self, event: str, cause: str) -> bool:
         """Return whether an event had another cause, or none, within the last minute."""
         key = event, cause
-        if key in self._recent:
-            return False
-        self._recent[key] = None
-        return True
+        with self._lock:
+            if key in self._recent:
+                return False
+            self._recent[key] = None
+            return True
 
     def _log(
         self, level: int, event: str, message: str, args: tuple[Any, ...], fields: dict[str, Any]

@@ -29,7 +29,7 @@ def takeover(active: Process, standby: Process, number: int) -> tuple[float, flo
     time.sleep(random.uniform(0, RENEW_INTERVAL))
     killed = time.monotonic()
     active.kill()
-    standby.wait_for_line(f"active, with the fencing number {number}")
+    standby.wait_for_line(f"active, with the fencing token {number}")
     taken = time.monotonic() - killed
     standby.wait_for_line("subscribed all:")
     return taken, time.monotonic() - killed

@@ -102,7 +102,7 @@ def test_the_cards_tell_how_the_connection_stands(
     for number in range(1, 5):
         directus.create_item("articles", {"title": f"Article {number}", "status": "published"})
     expect(feed(live).nth(3)).to_be_visible()
-    for text in ("Directus 11.", "fencing number 1", "Lag", "events per minute", "Last gap"):
+    for text in ("Directus 11.", "fencing token 1", "Lag", "events per minute", "Last gap"):
         expect(card(live)).to_contain_text(text)
     figure = card(live).get_by_role("img")
     expect(figure).to_have_attribute("aria-label", re.compile("events? in the last hour"))

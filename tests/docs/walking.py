@@ -18,7 +18,7 @@ TIMEOUT = 600.0
 #: What differs from one run to the next, in the lines that a page shows.
 _VARIES = {
     r"\d\d:\d\d:\d\d": r"\\d\\d:\\d\\d:\\d\\d",
-    r"fencing\\ number\\ \d+": r"fencing\\ number\\ \\d+",
+    r"fencing\\ token\\ \d+": r"fencing\\ token\\ \\d+",
     r"\\ as\\ \S+$": r"\\ as\\ .+",
     r"(create|update|delete)\\ articles\\ \d+": r"(create|update|delete)\\ articles\\ \\d+",
     r"\d+\\\.\d\\ s": r"\\d+\\.\\d\\ s",

@@ -59,7 +59,7 @@ def stand_by(site: Site, active: Process, *arguments: str, **env: str) -> Proces
 
 def wait_until_active(listener: Process, number: int, timeout: float = TAKEOVER) -> None:
     """Wait until a listener has taken over, and then until it is subscribed."""
-    listener.wait_for_line(f"active, with the fencing number {number}", timeout)
+    listener.wait_for_line(f"active, with the fencing token {number}", timeout)
     listener.wait_for_line("subscribed all:")
 
 
@@ -164,7 +164,7 @@ def test_a_listener_that_was_paused_stores_and_delivers_nothing_more(
     # And it can take over again.
     standby.send_signal(signal.SIGTERM)
     assert standby.wait() == 0
-    paused.wait_for_line("active, with the fencing number 3", AT_ONCE)
+    paused.wait_for_line("active, with the fencing token 3", AT_ONCE)
     paused.wait_for_line("subscribed all:", count=2)
     made = create(fake, 1)
     wait_for(lambda: keys(site)[-1:] == made)
@@ -249,7 +249,7 @@ def test_standby_only_is_never_the_first_and_takes_over(
     standby = site.listen("--standby-only", ready=False)
     standby.wait_for_line("standing by; nobody is active")
     active = site.listen()
-    active.wait_for_line("active, with the fencing number 1")
+    active.wait_for_line("active, with the fencing token 1")
     standby.wait_for_line(f":{active.pid} is active")
     active.kill()
     wait_until_active(standby, 2)

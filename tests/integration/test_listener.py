@@ -377,7 +377,7 @@ async def test_a_listener_that_lost_its_lease_ends_and_stands_by(
         assert received.states == ["connected"]
 
         await change_lease(None)
-        await await_for(lambda: "active, with the fencing number 4" in caplog.messages)
+        await await_for(lambda: "active, with the fencing token 4" in caplog.messages)
         await until_subscribed(fake)
         await create(fake, "again")
         await await_for(lambda: "again" in received.titles)
@@ -514,7 +514,7 @@ async def test_a_database_that_is_away_at_the_end_is_not_waited_for(
     monkeypatch.setattr(candidate_module, "release", away)
     async with listening(connection(fake.url)):
         await await_for(lambda: received.states == ["connected"])
-    assert "The lease could not be given up: connection refused" in caplog.messages
+    assert "The lease could not be released: connection refused" in caplog.messages
 
 
 async def test_tables_that_are_not_there_yet_are_asked_for(

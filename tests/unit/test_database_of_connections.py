@@ -16,6 +16,7 @@ from directus_realtime.listener.delivery import delivery_queue
 from directus_realtime.listener.delivery.delivery_queue import BlockedItems
 from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.system_clock import SystemClock
 from tests.helpers.inbox import add_row
 from tests.unit.listener.conftest import make_event
 
@@ -43,11 +44,11 @@ def plans(ask: Callable[[], Any]) -> list[str]:
 @pytest.mark.parametrize(
     "ask",
     [
-        partial(delivery_queue.due_rows, ALIASES[:1], 10, with_retries=True),
-        partial(delivery_queue.due_rows, ALIASES, 10, with_retries=True),
+        partial(delivery_queue.due_rows, ALIASES[:1], 10, SystemClock(), with_retries=True),
+        partial(delivery_queue.due_rows, ALIASES, 10, SystemClock(), with_retries=True),
         partial(delivery_queue.next_due, ALIASES[:1]),
         partial(BlockedItems.read, ALIASES[:1]),
-        partial(delivery_queue.take_back, ALIASES[:1]),
+        partial(delivery_queue.reclaim_rows, ALIASES[:1]),
     ],
     ids=["due rows", "due rows of two", "next due", "blocked", "with workers"],
 )
@@ -75,5 +76,5 @@ def test_open_debounce_windows_are_found_however_much_else_is_pending(
 def test_only_rows_of_the_connections_are_found() -> None:
     for alias in ALIASES:
         add_row(connection=alias)
-    found = delivery_queue.due_rows(["other"], 10, with_retries=False)
+    found = delivery_queue.due_rows(["other"], 10, SystemClock(), with_retries=False)
     assert [row.connection for row in found] == ["other"]

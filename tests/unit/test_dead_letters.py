@@ -14,7 +14,7 @@ from tests.helpers.inbox import add_row, dead_letter
 pytestmark = pytest.mark.django_db
 
 
-def test_retry__dead_letters_get_all_their_attempts_anew() -> None:
+def test_retry__the_attempts_of_dead_letters_start_at_0() -> None:
     row = dead_letter(delivered=["app.other"])
     assert retry_now(InboxEvent.objects.all()) == 1
     row.refresh_from_db()
@@ -57,7 +57,7 @@ def test_retry__many_in_transactions_of_some(monkeypatch: Any) -> None:
     assert InboxEvent.objects.filter(state="pending").count() == 7
 
 
-def test_handled__is_put_away_with_what_failed() -> None:
+def test_handled__keeps_the_failures() -> None:
     row = dead_letter()
     assert mark_handled(InboxEvent.objects.all()) == 1
     row.refresh_from_db()

@@ -138,7 +138,7 @@ def test_sending_keeps_no_names(signal: DirectusSignal) -> None:
     assert len(signal.sender_receivers_cache) == 0
 
 
-def test_a_name_that_nobody_else_holds_stays_matched(signal: DirectusSignal) -> None:
+def test_a_name_without_other_references_stays_matched(signal: DirectusSignal) -> None:
     receiver = Recorder()
     signal.connect(receiver, sender=from_json("run-time-name"))
     gc.collect()

@@ -1,52 +1,54 @@
-"""A slice of delivery: receivers' work and the marks of their rows, in one transaction."""
+"""A batch of delivery: the work of receivers and the outcomes of their rows, in one transaction."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
 
 from django.db import Error, transaction
-from django.utils import timezone
 
 from directus_realtime.database import on_one_line, own_alias, sqlite_write_lock
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
-from directus_realtime.listener.delivery.delivery_queue import BlockedItems, Outcomes, RetryPolicy
-from directus_realtime.listener.delivery.jobs import Item, Job
-from directus_realtime.listener.delivery.receiver_calls import Call
+from directus_realtime.listener.delivery.delivery_queue import (
+    BlockedItems,
+    Outcomes,
+    RetryPolicy,
+)
+from directus_realtime.listener.delivery.receiver_calls import Call, Item, Job
 from directus_realtime.listener.delivery.shared_transaction import (
     SharedTransaction,
     shared_transaction,
 )
 from directus_realtime.listener.metrics.counts import counts
-from directus_realtime.utils.logs import Repetitions
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
-#: Seconds of receivers' work that share a transaction.
-SLICE = 0.05
+#: Seconds of calls that share a transaction.
+BATCH_SECONDS = 0.05
 
 
 @dataclass
 class _Batch:
-    """What was called in a transaction, and what came of it."""
+    """Calls of a transaction, and their outcomes."""
 
     calls: list[tuple[Job, Call]] = field(default_factory=list)
-    found: Outcomes = field(default_factory=Outcomes)
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
 
 class BatchRunner:
-    """Runs slices, in a thread that may use the database.
+    """Runs batches in a database thread.
 
     Args:
-        policies: For each connection that is delivered, how failures are retried.
-        fence: Called in each transaction before its commit. What it raises, but for errors
-            of the database, rolls back and comes out of :meth:`run`.
-        slow: Names of receivers that are known to be slow; kept up to date.
+        policies: Retry policies of the delivered connections.
+        fence: Called in each transaction before its commit. Its errors, except those of the
+            database, roll back and are raised by :meth:`run`.
+        slow: Names of slow receivers; kept up to date.
+        clock: The clock.
 
     Attributes:
-        blocked: The items whose later events wait for a failed one.
+        blocked: Items whose later events wait for failed ones.
     """
 
     def __init__(
@@ -54,216 +56,194 @@ class BatchRunner:
         policies: Mapping[str, RetryPolicy],
         fence: Callable[[], None] = lambda: None,
         slow: set[str] | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
         self._policies = policies
         self._fence = fence
         self._slow = set() if slow is None else slow
-        self._repetitions = Repetitions()
+        self._clock = clock or SystemClock()
+        self._log = logger.bind()
         self.blocked = BlockedItems()
 
     def run(self, jobs: Sequence[Job], held: Sequence[Job] = ()) -> Outcomes:
-        """Make calls until :data:`SLICE` is used up, and write down what is through.
+        """Make calls for :data:`BATCH_SECONDS`, and store the outcomes.
 
         Args:
-            jobs: In order; those of which no call is left are finished.
-            held: Jobs that wait for an earlier event of their item.
+            jobs: Jobs in order; those without remaining calls are finished.
+            held: Jobs of blocked items.
 
         Raises:
-            RowsChanged: Somebody else has delivered one of the rows; nothing has happened.
-            django.db.Error: The database is away; no receiver was called.
+            RowsChanged: Another process has delivered one of the rows; all is rolled back.
+            django.db.Error: The database is unavailable; no receiver was called.
         """
-        part = _Batch()
-        part.found.held += held
+        batch = _Batch()
+        batch.outcomes.held += held
         try:
             with shared_transaction(own_alias()) as shared:
-                self._call(jobs, shared, part)
-                part.found.released = self.blocked.released_by(part.found)
-                delivery_queue.write(part.found)
+                self._call(jobs, shared, batch)
+                batch.outcomes.released = self.blocked.released_by(batch.outcomes)
+                delivery_queue.write(batch.outcomes, self._clock.now())
                 self._fence()
         except Error as error:
-            if not part.calls:
+            if not batch.calls:
                 raise
-            return _after_a_break([*held, *jobs], part.calls, error)
-        self._settle(part.found)
-        return part.found
+            return self._rolled_back([*held, *jobs], batch.calls, error)
+        self._committed(batch.outcomes)
+        return batch.outcomes
 
     def write_ahead(self, job: Job) -> None:
-        """Write down that a job is begun, so that it is known if the process ends in it.
+        """Store the crash marker of a job.
 
         Raises:
-            RowsChanged: The row is not as it was read.
-            django.db.Error: The database is away.
+            RowsChanged: The row changed since it was read.
+            django.db.Error: The database is unavailable.
         """
         with sqlite_write_lock(own_alias()), transaction.atomic(own_alias()):
             crash_marker.write_ahead(job)
             self._fence()
         job.is_written_ahead = True
 
-    def _call(self, jobs: Sequence[Job], shared: SharedTransaction, part: _Batch) -> None:
-        until = monotonic() + SLICE
+    def _call(self, jobs: Sequence[Job], shared: SharedTransaction, batch: _Batch) -> None:
+        deadline = self._clock.monotonic() + BATCH_SECONDS
         failed: set[Item] = set()
         for index, job in enumerate(jobs):
             if job.item in failed:
-                self._skip(job, part.found)
+                self._skip(job, batch.outcomes)
                 continue
-            is_through = self._call_receivers(job, shared, part, until)
-            if not job.left:
-                part.found.add(job, self._policies[job.row.connection])
+            is_complete = self._call_receivers(job, shared, batch, deadline)
+            if not job.remaining:
+                batch.outcomes.add(job, self._policies[job.row.connection], self._clock)
             elif job.delivered != job.row.delivered:
-                part.found.progressed.append(job)
-            if not is_through:
-                part.found.unfinished += jobs[index:]
+                batch.outcomes.progressed.append(job)
+            if not is_complete:
+                batch.outcomes.unfinished += jobs[index:]
                 return
-            if job.left:
-                part.found.unfinished.append(job)
+            if job.remaining:
+                batch.outcomes.unfinished.append(job)
             if job.failures:
                 failed.add(job.item)
 
     def _call_receivers(
-        self, job: Job, shared: SharedTransaction, part: _Batch, until: float
+        self, job: Job, shared: SharedTransaction, batch: _Batch, deadline: float
     ) -> bool:
-        """Make the calls of a job that share the transaction.
-
-        Returns:
-            Whether they were all made; the others wait for the next slice.
-        """
+        """Make the atomic calls of a job; return whether none is left for the next batch."""
         while (call := job.next) and call.is_atomic:
-            if part.calls and self._must_wait(job, call, part.calls[-1], shared, until):
+            started = self._clock.monotonic()
+            if batch.calls and (
+                started >= deadline
+                or shared.locks_others_out
+                or self._is_alone(job, call)
+                or self._is_alone(*batch.calls[-1])
+            ):
                 return False
-            started = monotonic()
-            part.calls.append((job, call))
-            job.take(call, shared.call(call))
-            self._note_time(call, monotonic() - started)
+            batch.calls.append((job, call))
+            job.record(call, shared.call(call))
+            if self._clock.monotonic() - started > BATCH_SECONDS:
+                self._slow.add(call.name)
+            else:
+                self._slow.discard(call.name)
         return True
 
-    def _must_wait(
-        self,
-        job: Job,
-        call: Call,
-        last: tuple[Job, Call],
-        shared: SharedTransaction,
-        until: float,
-    ) -> bool:
-        """Whether a call must not share the transaction with the calls before it."""
-        last_job, last_call = last
-        return (
-            monotonic() >= until
-            or shared.locks_others_out
-            or job.isolated
-            or last_job.isolated
-            or call.name in self._slow
-            or last_call.name in self._slow
-        )
-
-    def _note_time(self, call: Call, seconds: float) -> None:
-        if seconds > SLICE:
-            self._slow.add(call.name)
-        else:
-            self._slow.discard(call.name)
+    def _is_alone(self, job: Job, call: Call) -> bool:
+        """Whether a call must not share its transaction with other calls."""
+        return job.isolated or call.name in self._slow
 
     @staticmethod
-    def _skip(job: Job, found: Outcomes) -> None:
-        """Do not deliver a job whose item has just failed.
-
-        Where the failed one is dead by now, this one is not held: it stays as it is and
-        is read again.
-        """
-        if any(failed.job.item == job.item and not failed.is_dead for failed in found.failed):
-            found.held.append(job)
+    def _skip(job: Job, outcomes: Outcomes) -> None:
+        """Hold a job whose item has just failed; it is read again where that is a dead letter."""
+        if any(failed.item == job.item and failed.retry_at for failed in outcomes.failed):
+            outcomes.held.append(job)
         else:
-            found.reads_again = True
+            outcomes.must_reread = True
 
-    def _settle(self, found: Outcomes) -> None:
-        """Take in what was committed."""
-        for job in found.progressed:
+    def _committed(self, outcomes: Outcomes) -> None:
+        for job in outcomes.progressed:
             job.row.delivered = list(job.delivered)
-        self.blocked.update(found)
-        found.reads_again = found.reads_again or bool(found.released)
-        now = timezone.now()
-        for job in found.done:
+        self.blocked.update(outcomes)
+        outcomes.must_reread = outcomes.must_reread or bool(outcomes.released)
+        now = self._clock.now()
+        for job in outcomes.done:
             seconds = (now - job.row.received_at).total_seconds()
             counts.delivery_seconds.observe((job.row.connection,), max(seconds, 0))
-        for failed in found.failed:
-            _count(failed)
-            self._report(failed)
+        for job in outcomes.failed:
+            counter = counts.retries if job.retry_at else counts.dead_letters
+            counter.add((job.row.connection,))
+            self._log_failures(job)
+            if not job.retry_at:
+                _log_dead_letter(job)
 
-    def _report(self, failed: delivery_queue.FailedAttempt) -> None:
-        """Say what failed; the same failure of other events is said once a minute."""
-        event = failed.job.event
-        for failure in failed.job.failures:
-            first_within = self._repetitions.first_within(f"{failure.receiver} {failure.error}")
-            logger.log(
-                logging.WARNING if first_within else logging.DEBUG,
+    def _rolled_back(
+        self, jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
+    ) -> Outcomes:
+        """Return the jobs to run again after a failed commit, each call in its own transaction.
+
+        So the receiver that broke the transaction is found: a call that breaks its own has
+        failed.
+        """
+        job, call = calls[0]
+        if job.isolated:
+            job.record_rollback(call, error)
+            return Outcomes(unfinished=list(jobs))
+        self._log.warning(
+            "transaction-broken",
+            "A transaction could not be committed (%s); its %d receivers are called again, each "
+            "in a transaction of its own.",
+            on_one_line(error),
+            len(calls),
+            error=str(error),
+            receivers=len(calls),
+        )
+        broken = {job for job, _ in calls}
+        return Outcomes(
+            unfinished=[
+                Job.of(job.row, isolated=True, maybe_poison=job.maybe_poison)
+                if job in broken
+                else job
+                for job in jobs
+            ]
+        )
+
+    def _log_failures(self, job: Job) -> None:
+        event = job.event
+        for failure in job.failures:
+            counts.receiver_failures.add((failure.receiver,))
+            self._log.repeated(
+                f"{failure.receiver} {failure.error}",
+                "receiver-failed",
                 "The receiver %s failed for %s %s %s (%s): %s",
                 failure.receiver,
                 event.collection,
                 event.key,
                 event.action,
-                ", ".join(filter(None, [f"try {failed.attempts}", failure.place])),
+                ", ".join(filter(None, [f"try {job.attempts}", failure.place])),
                 failure.error,
-                extra={
-                    "event": "receiver-failed",
-                    "connection": event.connection,
-                    "subscription": event.subscription,
-                    "collection": event.collection,
-                    "key": event.key,
-                    "event_id": event.id,
-                    "receiver": failure.receiver,
-                    "attempt": failed.attempts,
-                    "error": failure.error,
-                    "traceback": failure.traceback,
-                },
-            )
-        if failed.is_dead:
-            logger.error(
-                "%s %s %s is a dead letter after %s (event %d in the admin): %s",
-                event.collection,
-                event.key,
-                event.action,
-                "1 try" if failed.attempts == 1 else f"{failed.attempts} tries",
-                failed.job.row.pk,
-                "; ".join(f"{each.receiver}: {each.error}" for each in failed.job.failures),
-                extra={
-                    "event": "dead-letter",
-                    "connection": event.connection,
-                    "subscription": event.subscription,
-                    "collection": event.collection,
-                    "key": event.key,
-                    "event_id": event.id,
-                    "attempt": failed.attempts,
-                },
+                connection=event.connection,
+                subscription=event.subscription,
+                collection=event.collection,
+                key=event.key,
+                event_id=event.id,
+                receiver=failure.receiver,
+                attempt=job.attempts,
+                error=failure.error,
+                traceback=failure.traceback,
             )
 
 
-def _after_a_break(
-    jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
-) -> Outcomes:
-    """What to do after a transaction that could not be committed.
-
-    Its jobs are run again with a transaction for each call, so that the guilty receiver is
-    found and the others get through. A call that breaks its own transaction has failed.
-    """
-    job, call = calls[0]
-    if job.isolated:
-        job.take_back(call, error)
-        return Outcomes(unfinished=list(jobs))
-    logger.warning(
-        "A transaction could not be committed (%s); its %d receivers are called again, each "
-        "in a transaction of its own.",
-        on_one_line(error),
-        len(calls),
-        extra={"event": "transaction-broken", "error": str(error), "receivers": len(calls)},
+def _log_dead_letter(job: Job) -> None:
+    event = job.event
+    logger.error(
+        "dead-letter",
+        "%s %s %s is a dead letter after %s (event %d in the admin): %s",
+        event.collection,
+        event.key,
+        event.action,
+        "1 try" if job.attempts == 1 else f"{job.attempts} tries",
+        job.row.pk,
+        "; ".join(f"{each.receiver}: {each.error}" for each in job.failures),
+        connection=event.connection,
+        subscription=event.subscription,
+        collection=event.collection,
+        key=event.key,
+        event_id=event.id,
+        attempt=job.attempts,
     )
-    broken = {job for job, _ in calls}
-    again = [
-        Job.of(job.row, isolated=True, is_suspect=job.is_suspect) if job in broken else job
-        for job in jobs
-    ]
-    return Outcomes(unfinished=again)
-
-
-def _count(failed: delivery_queue.FailedAttempt) -> None:
-    for failure in failed.job.failures:
-        counts.receiver_failures.add((failure.receiver,))
-    counter = counts.dead_letters if failed.is_dead else counts.retries
-    counter.add((failed.job.row.connection,))

@@ -1,4 +1,4 @@
-"""What is written down before an attempt, so that a process that ends in it is known of."""
+"""Write-ahead marker of an attempt: lets the next listener detect a crash during it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,36 @@ import uuid
 from dataclasses import asdict
 
 from directus_realtime.listener.delivery.delivery_queue import update_rows
-from directus_realtime.listener.delivery.jobs import Job
-from directus_realtime.listener.delivery.receiver_calls import Failure
+from directus_realtime.listener.delivery.receiver_calls import Failure, Job
 from directus_realtime.models import InboxEvent
 
-#: Stands among the receivers for the process itself.
+#: Key of the process itself among the failures by receiver.
 _LISTENER = "directus_listen"
-#: What this process has begun is no sign of an end.
+#: Markers of this process are no sign of a crash.
 _THIS_PROCESS = uuid.uuid4().hex
 _BEGUN = Failure(_LISTENER, "Begun: It is delivered now, or the process ended meanwhile.", "", "")
-#: The failure of an attempt that was begun, and of which nothing else was written down.
-ENDED = Failure(
+#: Failure of an attempt that has a marker of another process and no result.
+CRASHED = Failure(
     _LISTENER, "ProcessEnded: The process ended while this event was delivered.", "", ""
 )
 
 
 def write_ahead(job: Job) -> None:
-    """Write down that an attempt is begun.
-
-    Nothing else of the row is changed, and what comes of the attempt takes its place.
+    """Store the marker of an attempt; the result of the attempt replaces it.
 
     Raises:
-        RowsChanged: The row is not as it was read.
+        RowsChanged: The row changed since it was read.
     """
-    begun = {**asdict(_BEGUN), "process": _THIS_PROCESS}
-    update_rows([job], failures={**job.row.failures, _LISTENER: begun})
+    marker = {**asdict(_BEGUN), "process": _THIS_PROCESS}
+    update_rows([job], failures={**job.row.failures, _LISTENER: marker})
 
 
-def has_ended(row: InboxEvent) -> bool:
-    """Whether another process ended in an attempt that it had begun."""
+def has_crashed(row: InboxEvent) -> bool:
+    """Whether another process crashed during an attempt."""
     own: dict[str, str] = row.failures.get(_LISTENER, {})
     return own.get("error") == _BEGUN.error and own.get("process") != _THIS_PROCESS
 
 
-def may_end(row: InboxEvent) -> bool:
-    """Whether a process may end in the next attempt, as one did in an attempt before."""
+def maybe_poison(row: InboxEvent) -> bool:
+    """Whether the next attempt may crash the process, as an earlier one did."""
     return _LISTENER in row.failures

@@ -1,53 +1,53 @@
-"""The way out: pending events are handed to receivers and groups, and marked."""
+"""Delivery of pending events to receivers and groups, in the process of the listener."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from time import monotonic
 from typing import TypeVar
-
-from django.utils import timezone
 
 from directus_realtime.database import AsyncConnections, DatabaseThread
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.jobs import Item, Job
+from directus_realtime.listener.delivery.receiver_calls import Item, Job
 from directus_realtime.listener.inbox import FreshRows
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.aio import Wakeup
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 T = TypeVar("T")
 
 #: Events of one read.
-BATCH_SIZE = 500
-#: Seconds between two looks for work that nobody announced (retries, the admin).
-LOOK_INTERVAL = 1.0
-#: Seconds between two looks at what holds items back: a person may have taken it away.
-STOCK_INTERVAL = 60.0
-#: Seconds without an outcome after which the log says so.
+READ_SIZE = 500
+#: Seconds between two polls for work that no task announces (retries, changes in the admin).
+POLL_INTERVAL = 1.0
+#: Seconds between two reads of the blocked items.
+REFRESH_INTERVAL = 60.0
+#: Seconds without an outcome after which a warning is logged.
 PATIENCE = 30.0
 
 
 class Delivery:
-    """Hands stored events to receivers and groups, in order for each item.
+    """Delivers stored events to receivers and groups, in order for each item.
 
     Args:
-        database: The thread in which ``def`` receivers run.
-        policies: For each connection that is delivered, how failures are retried.
-        sender: Sends to groups.
-        fence: Called before receivers are called, and in each transaction before its commit;
-            what it raises ends delivery, and nothing of that transaction has happened.
-        fresh: Rows that need not be read from the inbox.
-        after_crash: Whether the delivery before this one was cut off: what is due first is
-            delivered one by one then, and written down before it is begun.
+        database: Thread in which ``def`` receivers run.
+        policies: Retry policies of the delivered connections.
+        sender: Sender of group messages.
+        fence: Called before receivers, and in each transaction before its commit; its errors
+            roll back and end delivery.
+        fresh: Rows in memory that need not be read from the inbox.
+        after_crash: Whether the previous listener crashed or hangs: the first due events are
+            then delivered one by one, each with a write-ahead crash marker.
+        clock: The clock.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Delivery:
         fresh: FreshRows | None = None,
         *,
         after_crash: bool = False,
+        clock: SystemClock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._fresh = fresh
         self._after_crash = after_crash
         self._suspects: set[int] = set()
@@ -67,31 +69,30 @@ class Delivery:
         self._fence = fence
         self._aliases = list(policies)
         self._ceiling = max((policy.ceiling for policy in policies.values()), default=0.0)
-        self._runner = BatchRunner(policies, fence)
+        self._runner = BatchRunner(policies, fence, clock=self._clock)
         self._sender = sender
         self._sending: asyncio.Task[None] | None = None
-        self._stock_due = 0.0
-        self._knows_stock = False
+        # ``None`` while the blocked items are unknown.
+        self._refresh_due: float | None = None
         self._async_connections = AsyncConnections()
-        self._work_arrived = asyncio.Event()
+        self._work_arrived = Wakeup(self._clock)
 
     def wake(self) -> None:
-        """Say that there is something to deliver."""
+        """Announce that events may be due."""
         self._work_arrived.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Deliver until told to stop; the delivery at hand is finished first."""
-        await self._database.run_with_retry(delivery_queue.take_back, self._aliases)
+        """Deliver until ``stopping`` is set; started deliveries are finished first."""
+        await self._database.run_with_retry(delivery_queue.reclaim_rows, self._aliases)
         due: datetime | None = None
         while not stopping.is_set():
-            self._work_arrived.clear()
-            await self._take_stock()
-            with_retries = bool(self._runner.blocked) or due is not None
+            await self._refresh_blocked()
             rows = await self._database.run_with_retry(
                 delivery_queue.due_rows,
                 self._aliases,
-                BATCH_SIZE,
-                with_retries=with_retries,
+                READ_SIZE,
+                self._clock,
+                with_retries=bool(self._runner.blocked) or due is not None,
                 ceiling=self._ceiling,
                 fresh=self._fresh,
             )
@@ -104,114 +105,112 @@ class Delivery:
                 await self._wait_for_work(due)
 
     def _suspect(self, rows: list[InboxEvent]) -> None:
-        """Note what the delivery before this one may have been at when it was cut off."""
+        """Remember the rows that the previous listener may have crashed on."""
         self._after_crash = False
         self._suspects = {row.pk for row in rows}
         if rows:
             logger.info(
-                "the listener before was cut off; what is due (%s) is delivered one by one",
+                "one-by-one",
+                "the previous listener crashed or hangs; %s due, delivered one by one",
                 "1 event" if len(rows) == 1 else f"{len(rows)} events",
-                extra={"event": "one-by-one", "events": len(rows)},
+                events=len(rows),
             )
 
     def _job(self, row: InboxEvent) -> Job:
-        if crash_marker.has_ended(row):
-            return Job.ended(row, crash_marker.ENDED)
-        return Job.of(row, is_suspect=row.pk in self._suspects or crash_marker.may_end(row))
+        if crash_marker.has_crashed(row):
+            return Job.crashed(row, crash_marker.CRASHED)
+        maybe_poison = row.pk in self._suspects or crash_marker.maybe_poison(row)
+        return Job.of(row, maybe_poison=maybe_poison)
 
-    async def _take_stock(self) -> None:
-        """Look now and then at what holds items back, and let go what waits for nothing."""
-        if self._knows_stock and monotonic() < self._stock_due:
-            return
-        known = self._runner.blocked if self._knows_stock else None
+    async def _refresh_blocked(self) -> None:
+        known = None
+        if self._refresh_due is not None:
+            if self._clock.monotonic() < self._refresh_due:
+                return
+            known = self._runner.blocked
         self._runner.blocked = await self._database.run_with_retry(
             delivery_queue.refresh_blocked, self._aliases, known
         )
-        self._knows_stock, self._stock_due = True, monotonic() + STOCK_INTERVAL
+        self._refresh_due = self._clock.monotonic() + REFRESH_INTERVAL
 
     async def _wait_for_work(self, due: datetime | None) -> None:
-        """Wait until somebody says so, something comes due, or it is time to look again."""
-        until_due = (due - timezone.now()).total_seconds() if due else LOOK_INTERVAL
-        try:
-            async with asyncio.timeout(min(max(until_due, 0), LOOK_INTERVAL)):
-                await self._work_arrived.wait()
-        except TimeoutError:
-            pass
+        until_due = (due - self._clock.now()).total_seconds() if due else POLL_INTERVAL
+        await self._work_arrived.wait(min(max(until_due, 0), POLL_INTERVAL))
 
     async def _deliver(self, rows: list[InboxEvent], stopping: asyncio.Event) -> None:
-        """Deliver rows, slice by slice, until told to stop or until others go first."""
+        """Deliver rows in batches, until stopping or until the inbox must be read again."""
         waiting = deque(self._job(row) for row in rows)
         try:
-            while waiting := _to_go_on_with(waiting, stopping):
-                if await self._deliver_slice(waiting):
+            while waiting := _continued(waiting, stopping):
+                if await self._deliver_batch(waiting):
                     break
         except RowsChanged as error:
             logger.warning(
-                "Somebody else delivers, too (%s); reading the inbox again.",
+                "rows-changed",
+                "Another process has delivered or changed the same events (%s); reading the "
+                "inbox again.",
                 error,
-                extra={"event": "rows-changed", "error": str(error)},
+                error=str(error),
             )
-            # What was committed, by whomever, may be more than we know of.
-            self._knows_stock = False
+            # The other process may have committed more than is known here.
+            self._refresh_due = None
             await self._wait_for_work(None)
         await self._sent()
 
-    async def _deliver_slice(self, waiting: deque[Job]) -> bool:
-        """Deliver some jobs from the left; those that are not finished are put back.
+    async def _deliver_batch(self, waiting: deque[Job]) -> bool:
+        """Deliver some jobs from the left; unfinished ones are put back.
 
         Returns:
-            Whether the inbox must be read again: older events than those that wait here
-            may have become due.
+            Whether the inbox must be read again: events older than these may have become due.
         """
-        # Before a receiver is called: what it does outside the database stays done.
+        # Before a receiver is called: its work outside of the database cannot be rolled back.
         await self._database.run_with_retry(self._fence)
-        held = self._take_held(waiting)
-        jobs = self._take_slice(waiting)
+        held = self._pop_held(waiting)
+        jobs = self._pop_batch(waiting)
         for job in jobs:
-            if job.is_suspect and job.left and not job.is_written_ahead:
+            if job.maybe_poison and job.remaining and not job.is_written_ahead:
                 await self._database.run_with_retry(self._runner.write_ahead, job)
         await self._wait_with_warning(self._call_outside(jobs))
-        found = await self._wait_with_warning(
+        outcomes = await self._wait_with_warning(
             self._database.run_with_retry(self._runner.run, jobs, held)
         )
-        waiting.extendleft(reversed(found.unfinished))
-        await self._send(found.to_send())
-        return found.reads_again
+        waiting.extendleft(reversed(outcomes.unfinished))
+        await self._send(outcomes.to_send())
+        return outcomes.must_reread
 
     async def _send(self, jobs: Sequence[Job]) -> None:
-        """Send to groups while the next slice runs, in order: one batch after another."""
+        """Send to groups while the next batch runs, one batch after another."""
         await self._sent()
         if jobs:
             events = [(job.event, job.row.group) for job in jobs]
             self._sending = asyncio.create_task(self._sender.send_events(events))
 
     async def _sent(self) -> None:
-        """Wait until everything is sent."""
         if self._sending is not None:
             await self._sending
             self._sending = None
 
-    def _take_held(self, waiting: deque[Job]) -> list[Job]:
-        """The jobs from the left that an earlier event of their item holds back."""
+    def _pop_held(self, waiting: deque[Job]) -> list[Job]:
+        """Pop the jobs of blocked items from the left."""
         held = []
         while waiting and self._is_held(waiting[0]):
             held.append(waiting.popleft())
         return held
 
-    def _take_slice(self, waiting: deque[Job]) -> list[Job]:
-        """The jobs from the left that may run together.
+    def _pop_batch(self, waiting: deque[Job]) -> list[Job]:
+        """Pop the jobs from the left that may run in one batch.
 
-        Where an item comes a second time, its first event must have succeeded with all of
-        its receivers; only those that share the transaction are known to be through by
-        then. A ``def`` receiver outside of it is slow, and no other job waits to be marked
-        meanwhile. A job in which the process may end runs alone, too.
+        For a second event of an item, all receivers of its first one must have succeeded, which
+        only atomic receivers have by then. A ``def`` receiver outside of the transaction is slow
+        and runs alone, so that no other job waits for its outcome; so does a job that may crash
+        the process.
         """
         jobs: list[Job] = []
         items: set[Item] = set()
         unsure: set[Item] = set()
         while waiting and not self._is_held(waiting[0]):
             job = waiting[0]
-            is_alone = job.is_suspect or (job.is_outside and not job.is_awaited)
+            is_alone = job.maybe_poison or (job.is_outside and not job.is_awaited)
             if job.item in unsure or (jobs and is_alone) or (job.is_outside and job.item in items):
                 break
             jobs.append(waiting.popleft())
@@ -223,10 +222,10 @@ class Delivery:
         return jobs
 
     def _is_held(self, job: Job) -> bool:
-        return job.item in self._runner.blocked and not (job.row.failures or job.is_begun)
+        return job.item in self._runner.blocked and not (job.row.failures or job.is_started)
 
     async def _call_outside(self, jobs: Sequence[Job]) -> None:
-        """Make the calls that are next and have no part in a transaction."""
+        """Make the next calls that are not atomic."""
         if awaited := [job for job in jobs if job.is_awaited]:
             await self._async_connections.check()
             await asyncio.gather(*(job.run_async() for job in awaited))
@@ -235,23 +234,25 @@ class Delivery:
             await self._database.run(jobs[0].run_next)
 
     async def _wait_with_warning(self, work: Awaitable[T]) -> T:
-        """Wait for receivers, and say so when it takes long; they cannot be interrupted."""
+        """Wait for receivers, which cannot be interrupted; log a warning where it takes long."""
         task = asyncio.ensure_future(work)
         try:
             for waited in itertools.count(1):
                 done, _ = await asyncio.wait({task}, timeout=PATIENCE)
                 if done:
                     break
+                seconds = waited * PATIENCE
                 logger.warning(
-                    "Delivery waits for a receiver since %d s.",
-                    waited * PATIENCE,
-                    extra={"event": "delivery-waits", "seconds": waited * PATIENCE},
+                    "delivery-waits",
+                    "Delivery has waited for a receiver for %d s.",
+                    seconds,
+                    seconds=seconds,
                 )
         finally:
             task.cancel()
         return task.result()
 
 
-def _to_go_on_with(waiting: deque[Job], stopping: asyncio.Event) -> deque[Job]:
-    """What waits; once stopping, only the jobs that are begun."""
-    return deque(job for job in waiting if job.is_begun) if stopping.is_set() else waiting
+def _continued(waiting: deque[Job], stopping: asyncio.Event) -> deque[Job]:
+    """Return the jobs to continue with: while stopping, only those that were started."""
+    return deque(job for job in waiting if job.is_started) if stopping.is_set() else waiting

@@ -1,42 +1,41 @@
-"""What delivery reads from the inbox, and what it writes back."""
+"""The inbox as the queue of delivery: due rows, retries, blocked items, and outcomes."""
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
-from django.utils import timezone
 
 from directus_realtime.database import of_connections, own_alias
-from directus_realtime.listener.delivery.jobs import Item, Job, item_of
+from directus_realtime.listener.delivery.receiver_calls import Item, Job, item_of
 from directus_realtime.listener.inbox import FreshRows
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings
+from directus_realtime.utils.system_clock import SystemClock
 
-#: By how much the clocks of two machines may differ.
-_CLOCKS = timedelta(seconds=60)
+#: Allowed difference between the clocks of two machines.
+_CLOCK_SKEW = timedelta(seconds=60)
 #: Rows of one statement.
 _CHUNK = 500
 
 
 class RowsChanged(Exception):
-    """Rows are not as they were read: somebody else has delivered or changed them."""
+    """Rows changed since they were read: another process delivered or changed them."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how late a failed receiver is tried again.
+    """Retries of failed receivers.
 
     Attributes:
-        attempts: After this many, the event is a dead letter.
-        ceiling: Seconds; no delay is longer.
-        base: Seconds; doubled with each attempt, it is the longest delay before the next.
+        attempts: Number of attempts after which the event is a dead letter.
+        ceiling: Longest delay, in seconds.
+        base: Seconds; doubled with each attempt, it is the upper bound of the next delay.
     """
 
     attempts: int
@@ -45,90 +44,66 @@ class RetryPolicy:
 
     @classmethod
     def of(cls, settings: ConnectionSettings) -> RetryPolicy:
-        """The policy of a connection."""
+        """Return the policy of a connection."""
         return cls(settings.retry_attempts, settings.retry_ceiling, settings.retry_base)
 
-    def delay(self, attempts: int) -> timedelta:
-        """The delay after so many attempts, with full jitter."""
+    def delay(self, attempts: int, clock: SystemClock) -> timedelta:
+        """Return the delay after a number of attempts, with full jitter."""
         # The exponent is bounded so that many attempts make no huge number.
         limit = min(self.ceiling, self.base * 2 ** min(attempts, 30))
-        return timedelta(seconds=random.uniform(0, limit))
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """A job of which a receiver failed.
-
-    Attributes:
-        job: The job.
-        attempts: How many there were, with this one.
-        state: Failed, or dead.
-        next_attempt_at: When it is tried again.
-    """
-
-    job: Job
-    attempts: int
-    state: InboxState
-    next_attempt_at: datetime | None
-
-    @classmethod
-    def of(cls, job: Job, policy: RetryPolicy) -> FailedAttempt:
-        """What a policy makes of a job."""
-        attempts = job.row.attempts + 1
-        if attempts >= policy.attempts:
-            return cls(job, attempts, InboxState.DEAD, None)
-        return cls(job, attempts, InboxState.FAILED, timezone.now() + policy.delay(attempts))
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it is not tried again."""
-        return self.state == InboxState.DEAD
+        return timedelta(seconds=clock.uniform(0, limit))
 
 
 @dataclass
 class Outcomes:
-    """What became of some jobs.
+    """Results of jobs.
 
     Attributes:
-        done: Every receiver succeeded.
-        failed: Some did not; tried again, or dead.
-        progressed: Some receivers are through, others are still to be called.
-        held: An earlier event of the item failed.
-        released: Items that nothing holds back any more.
-        unfinished: To be gone on with, in order.
-        reads_again: Whether older events than those at hand may have become due.
+        done: Jobs of which every receiver has succeeded.
+        failed: Jobs with failed receivers; those without ``retry_at`` are dead letters.
+        progressed: Jobs with further receivers that succeeded, and others still to be called.
+        held: Jobs of items with an earlier failed event.
+        released: Items that no failed event blocks any longer.
+        unfinished: Jobs to continue with, in order.
+        must_reread: Whether events older than the jobs in memory may have become due.
     """
 
     done: list[Job] = field(default_factory=list)
-    failed: list[FailedAttempt] = field(default_factory=list)
+    failed: list[Job] = field(default_factory=list)
     progressed: list[Job] = field(default_factory=list)
     held: list[Job] = field(default_factory=list)
     released: list[Item] = field(default_factory=list)
     unfinished: list[Job] = field(default_factory=list)
-    reads_again: bool = False
+    must_reread: bool = False
 
-    def add(self, job: Job, policy: RetryPolicy) -> None:
-        """Sort in a job whose receivers were all called."""
-        if job.failures:
-            self.failed.append(FailedAttempt.of(job, policy))
-        else:
+    def add(self, job: Job, policy: RetryPolicy, clock: SystemClock) -> None:
+        """Add a job without remaining calls, and plan its retry where it has failed."""
+        if not job.failures:
             self.done.append(job)
+            return
+        if job.attempts < policy.attempts:
+            job.retry_at = clock.now() + policy.delay(job.attempts, clock)
+        self.failed.append(job)
 
     def to_send(self) -> list[Job]:
-        """The jobs whose group messages are to be sent now, in the order of the inbox."""
-        jobs = [*self.done, *(failed.job for failed in self.failed), *self.held]
+        """Return the jobs whose group messages are due, in the order of the inbox."""
+        jobs = [*self.done, *self.failed, *self.held]
         return sorted((job for job in jobs if job.row.sent_at is None), key=lambda job: job.row.pk)
 
 
+@dataclass
 class BlockedItems:
-    """The items whose later events wait for a failed one, and for which rows they wait."""
+    """Items whose later events wait for failed ones.
 
-    def __init__(self) -> None:
-        self._rows: dict[Item, set[int]] = {}
+    Attributes:
+        rows: Primary keys of the failed rows, by item.
+    """
+
+    rows: dict[Item, set[int]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, aliases: Iterable[str]) -> BlockedItems:
-        """As the inbox has them."""
+        """Read the failed rows of connections."""
         blocked = cls()
         failed = of_connections(InboxEvent.objects.filter(state=InboxState.FAILED), aliases)
         for row in failed.only("connection", "collection", "key_json"):
@@ -136,66 +111,62 @@ class BlockedItems:
         return blocked
 
     def __bool__(self) -> bool:
-        return bool(self._rows)
+        return bool(self.rows)
 
     def __contains__(self, item: Item) -> bool:
-        return item in self._rows
-
-    def is_same_as(self, other: BlockedItems) -> bool:
-        """Whether the same rows hold the same items back."""
-        return self._rows == other._rows
+        return item in self.rows
 
     def add(self, row: InboxEvent) -> None:
-        """A row failed."""
-        self._rows.setdefault(item_of(row), set()).add(row.pk)
+        """Add a failed row."""
+        self.rows.setdefault(item_of(row), set()).add(row.pk)
 
     def remove(self, row: InboxEvent) -> None:
-        """A row is through."""
+        """Remove a row that is done or dead."""
         item = item_of(row)
-        if rows := self._rows.get(item):
-            rows.discard(row.pk)
-            if not rows:
-                del self._rows[item]
+        if pks := self.rows.get(item):
+            pks.discard(row.pk)
+            if not pks:
+                del self.rows[item]
 
-    def released_by(self, found: Outcomes) -> list[Item]:
-        """The items that wait for nothing but rows that are through by some outcomes."""
-        if not self._rows:
+    def released_by(self, outcomes: Outcomes) -> list[Item]:
+        """Return the items that are no longer blocked after some outcomes."""
+        if not self.rows:
             return []
-        through = [*found.done, *(failed.job for failed in found.failed if failed.is_dead)]
-        still_failed = {failed.job.item for failed in found.failed if not failed.is_dead}
-        pks = {job.row.pk for job in through}
-        items = {job.item for job in through if job.item in self._rows}
-        return [item for item in items - still_failed if self._rows[item] <= pks]
+        finished = [*outcomes.done, *(job for job in outcomes.failed if not job.retry_at)]
+        still_failed = {job.item for job in outcomes.failed if job.retry_at}
+        pks = {job.row.pk for job in finished}
+        items = {job.item for job in finished if job.item in self.rows}
+        return [item for item in items - still_failed if self.rows[item] <= pks]
 
-    def update(self, found: Outcomes) -> None:
-        """Take outcomes in that were written down."""
-        for job in found.done:
+    def update(self, outcomes: Outcomes) -> None:
+        """Apply outcomes that were committed."""
+        for job in outcomes.done:
             self.remove(job.row)
-        for failed in found.failed:
-            if failed.is_dead:
-                self.remove(failed.job.row)
+        for job in outcomes.failed:
+            if job.retry_at:
+                self.add(job.row)
             else:
-                self.add(failed.job.row)
+                self.remove(job.row)
 
 
-def take_back(aliases: Iterable[str]) -> None:
-    """Take rows back from workers, after the setting ``DELIVERY`` was changed."""
+def reclaim_rows(aliases: Iterable[str]) -> None:
+    """Make rows of workers pending, after the setting ``DELIVERY`` was changed."""
     rows = of_connections(InboxEvent.objects.filter(state=InboxState.DELIVERING), aliases)
     rows.update(state=InboxState.PENDING, next_attempt_at=None)
 
 
 def refresh_blocked(aliases: Collection[str], known: BlockedItems | None = None) -> BlockedItems:
-    """See what holds items back, and let go of the held rows that wait for nothing.
+    """Recompute the blocked items, and release held rows that are no longer blocked.
 
-    Somebody may have deleted, or put into another state, what they waited for; and where the
-    answer of a commit got lost, nobody knows what it has let go.
+    The failed row may have been deleted or changed by another process, and a commit whose answer
+    got lost may have released rows.
 
     Args:
-        aliases: Of the connections that are delivered.
-        known: What holds items back, as far as is known; ``None`` where nothing is.
+        aliases: Aliases of the delivered connections.
+        known: Blocked items as last known; ``None`` where they are unknown.
     """
     blocked = BlockedItems.read(aliases)
-    if known is not None and known.is_same_as(blocked):
+    if known == blocked:
         return blocked
     held = of_connections(InboxEvent.objects.filter(state=InboxState.HELD), aliases)
     columns = "connection", "collection", "key_json"
@@ -209,26 +180,28 @@ def refresh_blocked(aliases: Collection[str], known: BlockedItems | None = None)
 def due_rows(
     aliases: Iterable[str],
     limit: int,
+    clock: SystemClock,
     *,
     with_retries: bool,
     ceiling: float = ConnectionSettings.retry_ceiling,
     fresh: FreshRows | None = None,
 ) -> list[InboxEvent]:
-    """The rows to deliver now, oldest first.
+    """Return the rows to deliver now, oldest first.
 
     Args:
-        aliases: Of the connections that are delivered.
-        limit: Of pending rows, and of failed rows.
-        with_retries: Also look for failed rows whose time has come.
-        ceiling: Seconds that a failed row waits at most.
-        fresh: Rows that need not be read again.
+        aliases: Aliases of the delivered connections.
+        limit: Limit of pending rows, and of failed rows.
+        clock: The clock.
+        with_retries: Whether failed rows are included.
+        ceiling: Longest delay of a retry, in seconds.
+        fresh: Rows in memory that need not be read.
     """
-    now = timezone.now()
+    now = clock.now()
     rows = of_connections(InboxEvent.objects.order_by("id"), aliases)
     pending = rows.filter(has_arrived(now))
     found = _with_fresh(pending, limit, fresh) if fresh else list(pending[:limit])
     if fresh is not None:
-        fresh.remove(found)  # stored behind the look for fresh ones, and read all the same
+        fresh.remove(found)  # rows that were stored after the check of ``fresh``
     if not with_retries:
         return found
     retries = rows.filter(is_due_again(now, ceiling))[:limit]
@@ -236,29 +209,29 @@ def due_rows(
 
 
 def has_arrived(now: datetime) -> Q:
-    """Pending, and no window keeps it.
+    """Match pending rows outside of a debounce window.
 
-    A clock that was put back is no reason to wait: what came in ahead of it has no window.
+    A row of the future was stored before the clock was set back; its window is ignored.
     """
     is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-    return Q(state=InboxState.PENDING) & (is_due | Q(received_at__gt=now + _CLOCKS))
+    return Q(state=InboxState.PENDING) & (is_due | Q(received_at__gt=now + _CLOCK_SKEW))
 
 
 def is_due_again(now: datetime, ceiling: float) -> Q:
-    """Failed, and to be tried again now.
+    """Match failed rows whose retry is due.
 
     Args:
-        now: The present time.
-        ceiling: Seconds. What is to wait for longer was to wait for less by another clock: it
-            was put back.
+        now: Present time.
+        ceiling: Longest delay, in seconds; a retry that is further away was planned before the
+            clock was set back, and is due.
     """
-    longest = now + timedelta(seconds=ceiling) + _CLOCKS
+    longest = now + timedelta(seconds=ceiling) + _CLOCK_SKEW
     is_due = Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=longest)
     return Q(state=InboxState.FAILED) & is_due
 
 
 def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> list[InboxEvent]:
-    """The table says which rows are next; only those that are not at hand are read in full."""
+    """Read the keys of the next rows, and in full only rows that are not in memory."""
     ids = list(pending.values_list("pk", "event_id")[:limit])
     rows = {pk: fresh.take(pk, event_id) for pk, event_id in ids}
     missing = [pk for pk, row in rows.items() if row is None]
@@ -268,22 +241,25 @@ def _with_fresh(pending: QuerySet[InboxEvent], limit: int, fresh: FreshRows) -> 
 
 
 def next_due(aliases: Iterable[str]) -> datetime | None:
-    """When the next row comes due that waits for its time: a retry, or a debounced one."""
+    """Return the time of the next retry, or of the end of the next debounce window."""
     states = [InboxState.PENDING, InboxState.FAILED]
     rows = InboxEvent.objects.filter(state__in=states, next_attempt_at__isnull=False)
     return of_connections(rows, aliases).aggregate(earliest=Min("next_attempt_at"))["earliest"]  # type: ignore[no-any-return]
 
 
-def write(found: Outcomes) -> None:
-    """Write outcomes down, all or none.
+def write(outcomes: Outcomes, now: datetime) -> None:
+    """Store outcomes, all or none.
+
+    Args:
+        outcomes: The outcomes.
+        now: Present time.
 
     Raises:
-        RowsChanged: A row is not as it was read; nothing is written.
+        RowsChanged: A row changed since it was read; nothing is stored.
     """
-    now = timezone.now()
     with transaction.atomic(own_alias(), savepoint=False):
         update_rows(
-            found.done,
+            outcomes.done,
             state=InboxState.DONE,
             done_at=now,
             next_attempt_at=None,
@@ -292,42 +268,38 @@ def write(found: Outcomes) -> None:
             delivered=[],
             sent_at=now,
         )
-        for failed in found.failed:
-            update_rows([failed.job], **_values_of(failed, now))
-        for delivered, jobs in _by_delivered(found.progressed).items():
+        for job in outcomes.failed:
+            update_rows(
+                [job],
+                state=InboxState.FAILED if job.retry_at else InboxState.DEAD,
+                attempts=job.attempts,
+                next_attempt_at=job.retry_at,
+                failures={failure.receiver: asdict(failure) for failure in job.failures},
+                delivered=job.delivered,
+                sent_at=job.row.sent_at or now,
+            )
+        progressed = defaultdict(list)
+        for job in outcomes.progressed:
+            progressed[tuple(job.delivered)].append(job)
+        for delivered, jobs in progressed.items():
             update_rows(jobs, delivered=list(delivered))
-        update_rows(found.held, state=InboxState.HELD, sent_at=now)
-        if found.released:
-            _held_back(found.released).update(state=InboxState.PENDING)
-
-
-def _values_of(failed: FailedAttempt, now: datetime) -> dict[str, Any]:
-    job = failed.job
-    return {
-        "state": failed.state,
-        "attempts": failed.attempts,
-        "next_attempt_at": failed.next_attempt_at,
-        "failures": {failure.receiver: asdict(failure) for failure in job.failures},
-        "delivered": job.delivered,
-        "sent_at": job.row.sent_at or now,
-    }
-
-
-def _by_delivered(jobs: Iterable[Job]) -> dict[tuple[str, ...], list[Job]]:
-    found: defaultdict[tuple[str, ...], list[Job]] = defaultdict(list)
-    for job in jobs:
-        found[tuple(job.delivered)].append(job)
-    return found
+        update_rows(outcomes.held, state=InboxState.HELD, sent_at=now)
+        if outcomes.released:
+            condition = Q()
+            for connection, collection, key in outcomes.released:
+                condition |= Q(connection=connection, collection=collection, key_json=key)
+            held = InboxEvent.objects.filter(condition, state=InboxState.HELD)
+            held.update(state=InboxState.PENDING)
 
 
 def update_rows(jobs: Collection[Job], **values: Any) -> None:
-    """Change the rows of jobs on condition that they are as they were read.
+    """Update the rows of jobs on condition that they are unchanged.
 
-    The state alone would not do: where an event is delivered twice at the same time, the
-    same receiver must not be marked, and so must not have its work committed, twice.
+    The condition includes the receivers that have succeeded: where an event is delivered twice
+    at the same time, the work of a receiver must not be committed twice.
 
     Raises:
-        RowsChanged: A row is not as it was read.
+        RowsChanged: A row changed since it was read.
     """
     as_read: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for job in jobs:
@@ -335,11 +307,4 @@ def update_rows(jobs: Collection[Job], **values: Any) -> None:
     for (state, delivered), pks in as_read.items():
         rows = InboxEvent.objects.filter(pk__in=pks, state=state, delivered=list(delivered))
         if rows.update(**values) != len(pks):
-            raise RowsChanged(f"Of {len(pks)} rows some are not {state} any more.")
-
-
-def _held_back(items: Sequence[Item]) -> QuerySet[InboxEvent]:
-    condition = Q()
-    for connection, collection, key in items:
-        condition |= Q(connection=connection, collection=collection, key_json=key)
-    return InboxEvent.objects.filter(condition, state=InboxState.HELD)
+            raise RowsChanged(f"Of {len(pks)} rows some are no longer {state}.")

@@ -1,45 +1,68 @@
-"""Calls the receivers of an event and says which ones failed."""
+"""Calls of receivers, and the delivery of one event as a job of calls."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from time import monotonic
-from typing import Any
+from time import perf_counter
+from typing import Any, Self
+
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.events import Event
 from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.models import InboxEvent
 from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
-from directus_realtime.utils.logs import Repetitions
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import redact, storable
 
-logger = logging.getLogger("directus_realtime.receivers")
+logger = EventLogger("directus_realtime.receivers")
 
-#: Seconds after which a receiver is named in the log as slow.
+#: Seconds after which a receiver is logged as slow.
 SLOW = 1.0
-#: Which of them were named lately.
-_slow = Repetitions()
 #: Characters of an error and of its traceback that are kept.
 _ERROR_LENGTH, _TRACEBACK_LENGTH = 500, 8000
+
+#: Failure of a coroutine function that a decorator, or a lambda, hides.
+NOT_AWAITED = (
+    "The receiver returned a coroutine, which nobody awaits. Connect the async def function "
+    "itself, or one that is async def, too."
+)
+#: Failure of a receiver that leaves a transaction open.
+LEFT_OPEN = "The receiver began a transaction and did not end it. Use atomic() in a with statement."
+
+#: Connection, collection and key (as JSON): events of one item are delivered in order.
+Item = tuple[str, str, str]
+
+
+class TransactionBroken(Error):
+    """A receiver destroyed the transaction that it shares with others, or left one open."""
+
+
+def item_of(row: InboxEvent) -> Item:
+    """Return the item of a row."""
+    return row.connection, row.collection, row.key_json
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One receiver to be called.
+    """Call of one receiver.
 
     Attributes:
-        name: Of the receiver; the same in every process.
-        signal: The signal it is connected to.
+        name: Name of the receiver; the same in every process.
+        signal: Signal that the receiver is connected to.
         receiver: The receiver.
-        sender: A collection, or the alias of a connection.
-        arguments: What the signal carries.
-        is_async: Whether the receiver is to be awaited.
-        is_atomic: Whether it is called in the transaction that marks it as through.
+        sender: Collection, or alias of a connection.
+        arguments: Keyword arguments of the signal.
+        is_async: Whether the receiver must be awaited.
+        is_atomic: Whether it is called in the transaction that marks it as done.
     """
 
     name: str
@@ -51,12 +74,12 @@ class Call:
     is_atomic: bool = False
 
     def run(self) -> Failure | None:
-        """Call a ``def`` receiver, in the thread of the caller.
+        """Call a ``def`` receiver in this thread.
 
-        Whatever it raises is its failure: ``exit()`` is for commands, and time-outs of gevent
-        or a panic of an extension in Rust are no ``Exception``.
+        Any error is its failure, ``BaseException`` included: receivers call ``exit()``, and
+        time-outs of gevent or a panic of an extension in Rust are no ``Exception``.
         """
-        started = monotonic()
+        started = perf_counter()
         try:
             if inspect.iscoroutine(result := self._call()):
                 result.close()
@@ -66,66 +89,77 @@ class Call:
         except BaseException as error:
             return Failure.of(self, error)
         finally:
-            self._note_time(started)
+            self._record_time(perf_counter() - started)
         return None
+
+    def run_outside(self) -> Failure | None:
+        """Call a ``def`` receiver outside of a transaction, and close one that it leaves open.
+
+        Later writes would become part of that transaction, and would never be committed.
+        """
+        before = _in_transaction()
+        failure = self.run()
+        for connection in _in_transaction():
+            if connection not in before:
+                connection.savepoint_ids, connection.atomic_blocks = [], []
+                connection.in_atomic_block = connection.needs_rollback = False
+                connection.close()
+                failure = failure or Failure.of(self, TransactionBroken(LEFT_OPEN))
+        return failure
 
     async def arun(self) -> Failure | None:
         """Call an ``async def`` receiver."""
-        started = monotonic()
+        started = perf_counter()
         try:
             await self._call()
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            # The receiver's own: something it waited for was cancelled.
+            # A task that the receiver awaited was cancelled.
             return Failure.of(self, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             return Failure.of(self, error)
         finally:
-            self._note_time(started)
+            self._record_time(perf_counter() - started)
         return None
 
     def _call(self) -> Any:
         return self.receiver(signal=self.signal, sender=self.sender, **self.arguments)
 
-    def _note_time(self, started: float) -> None:
-        seconds = monotonic() - started
+    def _record_time(self, seconds: float) -> None:
         counts.receiver_seconds.observe((self.name,), seconds)
         if seconds >= SLOW:
-            logger.log(
-                logging.WARNING if _slow.first_within(self.name) else logging.DEBUG,
+            logger.repeated(
+                self.name,
+                "receiver-slow",
                 "The receiver %s took %.1f s for %s; hand long work to a task queue.",
                 self.name,
                 seconds,
                 self.sender,
-                extra={
-                    "event": "receiver-slow",
-                    "receiver": self.name,
-                    "sender": self.sender,
-                    "seconds": seconds,
-                },
+                receiver=self.name,
+                sender=self.sender,
+                seconds=seconds,
             )
 
 
-#: What happens to a coroutine function that a decorator, or a lambda, hides.
-NOT_AWAITED = (
-    "The receiver returned a coroutine, which nobody awaits. Connect the async def function "
-    "itself, or one that is async def, too."
-)
+def _in_transaction() -> list[BaseDatabaseWrapper]:
+    """Return the connections of this thread that have an open transaction."""
+    initialized = connections.all(initialized_only=True)
+    return [connection for connection in initialized if connection.in_atomic_block]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A receiver that raised.
+    """Error of a receiver.
 
     Attributes:
-        receiver: Its name.
+        receiver: Name of the receiver.
         error: Type and message, on one line.
-        traceback: The end of the traceback.
-        place: Where in the receiver's module, such as ``receivers.py:12``; else where it was
-            raised.
+        traceback: End of the traceback.
+        place: Line in the module of the receiver, for example ``receivers.py:12``; else the
+            line that raised.
     """
 
     receiver: str
@@ -135,11 +169,11 @@ class Failure:
 
     @classmethod
     def of(cls, call: Call, error: BaseException) -> Failure:
-        """The failure of a call."""
+        """Make the failure of a call."""
         line = f"{type(error).__name__}: {_message(error)}"
         try:
             text = "".join(traceback.format_exception(error))
-        except Exception:  # an exception's own text can fail, too
+        except Exception:  # str() of an exception can fail, too
             text = "".join(traceback.format_tb(error.__traceback__)) + line
         return cls(
             call.name,
@@ -150,51 +184,46 @@ class Failure:
 
 
 def calls_for(event: Event, delivered: Collection[str] = ()) -> list[Call]:
-    """The calls an event asks for, in the order in which they are made.
-
-    Those that share a transaction come first, those that are awaited last.
+    """Return the calls for an event: atomic ones first, ``async def`` receivers last.
 
     Args:
         event: The event.
-        delivered: Names of the receivers that are through.
+        delivered: Names of the receivers that have succeeded already.
     """
     calls = calls_of(signals_for(event.action), event.collection, {"event": event})
-    wanted = [call for call in calls if call.name not in delivered]
-    return sorted(wanted, key=lambda call: (call.is_async, not call.is_atomic))
+    missing = [call for call in calls if call.name not in delivered]
+    return sorted(missing, key=lambda call: (call.is_async, not call.is_atomic))
 
 
 def calls_of(
     signals: Iterable[DirectusSignal], sender: str, arguments: dict[str, Any]
 ) -> list[Call]:
-    """The calls that some signals ask for; receivers of one name are numbered."""
+    """Return the calls of the receivers of signals; receivers with equal names are numbered."""
     calls: list[Call] = []
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for signal in signals:
         sync, asynchronous = signal.receivers_for(sender)
         for receiver in [*sync, *asynchronous]:
             name = receiver_name(receiver)
-            seen[name] = seen.get(name, 0) + 1
+            seen[name] += 1
             if seen[name] > 1:
                 name = f"{name}#{seen[name]}"
-            is_async = receiver in asynchronous or _has_async_call(receiver)
+            # Django overlooks objects with ``async def __call__``.
+            is_async = receiver in asynchronous or inspect.iscoroutinefunction(
+                type(receiver).__call__
+            )
             is_atomic = not is_async and not is_non_atomic(receiver)
             calls.append(Call(name, signal, receiver, sender, arguments, is_async, is_atomic))
     return calls
 
 
 def receiver_name(receiver: Callable[..., Any]) -> str:
-    """A receiver's module and qualified name; those of its class for a callable object."""
+    """Return module and qualified name of a receiver, or of its class."""
     named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _has_async_call(receiver: Callable[..., Any]) -> bool:
-    """Whether a receiver is an object with ``async def __call__``, which Django overlooks."""
-    return inspect.iscoroutinefunction(type(receiver).__call__)
-
-
 def _place(receiver: Callable[..., Any], error: BaseException) -> str:
-    """The innermost line of a traceback that is in the receiver's own module."""
     frames = traceback.extract_tb(error.__traceback__)
     code = getattr(inspect.unwrap(receiver), "__code__", None)
     own = [frame for frame in frames if code and frame.filename == code.co_filename]
@@ -206,3 +235,108 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception:
         return "(its text cannot be had)"
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One attempt to deliver a row to its receivers.
+
+    Attributes:
+        row: The row as it was read.
+        event: The event for the receivers.
+        item: Item of the event.
+        remaining: Calls that are not made yet; atomic ones first.
+        delivered: Names of the receivers that have succeeded.
+        failures: Failures of this attempt.
+        retry_at: Time of the retry of a failed job; ``None`` for a dead letter.
+        is_started: Whether a receiver was called.
+        isolated: Whether each call has a transaction of its own.
+        maybe_poison: Whether a process may have crashed in an earlier attempt.
+        is_written_ahead: Whether the crash marker of this attempt is stored.
+    """
+
+    row: InboxEvent
+    event: Event
+    item: Item
+    remaining: list[Call]
+    delivered: list[str]
+    failures: list[Failure] = field(default_factory=list)
+    retry_at: datetime | None = None
+    is_started: bool = False
+    isolated: bool = False
+    maybe_poison: bool = False
+    is_written_ahead: bool = False
+
+    @classmethod
+    def of(cls, row: InboxEvent, *, isolated: bool = False, maybe_poison: bool = False) -> Self:
+        """Make the job of a row; receivers that have succeeded are not called again."""
+        job = cls._without_calls(row)
+        job.remaining = calls_for(job.event, row.delivered)
+        job.isolated, job.maybe_poison = isolated, maybe_poison
+        return job
+
+    @classmethod
+    def crashed(cls, row: InboxEvent, failure: Failure) -> Self:
+        """Make the job of an attempt in which the process crashed; it has no calls."""
+        job = cls._without_calls(row)
+        job.failures.append(failure)
+        return job
+
+    @classmethod
+    def _without_calls(cls, row: InboxEvent) -> Self:
+        return cls(row, row.to_event(), item_of(row), [], list(row.delivered))
+
+    @property
+    def attempts(self) -> int:
+        """Number of attempts, this one included."""
+        return self.row.attempts + 1
+
+    @property
+    def next(self) -> Call | None:
+        """The next call."""
+        return self.remaining[0] if self.remaining else None
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the next call is made outside of a transaction."""
+        return bool(self.remaining) and not self.remaining[0].is_atomic
+
+    @property
+    def ends_outside(self) -> bool:
+        """Whether any call is made outside of a transaction."""
+        return bool(self.remaining) and not self.remaining[-1].is_atomic
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether only ``async def`` receivers remain."""
+        return bool(self.remaining) and self.remaining[0].is_async
+
+    def record(self, call: Call, failure: Failure | None) -> None:
+        """Record the result of a call."""
+        self.is_started = True
+        self.remaining.remove(call)
+        if failure is None:
+            self.delivered.append(call.name)
+        else:
+            self.failures.append(failure)
+
+    def record_rollback(self, call: Call, error: Exception) -> None:
+        """Record that the transaction of a call failed, during the call or after it."""
+        failure = Failure.of(call, error)
+        if call in self.remaining:
+            self.record(call, failure)
+        elif call.name in self.delivered:
+            self.delivered.remove(call.name)
+            self.failures.append(failure)
+
+    def run_next(self) -> None:
+        """Make the next call, outside of a transaction, in this thread."""
+        call = self.remaining[0]
+        self.record(call, call.run_outside())
+
+    async def run_async(self) -> None:
+        """Call the ``async def`` receivers."""
+        calls = list(self.remaining)
+        failures = await asyncio.gather(*(call.arun() for call in calls))
+        for call, failure in zip(calls, failures, strict=True):
+            self.record(call, failure)

@@ -1,8 +1,7 @@
-"""A transaction that several receivers share, where each one can be undone alone."""
+"""Transaction that several receivers share, with a savepoint for each of them."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,59 +10,35 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.database import sqlite_write_lock
-from directus_realtime.listener.delivery.receiver_calls import Call, Failure, receiver_name
+from directus_realtime.listener.delivery.receiver_calls import (
+    LEFT_OPEN,
+    Call,
+    Failure,
+    TransactionBroken,
+    receiver_name,
+)
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.logs import EventLogger
 
-logger = logging.getLogger("directus_realtime.receivers")
+logger = EventLogger("directus_realtime.receivers")
 
 Hook = Callable[[], object]
 
 
-class TransactionBroken(Error):
-    """A receiver has destroyed the transaction that it shares with others, or has left one open."""
-
-
-_LEFT_OPEN = (
-    "The receiver began a transaction and did not end it. Use atomic() in a with statement."
-)
-
-
-def call_outside(call: Call) -> Failure | None:
-    """Call a receiver outside of a transaction, and end the one that it leaves open.
-
-    All that is written later would be part of it, and would be committed never.
-    """
-    before = _in_blocks()
-    failure = call.run()
-    for connection in _in_blocks():
-        if connection not in before:
-            connection.savepoint_ids, connection.atomic_blocks = [], []
-            connection.in_atomic_block = connection.needs_rollback = False
-            connection.close()
-            failure = failure or Failure.of(call, TransactionBroken(_LEFT_OPEN))
-    return failure
-
-
-def _in_blocks() -> list[BaseDatabaseWrapper]:
-    """The connections of this thread on which a transaction is open."""
-    every = connections.all(initialized_only=True)
-    return [connection for connection in every if connection.in_atomic_block]
-
-
 @contextmanager
 def shared_transaction(using: str) -> Iterator[SharedTransaction]:
-    """Run receivers in one transaction; their ``on_commit`` hooks run behind it.
+    """Run receivers in one transaction, and their ``on_commit`` hooks after it.
 
     Args:
         using: Alias of the database.
 
     Raises:
-        django.db.Error: It could not be committed; nothing of it has happened, unless
-            the answer of the commit got lost.
+        django.db.Error: The commit failed; the transaction is rolled back, unless the answer
+            of a successful commit got lost.
     """
     connection = connections[using]
-    with ExitStack() as turn:
-        shared = SharedTransaction(connection, turn)
+    with ExitStack() as lock:
+        shared = SharedTransaction(connection, lock)
         with connection.execute_wrapper(shared.watch), transaction.atomic(using):
             yield shared
             hooks = shared.take_hooks()
@@ -71,23 +46,22 @@ def shared_transaction(using: str) -> Iterator[SharedTransaction]:
 
 
 class SharedTransaction:
-    """The receivers' side of an open transaction.
+    """Open transaction in which receivers are called.
 
-    A savepoint for each receiver costs two round trips, so one is made only when a
-    receiver first uses the database.
+    A savepoint costs two round trips, so it is created when a receiver first uses the database.
 
     Args:
-        connection: Where the transaction is open.
-        turn: Takes what is held until the transaction is over.
+        connection: Connection with the open transaction.
+        lock: Context that ends with the transaction; the write lock of SQLite is held in it.
 
     Attributes:
-        is_used: Whether some receiver has used the database.
+        is_used: Whether any receiver has used the database.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper, turn: ExitStack) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, lock: ExitStack) -> None:
         self._connection = connection
-        self._turn = turn
-        self._has_turn = False
+        self._lock = lock
+        self._has_lock = False
         self._is_sqlite = connection.vendor == "sqlite"
         self._is_calling = False
         self._savepoint: str | None = None
@@ -95,14 +69,14 @@ class SharedTransaction:
 
     @property
     def locks_others_out(self) -> bool:
-        """Whether nobody else can write to the database before the end."""
+        """Whether other connections cannot write until the transaction ends."""
         return self._is_sqlite and self.is_used
 
     def call(self, call: Call) -> Failure | None:
-        """Call a receiver; of one that fails, nothing is left in the transaction.
+        """Call a receiver, and roll back its work where it fails.
 
         Raises:
-            django.db.Error: The transaction is broken, and with it the work of others.
+            django.db.Error: The transaction is broken, with the work of all receivers in it.
         """
         hooks = len(self._connection.run_on_commit)
         depth = len(self._connection.savepoint_ids), len(self._connection.atomic_blocks)
@@ -120,14 +94,14 @@ class SharedTransaction:
         if len(self._connection.savepoint_ids) > depth[0]:
             del self._connection.savepoint_ids[depth[0] :]
             del self._connection.atomic_blocks[depth[1] :]
-            raise TransactionBroken(_LEFT_OPEN)
+            raise TransactionBroken(LEFT_OPEN)
         failure = failure or self._keep(call)
         if failure is not None:
             self._undo(hooks)
         return failure
 
     def take_hooks(self) -> Sequence[Hook]:
-        """The ``on_commit`` hooks, which Django does not run any more."""
+        """Return the ``on_commit`` hooks, and remove them from Django's own list."""
         hooks = [entry[1] for entry in self._connection.run_on_commit]
         self._connection.run_on_commit = []
         return hooks
@@ -135,15 +109,15 @@ class SharedTransaction:
     def watch(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
-        """Look at a query before it is executed; see ``connection.execute_wrapper``."""
-        if self._is_sqlite and not self._has_turn:
+        """Wrap the execution of a query; see ``connection.execute_wrapper``."""
+        if self._is_sqlite and not self._has_lock:
             if str(sql).startswith("BEGIN "):
-                # IMMEDIATE would lock others out while receivers do something else.
+                # IMMEDIATE would block other writers while receivers do not use the database.
                 return execute("BEGIN", params, many, context)
-            self._has_turn = True
-            self._turn.enter_context(sqlite_write_lock(self._connection.alias))
+            self._has_lock = True
+            self._lock.enter_context(sqlite_write_lock(self._connection.alias))
         if self._is_calling and self._savepoint is None:
-            self._is_calling = False  # these statements are ours
+            self._is_calling = False  # the next statements are not the receiver's
             try:
                 self._prepare_for_use()
             finally:
@@ -152,8 +126,8 @@ class SharedTransaction:
 
     def _prepare_for_use(self) -> None:
         if self._is_sqlite and not self.is_used:
-            # A transaction that reads before it writes fails where another one wrote
-            # in between; whoever writes first waits its turn.
+            # A transaction that reads before it writes fails where another one wrote in
+            # between; one that writes first waits for the lock.
             table = self._connection.ops.quote_name(InboxEvent._meta.db_table)
             with self._connection.cursor() as cursor:
                 cursor.execute(f"UPDATE {table} SET id = id WHERE 0")  # noqa: S608
@@ -161,7 +135,7 @@ class SharedTransaction:
         self._savepoint = self._connection.savepoint()
 
     def _keep(self, call: Call) -> Failure | None:
-        """Release the savepoint; it fails where the receiver hid an error of the database."""
+        """Release the savepoint; return a failure where the receiver hid a database error."""
         cause: Error | None = None
         if not self._connection.needs_rollback:
             try:
@@ -186,15 +160,12 @@ class SharedTransaction:
 
 
 def _run_hooks(hooks: Iterable[Hook]) -> None:
-    """Run hooks; one that fails is logged, because what it belongs to has happened."""
+    """Run hooks, and log those that fail: the transaction is committed already."""
     for hook in hooks:
         try:
             hook()
         except KeyboardInterrupt:
             raise
         except BaseException:
-            logger.exception(
-                "The on_commit hook %s failed.",
-                receiver_name(hook),
-                extra={"event": "hook-failed", "hook": receiver_name(hook)},
-            )
+            name = receiver_name(hook)
+            logger.exception("hook-failed", "The on_commit hook %s failed.", name, hook=name)

@@ -1,1 +1,1 @@
-"""What a listener counts, and the endpoint where Prometheus reads it."""
+"""Counts of a listener, and the endpoint that serves them to Prometheus."""

@@ -1,8 +1,8 @@
-"""What this process has counted since it was started.
+"""Counts of this process since its start.
 
-Counting is always on: it costs some dict operations for each event. It knows nothing of
-Prometheus, and asks no database. One process, one set of numbers, hence the module's own
-:data:`counts`.
+Counting is always on: it costs some dict operations for each event (0.5 µs; a labelled counter of
+``prometheus_client``, which is optional, takes 6.6 µs). One process has one set of numbers, hence
+the module's own :data:`counts`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,36 @@ from collections.abc import Callable, Iterable
 
 Labels = tuple[str, ...]
 
-#: Series of one metric; what comes after them is counted together as :data:`OTHERS`.
+#: Series of one metric; further ones are counted together as :data:`OTHERS`.
 SERIES_LIMIT = 500
 OTHERS = "(others)"
 #: Upper bounds, in seconds.
 RECEIVER_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
 DELIVERY_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
-#: What can come to grief on a connection.
+#: Kinds of errors of a connection.
 FRAME, EVENT, CLIENT = ERROR_KINDS = ("frame", "event", "client")
 
 
 class Counter:
-    """A number for each combination of labels that only grows."""
+    """Number that only grows, for each combination of labels.
 
-    def __init__(self) -> None:
+    Args:
+        name: Name of the metric, without prefix.
+        text: Description of the metric.
+        labels: Names of the labels.
+    """
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name, self.text, self.labels = name, text, labels
         self._values: dict[Labels, float] = {}
 
     def add(self, labels: Labels = (), amount: float = 1) -> None:
-        """Count."""
+        """Increase the number.
+
+        Args:
+            labels: Values of the labels.
+            amount: Amount to add.
+        """
         values = self._values
         if labels not in values:
             labels = _within_limit(labels, len(values))
@@ -37,24 +49,28 @@ class Counter:
         values[labels] += amount
 
     def items(self) -> list[tuple[Labels, float]]:
-        """The numbers, by labels."""
+        """Return the numbers, by labels."""
         return list(self._values.copy().items())
 
 
 class Histogram:
-    """How often values fell below some bounds, for each combination of labels.
+    """Distribution of values, for each value of a label.
 
     Args:
-        bounds: In ascending order.
+        name: Name of the metric, without prefix.
+        text: Description of the metric.
+        label: Name of the label.
+        bounds: Upper bounds of the buckets, in ascending order.
     """
 
-    def __init__(self, bounds: Iterable[float]) -> None:
+    def __init__(self, name: str, text: str, label: str, bounds: Iterable[float]) -> None:
+        self.name, self.text, self.labels = name, text, (label,)
         self.bounds = tuple(bounds)
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
 
     def observe(self, labels: Labels, value: float) -> None:
-        """Count a value."""
+        """Add a value."""
         counts = self._counts.get(labels)
         if counts is None:
             labels = _within_limit(labels, len(self._counts))
@@ -64,7 +80,7 @@ class Histogram:
         self._sums[labels] += value
 
     def items(self) -> list[tuple[Labels, list[int], float]]:
-        """By labels: how many values fell between two bounds each, and their sum."""
+        """Return the number of values in each bucket and their sum, by labels."""
         found = self._counts.copy().items()
         return [(labels, list(counts), self._sums[labels]) for labels, counts in found]
 
@@ -74,46 +90,68 @@ def _within_limit(labels: Labels, known: int) -> Labels:
 
 
 class Counts:
-    """Everything that is counted.
+    """Counters and histograms, and the state of the process.
 
     Attributes:
-        events: Events that were stored, by connection, collection, action and origin.
-        receiver_seconds: How long receivers took, by receiver.
-        receiver_failures: How often receivers failed, by receiver.
-        delivery_seconds: From an event's coming in until it was through, by connection.
-        retries: Events that are to be tried again, by connection.
-        dead_letters: Events whose tries are used up, by connection.
-        connects: How often a connection was made, by connection.
-        losses: How often it was lost, by connection.
-        gaps: Spans in which events may have been missed, by connection and whether all of
-            them were found.
-        gap_seconds: How long they were, likewise.
-        errors: Frames, events and whatever else came to grief, by connection and kind.
-        dropped_messages: Group messages that could not be sent.
-        connected: Whether a connection is up, by connection.
-        active: The fencing numbers of the connections that this process listens to; it stands
-            by for those with 0.
+        connected: Whether a connection is authenticated, by alias.
+        active: Fencing tokens of the connections, by alias; 0 while standing by.
     """
 
     def __init__(self) -> None:
-        self.events = Counter()
-        self.receiver_seconds = Histogram(RECEIVER_BUCKETS)
-        self.receiver_failures = Counter()
-        self.delivery_seconds = Histogram(DELIVERY_BUCKETS)
-        self.retries = Counter()
-        self.dead_letters = Counter()
-        self.connects = Counter()
-        self.losses = Counter()
-        self.gaps = Counter()
-        self.gap_seconds = Counter()
-        self.errors = Counter()
-        self.dropped_messages = Counter()
+        self.events = Counter(
+            "events",
+            "Events that were stored in the inbox.",
+            *("connection", "collection", "action", "origin"),
+        )
+        self.receiver_seconds = Histogram(
+            "receiver_seconds", "How long receivers of signals took.", "receiver", RECEIVER_BUCKETS
+        )
+        self.receiver_failures = Counter(
+            "receiver_failures", "How often receivers of signals failed.", "receiver"
+        )
+        self.delivery_seconds = Histogram(
+            "delivery_seconds",
+            "From the arrival of an event until every receiver has succeeded.",
+            "connection",
+            DELIVERY_BUCKETS,
+        )
+        self.retries = Counter(
+            "retries",
+            "Events of which a receiver failed, and which are tried again.",
+            "connection",
+        )
+        self.dead_letters = Counter(
+            "dead_letters", "Events of which a receiver failed for the last time.", "connection"
+        )
+        self.dropped_messages = Counter(
+            "group_messages_dropped", "Messages to Channels groups that could not be sent."
+        )
+        self.connects = Counter(
+            "connects",
+            "How often a connection to Directus was made; all but the first are reconnects.",
+            "connection",
+        )
+        self.losses = Counter(
+            "connection_losses", "How often a connection to Directus was lost.", "connection"
+        )
+        self.gaps = Counter(
+            "gaps",
+            "Spans of time in which changes were missed, recovered or not.",
+            *("connection", "recovered"),
+        )
+        self.gap_seconds = Counter("gap_seconds", "Length of the gaps.", "connection", "recovered")
+        self.errors = Counter(
+            "errors",
+            "Frames that were not understood, events that Directus could not send, and other "
+            "errors of the client.",
+            *("connection", "kind"),
+        )
         self.connected: dict[str, bool] = {}
         self.active: dict[str, int] = {}
         self._unstored: Callable[[], int] | None = None
 
     def begin(self, aliases: Iterable[str]) -> None:
-        """Start at 0 for connections, so that the first of anything is an increase."""
+        """Start at 0 for connections, so that the first count is an increase."""
         self.dropped_messages.add((), 0)
         for alias in aliases:
             self.connected.setdefault(alias, False)
@@ -129,24 +167,24 @@ class Counts:
         """Count a gap.
 
         Args:
-            alias: Of the connection.
-            seconds: From the last sign of the server until all was caught up.
-            is_recovered: Whether everything was found.
-            count: Of gaps.
+            alias: Alias of the connection.
+            seconds: Time from the last contact with the server until the end of the catch-up.
+            is_recovered: Whether all changes were found.
+            count: Number of gaps.
         """
         labels = alias, "true" if is_recovered else "false"
         self.gaps.add(labels, count)
         self.gap_seconds.add(labels, seconds)
 
     def watch_unstored(self, count: Callable[[], int] | None) -> None:
-        """Say who knows how many events are received and not stored."""
+        """Set the function that returns the number of received events that are not stored yet."""
         self._unstored = count
 
     @property
     def unstored(self) -> int:
-        """Events that are received and not stored."""
+        """Number of received events that are not stored yet."""
         return self._unstored() if self._unstored else 0
 
 
-#: Of this process.
+#: Counts of this process.
 counts = Counts()

@@ -1,13 +1,9 @@
-"""The metrics endpoint of ``directus_listen --metrics``, and the samples of the database for it."""
+"""Metrics endpoint of ``directus_listen --metrics``, and the samples of health that it serves."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from time import monotonic
 from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,8 +12,10 @@ from directus_realtime.database import DatabaseThread
 from directus_realtime.health import gather
 from directus_realtime.health_facts import ConnectionHealth, HealthThresholds
 from directus_realtime.listener.metrics.counts import counts
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.listener")
+logger = EventLogger("directus_realtime.listener")
 
 #: Seconds between two samples.
 SAMPLE_INTERVAL = 5.0
@@ -25,57 +23,41 @@ SAMPLE_INTERVAL = 5.0
 STALE = 30.0
 
 
-@dataclass(frozen=True)
-class HealthSample:
-    """Health of the connections at one moment.
-
-    Attributes:
-        connections: One entry for each connection.
-        taken_at: By the monotonic clock.
-    """
-
-    connections: list[ConnectionHealth]
-    taken_at: float
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it is recent enough to be published."""
-        return monotonic() - self.taken_at < STALE
-
-
 class Sampler:
-    """Takes samples while this process is active.
+    """Samples the health of connections while this process is active.
 
     The database is the same for all listeners: with samples from each, sums would be too large.
+
+    Args:
+        clock: The clock.
     """
 
-    def __init__(self) -> None:
-        self._sample: HealthSample | None = None
+    def __init__(self, clock: SystemClock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._sample: list[ConnectionHealth] = []
+        self._sampled_at = 0.0
 
     @property
-    def sample(self) -> HealthSample | None:
-        """The latest sample; ``None`` while standing by, or without a database."""
-        return self._sample if self._sample and self._sample.is_fresh else None
+    def sample(self) -> list[ConnectionHealth]:
+        """The latest sample; empty while standing by, or without a database."""
+        is_fresh = self._clock.monotonic() - self._sampled_at < STALE
+        return self._sample if is_fresh else []
 
     async def run(self, aliases: Sequence[str]) -> NoReturn:
-        """Take samples until cancelled.
+        """Sample connections until cancelled.
 
         Args:
-            aliases: Of the connections.
+            aliases: Aliases of the connections.
         """
         database = DatabaseThread("metrics")
         try:
             while True:
-                self._sample = await database.run_with_retry(take_sample, aliases)
-                await asyncio.sleep(SAMPLE_INTERVAL)
+                sample = await database.run_with_retry(gather, aliases, HealthThresholds())
+                self._sample, self._sampled_at = sample, self._clock.monotonic()
+                await self._clock.sleep(SAMPLE_INTERVAL)
         finally:
-            self._sample = None
+            self._sample = []
             database.close_soon()
-
-
-def take_sample(aliases: Sequence[str]) -> HealthSample:
-    """Read the health of connections from the database."""
-    return HealthSample(gather(aliases, HealthThresholds()), monotonic())
 
 
 @contextlib.contextmanager
@@ -84,13 +66,13 @@ def serving_metrics(host: str, port: int) -> Iterator[Sampler]:
 
     Args:
         host: Address to listen on.
-        port: To listen on; 0 for any that is free.
+        port: Port to listen on; 0 for any free one.
 
     Yields:
-        What the listener is to run while it is active.
+        The sampler to run while the listener is active.
 
     Raises:
-        ImproperlyConfigured: The library is not installed, or the address cannot be had.
+        ImproperlyConfigured: The library is not installed, or the address is not available.
     """
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
@@ -111,15 +93,11 @@ def serving_metrics(host: str, port: int) -> Iterator[Sampler]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImproperlyConfigured(
-            f"Metrics cannot be served at {shown_address(host, port)}: {reason}."
+            f"Metrics cannot be served at {_shown_address(host, port)}: {reason}."
         ) from None
     try:
-        address = shown_address(host, server.server_port)
-        logger.info(
-            "metrics at http://%s/metrics",
-            address,
-            extra={"event": "metrics-served", "address": address},
-        )
+        address = _shown_address(host, server.server_port)
+        logger.info("metrics-served", "metrics at http://%s/metrics", address, address=address)
         yield sampler
     finally:
         server.shutdown()
@@ -127,6 +105,5 @@ def serving_metrics(host: str, port: int) -> Iterator[Sampler]:
         thread.join()
 
 
-def shown_address(host: str, port: int) -> str:
-    """A host and a port, as they are written in a URL."""
+def _shown_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,12 +1,12 @@
-"""The counts as metrics of Prometheus.
+"""The counts, and a sample of the database, as metrics of Prometheus.
 
 Needs ``prometheus_client``, the extra ``metrics``.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,268 +20,178 @@ from prometheus_client.utils import floatToGoString
 
 from directus_realtime import __version__
 from directus_realtime.health_facts import ConnectionHealth, HealthLevel
-from directus_realtime.listener.metrics.counts import Counter, Counts, Histogram
-from directus_realtime.listener.metrics.metrics_server import HealthSample
+from directus_realtime.listener.metrics.counts import Counter, Counts, Histogram, Labels
 
 _PREFIX = "directus_realtime_"
-_CONNECTION = ("connection",)
+
+
+def _caught_up_at(health: ConnectionHealth) -> float | None:
+    if health.catch_up is None or health.catch_up.read_at is None or not health.subscribed:
+        return None  # the log is not read, and need not be
+    return health.catch_up.read_at.timestamp()
+
+
+#: Gauges of a sample: name, description, a label besides the connection, and the function that
+#: returns a number, one for each value of the label, or ``None`` for no series.
+_SAMPLED: Sequence[
+    tuple[str, str, str, Callable[[ConnectionHealth], Mapping[str, float] | float | None]]
+] = (
+    (
+        "health",
+        "1 for the level of a connection's health, as directus_status shows it; 0 for the others.",
+        "level",
+        lambda health: {level.value: health.level == level for level in HealthLevel},
+    ),
+    (
+        "socket_rings",
+        "1 while the WebSocket announces changes; without it, they are found by polling.",
+        "",
+        lambda health: health.state == "connected" and not health.socket_problem,
+    ),
+    (
+        "unresolved_gap",
+        "1 while the last gap is neither recovered nor acknowledged.",
+        "",
+        lambda health: bool(health.gap and health.gap.is_unresolved),
+    ),
+    (
+        "inbox_events",
+        "Unfinished events in the inbox.",
+        "state",
+        lambda health: health.inbox.counts,
+    ),
+    (
+        "lag_seconds",
+        "How long the oldest event that could be delivered has waited.",
+        "",
+        lambda health: health.inbox.lag,
+    ),
+    (
+        "catch_up_rows_done",
+        "Rows of the activity log that the present catch-up has read; 0 where there is none.",
+        "",
+        lambda health: health.catch_up.rows_done if health.catch_up else None,
+    ),
+    (
+        "catch_up_rows",
+        "Rows of the activity log of the present catch-up; 0 where there is none.",
+        "",
+        lambda health: health.catch_up.rows_total if health.catch_up else None,
+    ),
+    (
+        "caught_up_timestamp_seconds",
+        "When the activity log was last read to its end.",
+        "",
+        _caught_up_at,
+    ),
+    (
+        "hole_ids",
+        "Ids of the activity log that are not visible yet, below the last one that was read.",
+        "",
+        lambda health: health.holes.ids,
+    ),
+    (
+        "dropped_ids",
+        "Ids of the activity log that never became visible and were given up.",
+        "",
+        lambda health: health.dropped,
+    ),
+    (
+        "parked_changes",
+        "Logged changes whose item was not found.",
+        "state",
+        lambda health: {"parked": health.parked, "unexplained": health.unexplained},
+    ),
+)
 
 
 class ListenerCollector(Collector):
-    """Makes metrics of the counts whenever somebody reads them.
+    """Collects the metrics of a listener whenever they are read.
 
     Args:
-        counts: Of this process.
-        sample: Gives the latest look at the database, where there is one.
+        counts: Counts of this process.
+        sample: Function that returns the latest health of the connections; empty where there is
+            no recent one.
     """
 
-    def __init__(self, counts: Counts, sample: Callable[[], HealthSample | None]) -> None:
+    def __init__(self, counts: Counts, sample: Callable[[], Sequence[ConnectionHealth]]) -> None:
         self._counts = counts
         self._sample = sample
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, those without any series, too."""
+        """Yield every metric, those without any series included."""
         info = InfoMetricFamily(_PREFIX + "build", "Version of the package.")
         info.add_metric([], {"version": __version__})
         yield info
-        yield from self._events()
-        yield from self._connections()
-        yield from self._listener()
-        yield from _sampled(self._sample())
+        for metric in vars(self._counts).values():
+            if isinstance(metric, Counter):
+                yield _counter(metric)
+            elif isinstance(metric, Histogram):
+                yield _histogram(metric)
+        yield from self._process_gauges()
+        connections = self._sample()
+        for name, text, label, value_of in _SAMPLED:
+            values = {health.alias: value_of(health) for health in connections}
+            yield _gauge(name, text, ["connection", *filter(None, [label])], _series(values))
 
-    def _events(self) -> Iterator[Metric]:
+    def _process_gauges(self) -> Iterator[Metric]:
         counts = self._counts
-        yield _counter(
-            "events",
-            "Events that were stored in the inbox.",
-            ("connection", "collection", "action", "origin"),
-            counts.events,
-        )
-        yield _histogram(
-            "receiver_seconds",
-            "How long receivers of signals took.",
-            ("receiver",),
-            counts.receiver_seconds,
-        )
-        yield _counter(
-            "receiver_failures",
-            "How often receivers of signals failed.",
-            ("receiver",),
-            counts.receiver_failures,
-        )
-        yield _histogram(
-            "delivery_seconds",
-            "From the coming in of an event until every receiver was through with it.",
-            _CONNECTION,
-            counts.delivery_seconds,
-        )
-        yield _counter(
-            "retries",
-            "Events of which a receiver failed, and which are tried again.",
-            _CONNECTION,
-            counts.retries,
-        )
-        yield _counter(
-            "dead_letters",
-            "Events of which a receiver failed for the last time.",
-            _CONNECTION,
-            counts.dead_letters,
-        )
-        yield _counter(
-            "group_messages_dropped",
-            "Messages to Channels groups that could not be sent.",
-            (),
-            counts.dropped_messages,
-        )
         yield _gauge(
             "unstored_events",
             "Events that are received and wait in memory to be stored.",
-            (),
+            [],
             [((), counts.unstored)],
         )
-
-    def _connections(self) -> Iterator[Metric]:
-        counts = self._counts
-        yield _gauge(
-            "connected",
-            "1 while the connection to Directus is authenticated.",
-            _CONNECTION,
-            [((alias,), up) for alias, up in counts.connected.copy().items()],
-        )
-        yield _counter(
-            "connects",
-            "How often a connection to Directus was made; all but the first are reconnects.",
-            _CONNECTION,
-            counts.connects,
-        )
-        yield _counter(
-            "connection_losses",
-            "How often a connection to Directus was lost.",
-            _CONNECTION,
-            counts.losses,
-        )
-        yield _counter(
-            "gaps",
-            "Spans of time in which events may have been missed, once they were looked into.",
-            ("connection", "recovered"),
-            counts.gaps,
-        )
-        yield _counter(
-            "gap_seconds",
-            "How long they were.",
-            ("connection", "recovered"),
-            counts.gap_seconds,
-        )
-        yield _counter(
-            "errors",
-            "Frames that were not understood, events that Directus could not send, and other "
-            "errors of the client.",
-            ("connection", "kind"),
-            counts.errors,
-        )
-
-    def _listener(self) -> Iterator[Metric]:
-        active = self._counts.active.copy()
-        yield _gauge(
-            "active",
-            "1 where this process is the active listener of a connection, 0 where it stands by.",
-            _CONNECTION,
-            [((alias,), token > 0) for alias, token in active.items()],
-        )
-        yield _gauge(
-            "fencing_number",
-            "Of the lease of this process; 0 where it stands by.",
-            _CONNECTION,
-            [((alias,), token) for alias, token in active.items()],
-        )
+        active = counts.active.copy()
+        for name, text, values in (
+            (
+                "connected",
+                "1 while the connection to Directus is authenticated.",
+                counts.connected.copy(),
+            ),
+            (
+                "active",
+                "1 where this process is the active listener of a connection, 0 where it stands "
+                "by.",
+                {alias: token > 0 for alias, token in active.items()},
+            ),
+            ("fencing_number", "Fencing token of this process; 0 where it stands by.", active),
+        ):
+            yield _gauge(name, text, ["connection"], _series(values))
 
 
-def _sampled(sample: HealthSample | None) -> Iterator[Metric]:
-    """Metrics of the database; without any series where it did not answer lately."""
-    connections = sample.connections if sample else []
-    yield from _sampled_health(connections)
-    yield from _sampled_inbox(connections)
-    yield from _sampled_log(connections)
+def _series(
+    values: Mapping[str, Mapping[str, float] | float | None],
+) -> Iterator[tuple[Labels, float]]:
+    for alias, value in values.items():
+        if isinstance(value, Mapping):
+            yield from (((alias, label), number) for label, number in value.items())
+        elif value is not None:
+            yield (alias,), value
 
 
-def _sampled_health(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
-    yield _gauge(
-        "health",
-        "1 for the level of a connection's health, as directus_status shows it; 0 for the others.",
-        ("connection", "level"),
-        [
-            ((each.alias, level.value), each.level == level)
-            for each in connections
-            for level in HealthLevel
-        ],
-    )
-    yield _gauge(
-        "socket_rings",
-        "1 while the WebSocket announces changes; without it, they are found by polling.",
-        _CONNECTION,
-        [
-            ((each.alias,), each.state == "connected" and not each.socket_problem)
-            for each in connections
-        ],
-    )
-    yield _gauge(
-        "unresolved_gap",
-        "1 while the last gap is neither recovered nor acknowledged.",
-        _CONNECTION,
-        [((each.alias,), bool(each.gap and each.gap.is_unresolved)) for each in connections],
-    )
+def _gauge(
+    name: str, text: str, labels: Sequence[str], series: Iterable[tuple[Labels, float]]
+) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + name, text, labels=labels)
+    for values, number in series:
+        family.add_metric(values, number)
+    return family
 
 
-def _sampled_inbox(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
-    yield _gauge(
-        "inbox_events",
-        "Events in the inbox that are not through.",
-        ("connection", "state"),
-        [
-            ((each.alias, state), count)
-            for each in connections
-            for state, count in each.inbox.counts.items()
-        ],
-    )
-    yield _gauge(
-        "lag_seconds",
-        "How long the oldest event that could be delivered has waited.",
-        _CONNECTION,
-        [((each.alias,), each.inbox.lag) for each in connections],
-    )
-
-
-def _sampled_log(connections: Sequence[ConnectionHealth]) -> Iterator[Metric]:
-    logs = [(each, each.catch_up) for each in connections if each.catch_up is not None]
-    yield _gauge(
-        "catch_up_rows_done",
-        "Rows of the activity log that the catch-up at work has looked at; 0 where none is.",
-        _CONNECTION,
-        [((each.alias,), log.rows_done) for each, log in logs],
-    )
-    yield _gauge(
-        "catch_up_rows",
-        "Rows of the activity log that it has to look at; 0 where none is at work.",
-        _CONNECTION,
-        [((each.alias,), log.rows_total) for each, log in logs],
-    )
-    yield _gauge(
-        "caught_up_timestamp_seconds",
-        "When the activity log was last read to its end.",
-        _CONNECTION,
-        [
-            ((each.alias,), log.caught_up_at.timestamp())
-            for each, log in logs
-            if log.caught_up_at and each.subscribed  # else the log is not read, and need not be
-        ],
-    )
-    yield _gauge(
-        "hole_ids",
-        "Ids of the activity log that are not visible yet, below the last one that was read.",
-        _CONNECTION,
-        [((each.alias,), each.holes.ids) for each in connections],
-    )
-    yield _gauge(
-        "dropped_ids",
-        "Ids of the activity log that never became visible and were given up, since ever.",
-        _CONNECTION,
-        [((each.alias,), each.dropped) for each in connections],
-    )
-    yield _gauge(
-        "parked_changes",
-        "Logged changes whose item was not found.",
-        ("connection", "state"),
-        [
-            ((each.alias, state), count)
-            for each in connections
-            for state, count in (("parked", each.parked), ("unexplained", each.unexplained))
-        ],
-    )
-
-
-def _counter(name: str, text: str, labels: Sequence[str], counter: Counter) -> Metric:
-    family = CounterMetricFamily(_PREFIX + name, text, labels=labels)
+def _counter(counter: Counter) -> Metric:
+    family = CounterMetricFamily(_PREFIX + counter.name, counter.text, labels=counter.labels)
     for values, number in counter.items():
         family.add_metric(values, number)
     return family
 
 
-def _gauge(
-    name: str,
-    text: str,
-    labels: Sequence[str],
-    values: Iterable[tuple[Sequence[str], float]],
-) -> Metric:
-    family = GaugeMetricFamily(_PREFIX + name, text, labels=labels)
-    for each, number in values:
-        family.add_metric(each, number)
-    return family
-
-
-def _histogram(name: str, text: str, labels: Sequence[str], histogram: Histogram) -> Metric:
-    family = HistogramMetricFamily(_PREFIX + name, text, labels=labels)
+def _histogram(histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(
+        _PREFIX + histogram.name, histogram.text, labels=histogram.labels
+    )
     names = [*map(floatToGoString, histogram.bounds), "+Inf"]
     for values, numbers, total in histogram.items():
-        buckets = list(zip(names, itertools.accumulate(numbers), strict=True))
+        buckets = list(zip(names, accumulate(numbers), strict=True))
         family.add_metric(values, buckets, total)
     return family

@@ -1,15 +1,14 @@
-"""The lease: of two or more listeners, one is active.
+"""The lease: of two or more listeners of a connection, one is active.
 
-A row for each connection says who has it, with a fencing number that grows with each change
-of hands. No clocks of machines are compared: the holder keeps raising a number, and whoever
-stands by watches whether it stands still, by a clock of its own.
+The row of a connection has its holder, and a fencing token that grows with each new holder. No
+clocks of machines are compared: the holder increments a heartbeat, and a standby checks by its
+own monotonic clock whether that stands still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from time import monotonic
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -18,21 +17,21 @@ from django.db.models import F, Q
 from directus_realtime.database import own_alias
 from directus_realtime.exceptions import LeaseLost
 from directus_realtime.models import ListenerLease
+from directus_realtime.utils.system_clock import SystemClock
 
 #: Seconds between two renewals.
 RENEW_INTERVAL = 2.0
-#: Seconds without a renewal after which whoever stands by takes over.
+#: Seconds without a renewal after which a standby takes over.
 STANDSTILL = 6.0
-#: Seconds between two looks of whoever stands by.
+#: Seconds between two polls of a standby.
 POLL_INTERVAL = 0.5
-#: Seconds between two looks after which the watch begins anew: the database was away, or
-#: the one that watches was paused, and neither says anything about the holder.
-_BLINK = 3.0
+#: Seconds between two polls after which the observation starts again: the database was
+#: unavailable, or the standby was paused, and neither says anything about the holder.
+_POLL_GAP = 3.0
 
 
-@dataclass(frozen=True)
-class Lease:
-    """A row of :class:`ListenerLease`, as it was seen."""
+class Lease(NamedTuple):
+    """Snapshot of a row of :class:`ListenerLease`."""
 
     alias: str
     holder: UUID | None
@@ -40,37 +39,38 @@ class Lease:
     beat: int
 
 
-def look(aliases: Collection[str]) -> list[Lease]:
-    """The leases of connections, in order; those that were never had are made."""
-    leases = _read(aliases)
-    if missing := set(aliases) - {lease.alias for lease in leases}:
-        new = [ListenerLease(alias=alias) for alias in sorted(missing)]
-        ListenerLease.objects.bulk_create(new, ignore_conflicts=True)
-        leases = _read(aliases)
-    return leases
-
-
-def _read(aliases: Collection[str]) -> list[Lease]:
+def read_leases(aliases: Collection[str]) -> list[Lease]:
+    """Return the leases of connections by alias; missing rows are created."""
     rows = ListenerLease.objects.filter(alias__in=aliases).order_by("alias")
-    return [Lease(row.alias, row.holder, row.token, row.beat) for row in rows]
+    leases = [Lease(*row) for row in rows.values_list(*Lease._fields)]
+    missing = sorted(set(aliases) - {lease.alias for lease in leases})
+    if not missing:
+        return leases
+    new = [ListenerLease(alias=alias) for alias in missing]
+    ListenerLease.objects.bulk_create(new, ignore_conflicts=True)
+    return [Lease(*row) for row in rows.values_list(*Lease._fields)]
 
 
-def take(leases: Iterable[Lease], holder: UUID) -> Fence | None:
-    """Take leases, all or none, if they still are as they were seen.
+def acquire(leases: Iterable[Lease], holder: UUID) -> Fence | None:
+    """Acquire leases, all or none, if they are unchanged.
 
     Args:
-        leases: In the order of their aliases, so that two who take cannot lock each other.
-        holder: Who takes them.
+        leases: Leases in the order of their aliases, so that two candidates cannot deadlock.
+        holder: The new holder.
 
     Returns:
-        The fence of the new holder; ``None`` where somebody was faster.
+        Fence of the new holder; ``None`` where a lease has changed.
     """
     tokens = {}
     holders = {None, holder}
     try:
         with transaction.atomic(own_alias()):
             for lease in leases:
-                _take(lease, holder)
+                unchanged = ListenerLease.objects.filter(
+                    alias=lease.alias, token=lease.token, beat=lease.beat
+                )
+                if not unchanged.update(holder=holder, token=F("token") + 1, beat=0):
+                    raise LeaseLost([lease.alias])
                 tokens[lease.alias] = lease.token + 1
                 holders.add(lease.holder)
     except LeaseLost:
@@ -78,24 +78,18 @@ def take(leases: Iterable[Lease], holder: UUID) -> Fence | None:
     return Fence(holder, tokens, after_crash=holders != {None, holder})
 
 
-def _take(lease: Lease, holder: UUID) -> None:
-    as_seen = ListenerLease.objects.filter(alias=lease.alias, token=lease.token, beat=lease.beat)
-    if not as_seen.update(holder=holder, token=F("token") + 1, beat=0):
-        raise LeaseLost([lease.alias])
-
-
 def release(aliases: Collection[str], holder: UUID) -> None:
-    """Give up what a holder still has, so that whoever stands by need not wait."""
+    """Release the leases of a holder, so that a standby takes over at once."""
     ListenerLease.objects.filter(alias__in=aliases, holder=holder).update(holder=None)
 
 
 class Fence:
-    """What an active listener has: its leases, by their fencing numbers.
+    """The leases of an active listener.
 
     Args:
         holder: The listener.
-        tokens: Fencing numbers, by alias.
-        after_crash: Whether the holder before has not given them up: it was killed, or hangs.
+        tokens: Fencing tokens, by alias.
+        after_crash: Whether the previous holder did not release them: it crashed or hangs.
     """
 
     def __init__(
@@ -111,10 +105,10 @@ class Fence:
         return ", ".join(f"{token} ({alias})" for alias, token in self.tokens.items())
 
     def check(self) -> None:
-        """Make sure that the leases are still had; to be called in a transaction that writes.
+        """Verify that the leases are still held; call it in each transaction that writes.
 
         Raises:
-            LeaseLost: Another listener has taken one.
+            LeaseLost: Another listener has acquired one.
         """
         rows = ListenerLease.objects.filter(alias__in=list(self.tokens), holder=self._holder)
         held = dict(rows.values_list("alias", "token"))
@@ -122,13 +116,13 @@ class Fence:
             raise LeaseLost([a for a, token in self.tokens.items() if held.get(a) != token])
 
     def renew(self) -> None:
-        """Say that the holder is alive.
+        """Increment the heartbeats of the leases.
 
-        One statement, which the database commits by itself: a holder that is paused in the
-        middle of a transaction would keep the row locked against whoever takes over.
+        It is one statement, which the database commits by itself: a holder that is paused in
+        the middle of a transaction would keep the row locked against a takeover.
 
         Raises:
-            LeaseLost: Another listener has taken a lease.
+            LeaseLost: Another listener has acquired a lease.
         """
         own = Q()
         for alias, token in self.tokens.items():
@@ -137,51 +131,47 @@ class Fence:
             self.check()
 
 
-class Watch:
-    """Judges which leases may be taken, from what it sees and from its own clock.
+class LeaseWatch:
+    """Decides whether leases may be acquired, from successive snapshots of them.
 
     Args:
-        me: The listener that would take them.
-        may_be_first: Whether it may take what nobody has had before its eyes.
-        clock: Gives seconds.
+        me: The candidate.
+        may_be_first: Whether it may acquire a lease without having seen another holder.
+        clock: The clock.
     """
 
     def __init__(
-        self, me: UUID, *, may_be_first: bool = True, clock: Callable[[], float] = monotonic
+        self, me: UUID, *, may_be_first: bool = True, clock: SystemClock | None = None
     ) -> None:
         self._me = me
         self._may_be_first = may_be_first
-        self._clock = clock
-        self._looked_at = clock()
+        self._clock = clock or SystemClock()
+        self._polled_at = self._clock.monotonic()
         self._unchanged: dict[str, tuple[Lease, float]] = {}
         self._seen_held: set[str] = set()
 
-    def may_take(self, leases: Iterable[Lease], dead: Collection[UUID]) -> bool:
-        """Whether all of these leases may be taken; call it at least once a second.
+    def may_acquire(self, leases: Iterable[Lease], dead: Collection[UUID]) -> bool:
+        """Return whether all of these leases may be acquired; call it at least once a second.
 
         Args:
-            leases: As they are seen now.
-            dead: Holders that are known to be dead.
+            leases: Present leases.
+            dead: Holders whose process has ended.
         """
-        now = self._clock()
-        if now - self._looked_at > _BLINK:
+        now = self._clock.monotonic()
+        if now - self._polled_at > _POLL_GAP:
             self._unchanged.clear()
-        self._looked_at = now
-        # All of them are looked at, even where one is not to be had.
-        verdicts = [self._is_to_be_had(lease, dead, now) for lease in leases]
+        self._polled_at = now
+        # Every lease is observed, even where one is not available.
+        verdicts = [self._is_available(lease, dead, now) for lease in leases]
         return all(verdicts)
 
-    def _is_to_be_had(self, lease: Lease, dead: Collection[UUID], now: float) -> bool:
-        since = self._unchanged_since(lease, now)
-        if lease.holder is None:
-            return self._may_be_first or lease.alias in self._seen_held
-        self._seen_held.add(lease.alias)
-        # What is ours already was taken by a commit whose answer got lost.
-        return lease.holder == self._me or lease.holder in dead or now - since >= STANDSTILL
-
-    def _unchanged_since(self, lease: Lease, now: float) -> float:
+    def _is_available(self, lease: Lease, dead: Collection[UUID], now: float) -> bool:
         known, since = self._unchanged.get(lease.alias, (None, now))
         if known != lease:
             since = now
         self._unchanged[lease.alias] = lease, since
-        return since
+        if lease.holder is None:
+            return self._may_be_first or lease.alias in self._seen_held
+        self._seen_held.add(lease.alias)
+        # An own lease was acquired by a commit whose answer got lost.
+        return lease.holder == self._me or lease.holder in dead or now - since >= STANDSTILL

@@ -21,7 +21,6 @@ from django.utils import timezone
 from directus_realtime.database import DATABASE_IS_AWAY, check_tables, on_one_line
 from directus_realtime.health import gather
 from directus_realtime.health_facts import (
-    CatchUpHealth,
     ConnectionHealth,
     GapHealth,
     HealthLevel,
@@ -166,8 +165,8 @@ class Command(BaseCommand):
         self._row("reason", health.reason)
         age = health.heartbeat_age
         self._row("heartbeat", "never" if age is None else f"{age:.1f} s ago")
-        number = f", fencing number {health.fencing_number}" if health.active else ""
-        self._row("active", f"{health.active or 'nobody'}{number}")
+        token = f", fencing token {health.fencing_token}" if health.active else ""
+        self._row("active", f"{health.active or 'nobody'}{token}")
         self._row("standing by", ", ".join(health.standing_by))
         self._row("inbox", _inbox_text(health.inbox))
         self._print_log(health)
@@ -225,8 +224,12 @@ def time_text(moment: datetime | None) -> str:
 
 
 def _as_dict(health: ConnectionHealth) -> dict[str, Any]:
-    found = {**asdict(health), "ok": not health.problems}
-    return {**found, "parked_changes": parked_changes(health.alias)}
+    found = asdict(health)
+    if position := health.catch_up:
+        names = "problem", "rows_done", "rows_total", "gap_since", "gap_until", "gap_recovered"
+        found["catch_up"] = {name: getattr(position, name) for name in names}
+        found["catch_up"]["caught_up_at"] = position.read_at
+    return {**found, "ok": not health.problems, "parked_changes": parked_changes(health.alias)}
 
 
 def _inbox_text(inbox: InboxHealth) -> str:
@@ -234,8 +237,8 @@ def _inbox_text(inbox: InboxHealth) -> str:
     return f"lag {inbox.lag:.1f} s; {counts}"
 
 
-def _catch_up_text(catch_up: CatchUpHealth) -> str:
-    read = f"activity log read to its end {time_text(catch_up.caught_up_at)}"
+def _catch_up_text(catch_up: LogPosition) -> str:
+    read = f"activity log read to its end {time_text(catch_up.read_at)}"
     if not catch_up.rows_total:
         return read
     return f"{read}, now {catch_up.rows_done} of {catch_up.rows_total} rows"

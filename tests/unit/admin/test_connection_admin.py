@@ -108,7 +108,7 @@ def test_a_connection_shows_its_lag_its_catch_up_and_its_listeners(
     assert "120 of 400 rows" in page
     assert "may not read &lt;directus_activity&gt;." in page
     assert ": recovered" in page
-    assert "web-1:4711 (fencing number 3)" in page
+    assert "web-1:4711 (fencing token 3)" in page
     assert "web-2:4712" in page
 
 

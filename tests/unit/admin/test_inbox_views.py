@@ -13,7 +13,7 @@ from directus_realtime import dead_letters
 from directus_realtime.admin import inbox_views
 from directus_realtime.admin.inbox_admin import all_results
 from directus_realtime.admin.replay_request import Outcome
-from directus_realtime.listener.delivery.crash_marker import ENDED
+from directus_realtime.listener.delivery.crash_marker import CRASHED
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event
 from tests.helpers.admin import run_action, said, subscription, url, user_who_may
@@ -130,7 +130,7 @@ def test_retry__the_same_change_by_another_subscription_overtakes_nothing(
 def test_retry__the_look_for_newer_events_is_a_short_one(
     admin_client: Client, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(dead_letters, "LOOKED_THROUGH", 10)
+    monkeypatch.setattr(dead_letters, "SEARCHED", 10)
     row = dead_letter()
     add_row(state="done", pk=row.pk + 11)
     assert OVERTAKEN not in admin_client.get(url(INBOX, "change", row.pk)).content.decode()
@@ -336,7 +336,7 @@ def test_receivers__each_with_its_outcome(admin_client: Client) -> None:
 
 
 def test_receivers__a_process_that_ended_has_no_traceback(admin_client: Client) -> None:
-    row = add_row(state="dead", failures={ENDED.receiver: asdict(ENDED)})
+    row = add_row(state="dead", failures={CRASHED.receiver: asdict(CRASHED)})
     content = admin_client.get(url(INBOX, "change", row.pk)).content.decode()
     assert "ProcessEnded: The process ended while this event was delivered." in content
     assert "Traceback" not in content

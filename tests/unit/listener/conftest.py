@@ -205,7 +205,7 @@ def deliver(monkeypatch: pytest.MonkeyPatch) -> RunDelivery:
 
     Retries are due at once; without ``attempts`` the policy is the default one.
     """
-    monkeypatch.setattr(delivery_module, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(delivery_module, "POLL_INTERVAL", 0.02)
 
     @asynccontextmanager
     async def run(

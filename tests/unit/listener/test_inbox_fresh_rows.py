@@ -12,6 +12,7 @@ from directus_realtime.listener.delivery import delivery_queue
 from directus_realtime.listener.inbox import FreshRows, store
 from directus_realtime.listener.inbox_entry import InboxEntry
 from directus_realtime.models import InboxEvent
+from directus_realtime.utils.system_clock import SystemClock
 from tests.unit.listener.conftest import make_event, store_event
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,9 @@ def put(*keys: int, fresh: FreshRows, fence: Callable[[], None] = lambda: None) 
 
 
 def due(fresh: FreshRows, limit: int = 10) -> list[InboxEvent]:
-    return delivery_queue.due_rows(["default"], limit, with_retries=True, fresh=fresh)
+    return delivery_queue.due_rows(
+        ["default"], limit, SystemClock(), with_retries=True, fresh=fresh
+    )
 
 
 def test_a_row_that_was_stored_just_now_is_not_read_again() -> None:

@@ -98,7 +98,7 @@ def test_a_healthy_connection() -> None:
     assert table.pop("state").startswith("connected since 20")
     assert re.fullmatch(r"[1-9]\.\d s ago", table.pop("heartbeat"))
     assert table == {
-        "active": "web-1:42, fencing number 3",
+        "active": "web-1:42, fencing token 3",
         "standing by": "web-2:7",
         "inbox": "lag 0.0 s; 0 pending, 0 held, 0 delivering, 1 failed, 0 dead",
         "last event": "2026-11-25 12:00:00",
@@ -596,7 +596,7 @@ def test_json_tells_the_same() -> None:
     assert status == 0
     assert found["ok"] is True
     assert found["active"] == "web-1:42"
-    assert found["fencing_number"] == 3
+    assert found["fencing_token"] == 3
     assert found["standing_by"] == ["web-2:7"]
     assert found["inbox"]["counts"]["pending"] == 0
     assert found["inbox"]["lag"] == 0

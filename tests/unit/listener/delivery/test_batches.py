@@ -6,6 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from directus_realtime.events import Event
 from directus_realtime.listener.delivery import batches, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.delivery_queue import Outcomes, RetryPolicy, RowsChanged
-from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.receiver_calls import Job
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from tests.sample.models import Effect
@@ -288,7 +289,7 @@ def test_what_is_left_open_outside_of_the_transaction_is_ended_and_a_failure(
     assert rows() == [("failed", ["TransactionBroken"])]
 
 
-def test_after_a_failure_only_receivers_that_are_not_through_are_called(
+def test_after_a_failure_only_unfinished_receivers_are_called(
     runner: BatchRunner, receivers: Receivers
 ) -> None:
     add(receivers, "good", effect)
@@ -314,11 +315,11 @@ def test_two_runs_of_an_event_cannot_both_commit(runner: BatchRunner, receivers:
     assert rows() == [DONE]
 
 
-def test_two_runs_of_a_receiver_cannot_both_commit_while_others_are_not_through(
+def test_two_runs_of_a_receiver_cannot_both_commit_while_others_are_unfinished(
     alias: str, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state of the row is the same before and after: pending."""
-    monkeypatch.setattr(batches, "SLICE", 0.0)
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0.0)
     add(receivers, "one", lambda event: effect(event, "one"))
     add(receivers, "two", lambda event: effect(event, "two"))
     store_event(1)
@@ -377,10 +378,10 @@ def test_a_fence_is_asked_in_every_transaction(alias: str, receivers: Receivers)
     assert asked == [1]
 
 
-def test_a_database_that_is_away_before_any_call_is_no_receivers_failure(
+def test_a_database_that_is_unavailable_before_any_call_is_no_failure_of_a_receiver(
     runner: BatchRunner, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(found: Outcomes) -> None:
+    def away(outcomes: Outcomes, now: datetime) -> None:
         raise OperationalError("away")
 
     store_event(1)
@@ -395,10 +396,10 @@ def test_the_loss_of_the_connection_at_the_marks_costs_no_attempt(
     add(receivers, "work", effect)
     write, lost = delivery_queue.write, [OperationalError("lost")]
 
-    def lose(found: Outcomes) -> None:
+    def lose(outcomes: Outcomes, now: datetime) -> None:
         if lost:
             raise lost.pop()
-        write(found)
+        write(outcomes, now)
 
     monkeypatch.setattr(delivery_queue, "write", lose)
     store_event(1)
@@ -411,7 +412,7 @@ def test_the_loss_of_the_connection_at_the_marks_costs_no_attempt(
 # Hooks
 
 
-def test_hooks_run_behind_the_commit_and_one_that_fails_harms_nobody(
+def test_hooks_run_after_the_commit_and_a_failed_one_changes_nothing(
     alias: str, runner: BatchRunner, receivers: Receivers, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
@@ -462,7 +463,7 @@ def test_hooks_of_a_receiver_that_fails_do_not_run(
 def test_a_slice_ends_when_its_time_is_used_up(
     runner: BatchRunner, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "SLICE", 0.0)
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0.0)
     receivers.add()
     for key in (1, 2, 3):
         store_event(key)
@@ -480,7 +481,7 @@ def test_a_receiver_that_is_known_to_be_slow_has_a_transaction_of_its_own(
     def slow(event: Event) -> None:
         # Rows of this transaction that are not committed are seen by it alone.
         open_work.append(Effect.objects.count() - committed())
-        time.sleep(2 * batches.SLICE)  # the span is what makes it slow
+        time.sleep(2 * batches.BATCH_SECONDS)  # the span is what makes it slow
 
     def committed() -> int:
         counts: list[int] = []
@@ -506,7 +507,7 @@ def test_a_receiver_that_is_known_to_be_slow_has_a_transaction_of_its_own(
 
 
 @pytest.mark.skipif(connections["default"].vendor != "sqlite", reason="others lock rows")
-def test_on_sqlite_nobody_is_locked_out_while_a_receiver_does_something_else(
+def test_on_sqlite_other_writers_are_not_blocked_while_a_receiver_does_not_write(
     transactional_db: None, receivers: Receivers
 ) -> None:
     """The heartbeat is written to the same file."""
@@ -562,5 +563,5 @@ def test_non_atomic_marks_a_receiver_below_and_above_receiver(
     receivers.connect(Called().method)
     receivers.connect(functools.partial(below))
     job = Job.of(InboxEvent.from_event(store_event().to_event()))
-    assert [call.is_atomic for call in job.left] == [False] * 5
+    assert [call.is_atomic for call in job.remaining] == [False] * 5
     assert above is not None

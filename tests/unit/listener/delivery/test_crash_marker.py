@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +17,11 @@ from directus_realtime.events import Event
 from directus_realtime.layers import InboxCursor
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
-from directus_realtime.listener.delivery.crash_marker import ENDED
+from directus_realtime.listener.delivery.crash_marker import CRASHED
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.jobs import Job
+from directus_realtime.listener.delivery.receiver_calls import Job
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from tests.helpers.waiting import DEADLINE
@@ -63,7 +63,7 @@ def own_failure(row: InboxEvent) -> str:
     return str(row.failures["directus_listen"]["error"])
 
 
-async def test_an_attempt_is_not_written_down_before_it_is_made(
+async def test_without_a_crash_an_attempt_has_no_marker(
     receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await astore(1, "a")
@@ -71,7 +71,7 @@ async def test_an_attempt_is_not_written_down_before_it_is_made(
     assert (await row("a")).failures == {}
 
 
-async def test_after_a_crash_each_attempt_is_written_down_before_it_is_made(
+async def test_after_a_crash_each_attempt_has_a_marker_before_it_starts(
     receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for title in ("a", "b"):
@@ -100,10 +100,10 @@ async def test_an_attempt_in_which_the_process_ended_has_failed(
     async with deliver():
         await until_states("failed", "held", "done")
     failed = await row("a")
-    assert (failed.attempts, own_failure(failed)) == (1, ENDED.error)
+    assert (failed.attempts, own_failure(failed)) == (1, CRASHED.error)
     assert failed.sent_at is not None
     assert receivers.titles() == ["c"]
-    assert ENDED.error in caplog.text
+    assert CRASHED.error in caplog.text
 
 
 async def test_an_event_that_ends_each_process_is_a_dead_letter(
@@ -121,13 +121,13 @@ async def test_an_event_that_ends_each_process_is_a_dead_letter(
     async with deliver(attempts=3):
         await until_states("dead")
     dead = await row("a")
-    assert (dead.attempts, own_failure(dead)) == (3, ENDED.error)
+    assert (dead.attempts, own_failure(dead)) == (3, CRASHED.error)
     assert dead.sent_at is not None
     assert receivers.log == []
     assert f"articles 1 update is a dead letter after 3 tries (event {dead.pk}" in caplog.text
 
 
-async def test_what_goes_well_after_a_crash_leaves_no_trace(
+async def test_a_success_after_a_crash_leaves_no_marker(
     receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "directus_realtime")
@@ -138,7 +138,7 @@ async def test_what_goes_well_after_a_crash_leaves_no_trace(
         await astore(1, title)
     async with deliver(after_crash=True):
         await until_states("done", "done", "done")
-        assert "what is due (3 events) is delivered one by one" in caplog.text
+        assert "3 events due, delivered one by one" in caplog.text
     found = [(await row(title)) for title in ("a", "b", "c")]
     assert [(each.attempts, each.failures) for each in found] == [(1, {})] * 3
     assert receivers.titles() == receivers.titles("async") == ["a", "b", "c"]
@@ -159,7 +159,7 @@ async def test_a_receiver_that_fails_after_a_crash_is_the_one_that_failed(
     assert [each["error"] for each in failed.failures.values()] == ["ValueError: no"]
 
 
-async def test_after_a_crash_browsers_are_told_behind_the_commit(
+async def test_after_a_crash_browsers_are_notified_after_the_commit(
     receivers: Receivers, deliver: RunDelivery
 ) -> None:
     cursor = await sync_to_async(InboxCursor.at_end)(["default"])
@@ -176,13 +176,13 @@ async def test_after_a_crash_browsers_are_told_behind_the_commit(
     assert await sync_to_async(cursor.read)(False)
 
 
-async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
+async def test_after_a_crash_a_database_that_becomes_unavailable_is_no_failure(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(found: delivery_queue.Outcomes) -> None:
+    def write(outcomes: delivery_queue.Outcomes, now: datetime) -> None:
         if next(writes) == 0:
             raise OperationalError("server closed the connection unexpectedly")
-        real(found)
+        real(outcomes, now)
 
     real, writes = delivery_queue.write, itertools.count()
     monkeypatch.setattr(delivery_queue, "write", write)
@@ -193,7 +193,7 @@ async def test_after_a_crash_a_database_that_goes_away_is_nobodys_failure(
     assert receivers.titles() == ["a", "a"]
 
 
-async def test_what_this_process_has_begun_is_no_end_of_a_process(
+async def test_a_marker_of_this_process_is_no_crash(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer of the commit got lost, and the inbox is read again."""

@@ -91,7 +91,7 @@ async def test_an_event_without_receivers_is_done(
 async def test_what_is_stored_later_is_delivered_when_woken(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "LOOK_INTERVAL", 60)
+    monkeypatch.setattr(delivery_module, "POLL_INTERVAL", 60)
     receivers.add()
     await astore(1, "a")
     async with deliver() as delivery:
@@ -418,10 +418,10 @@ async def test_what_is_debounced_does_not_wait_for_a_clock_that_was_put_back(
 
 
 @pytest.mark.parametrize("how", ["deleted", "done"])
-async def test_an_item_goes_on_when_a_person_takes_away_what_held_it_back(
+async def test_an_item_is_released_when_a_person_removes_the_failed_event(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(delivery_module, "STOCK_INTERVAL", 0.02)
+    monkeypatch.setattr(delivery_module, "REFRESH_INTERVAL", 0.02)
     receivers.add(fail=fails("a1"))
     await astore(1, "a1")
     await astore(1, "a2")
@@ -497,7 +497,7 @@ async def test_non_atomic_receivers_are_called_outside_of_the_transaction(
 
 
 @pytest.mark.parametrize("kind", ["non-atomic", "async"])
-async def test_who_is_through_is_marked_before_others_are_called(
+async def test_finished_receivers_are_marked_before_others_are_called(
     receivers: Receivers, deliver: RunDelivery, kind: str
 ) -> None:
     """What a crash in a receiver outside of the transaction does not repeat."""
@@ -592,7 +592,7 @@ async def test_what_the_fence_raises_ends_delivery(receivers: Receivers) -> None
     assert list((await astates()).values()) == ["pending"]
 
 
-async def test_rows_that_somebody_else_delivers_are_read_again(
+async def test_rows_that_another_process_delivers_are_read_again(
     receivers: Receivers, deliver: RunDelivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     def take_away(event: Event, **kwargs: Any) -> None:
@@ -607,7 +607,7 @@ async def test_rows_that_somebody_else_delivers_are_read_again(
     async with deliver():
         await until_states("done", "done")
     assert titles == ["a", "b"]
-    assert "Somebody else delivers, too" in caplog.text
+    assert "Another process has delivered or changed the same events" in caplog.text
 
 
 async def test_events_that_wait_for_the_catch_up_are_left_alone(
@@ -637,7 +637,7 @@ async def test_a_receiver_that_hangs_is_reported(
     await astore(1, "a")
     async with deliver():
         try:
-            await await_for(lambda: "Delivery waits for a receiver since" in caplog.text)
+            await await_for(lambda: "Delivery has waited for a receiver for" in caplog.text)
         finally:
             go_on.set()
         await until_states("done")
@@ -732,10 +732,10 @@ async def test_a_dead_letter_that_succeeds_does_not_let_others_past_a_failed_one
 # Stopping
 
 
-async def test_the_delivery_at_hand_is_finished_and_no_more_begun(
+async def test_the_present_delivery_is_finished_and_no_other_started(
     receivers: Receivers, deliver: RunDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "SLICE", 0.0)
+    monkeypatch.setattr(batches, "BATCH_SECONDS", 0.0)
     entered, go_on = threading.Event(), threading.Event()
 
     def receiver(event: Event, **kwargs: Any) -> None:

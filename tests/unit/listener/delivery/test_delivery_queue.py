@@ -9,16 +9,16 @@ from django.utils import timezone
 
 from directus_realtime.listener.delivery import delivery_queue
 from directus_realtime.listener.delivery.delivery_queue import (
-    FailedAttempt,
     Outcomes,
     RetryPolicy,
     RowsChanged,
 )
-from directus_realtime.listener.delivery.jobs import Job, item_of
-from directus_realtime.listener.delivery.receiver_calls import Failure
-from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.listener.delivery.receiver_calls import Failure, Job, item_of
+from directus_realtime.models import InboxEvent
+from directus_realtime.utils.system_clock import SystemClock
 from tests.unit.listener.conftest import make_event, states, store_event
 
+CLOCK = SystemClock()
 FAILURE = Failure("app.receiver", "ValueError: no", "Traceback …", "receivers.py:3")
 
 
@@ -27,7 +27,7 @@ FAILURE = Failure("app.receiver", "ValueError: no", "Traceback …", "receivers.
 )
 def test_a_delay_is_drawn_below_a_ceiling_that_doubles(attempts: int, limit: float) -> None:
     policy = RetryPolicy(attempts=8, ceiling=300)
-    delays = [policy.delay(attempts).total_seconds() for _ in range(200)]
+    delays = [policy.delay(attempts, CLOCK).total_seconds() for _ in range(200)]
     assert min(delays) >= 0
     assert max(delays) <= limit
     assert max(delays) > limit / 2
@@ -50,29 +50,29 @@ def unsaved_row(**values: Any) -> InboxEvent:
 
 def test_a_job_without_failures_is_done() -> None:
     job, found = job_of(unsaved_row()), Outcomes()
-    found.add(job, RetryPolicy(8, 0))
+    found.add(job, RetryPolicy(8, 0), CLOCK)
     assert found.done == [job]
     assert found.failed == []
 
 
 def test_a_failed_job_is_tried_again_later() -> None:
     job, found = job_of(unsaved_row(), FAILURE), Outcomes()
-    found.add(job, RetryPolicy(2, 5))
-    (failed,) = found.failed
-    assert (failed.job, failed.state, failed.attempts) == (job, InboxState.FAILED, 1)
-    assert failed.next_attempt_at is not None
-    assert failed.next_attempt_at <= timezone.now() + timedelta(seconds=5)
+    found.add(job, RetryPolicy(2, 5), CLOCK)
+    assert (found.failed, job.attempts) == ([job], 1)
+    assert job.retry_at is not None
+    assert job.retry_at <= timezone.now() + timedelta(seconds=5)
 
 
 def test_the_last_attempt_makes_a_dead_letter() -> None:
-    failed = FailedAttempt.of(job_of(unsaved_row(attempts=1), FAILURE), RetryPolicy(2, 5))
-    assert (failed.state, failed.attempts, failed.next_attempt_at) == (InboxState.DEAD, 2, None)
+    job, found = job_of(unsaved_row(attempts=1), FAILURE), Outcomes()
+    found.add(job, RetryPolicy(2, 5), CLOCK)
+    assert (found.failed, job.attempts, job.retry_at) == ([job], 2, None)
 
 
 @pytest.mark.django_db
 def test_due_rows_are_pending_ones_in_order() -> None:
     rows = [store_event(), store_event(), store_event(state="done"), store_event(state="held")]
-    due = delivery_queue.due_rows(["default"], 10, with_retries=True)
+    due = delivery_queue.due_rows(["default"], 10, CLOCK, with_retries=True)
     assert [row.pk for row in due] == [rows[0].pk, rows[1].pk]
 
 
@@ -80,13 +80,13 @@ def test_due_rows_are_pending_ones_in_order() -> None:
 def test_due_rows_are_limited() -> None:
     first = store_event()
     store_event()
-    assert delivery_queue.due_rows(["default"], 1, with_retries=False) == [first]
+    assert delivery_queue.due_rows(["default"], 1, CLOCK, with_retries=False) == [first]
 
 
 @pytest.mark.django_db
-def test_due_rows_are_those_of_the_connections_at_hand() -> None:
+def test_due_rows_are_those_of_the_given_connections() -> None:
     store_event(connection="blog")
-    assert delivery_queue.due_rows(["default"], 10, with_retries=True) == []
+    assert delivery_queue.due_rows(["default"], 10, CLOCK, with_retries=True) == []
 
 
 @pytest.mark.django_db
@@ -95,8 +95,8 @@ def test_failed_rows_are_due_when_their_time_has_come() -> None:
     failed = store_event(state="failed", next_attempt_at=now - timedelta(seconds=1))
     store_event(state="failed", next_attempt_at=now + timedelta(seconds=60))
     pending = store_event()
-    assert delivery_queue.due_rows(["default"], 10, with_retries=True) == [failed, pending]
-    assert delivery_queue.due_rows(["default"], 10, with_retries=False) == [pending]
+    assert delivery_queue.due_rows(["default"], 10, CLOCK, with_retries=True) == [failed, pending]
+    assert delivery_queue.due_rows(["default"], 10, CLOCK, with_retries=False) == [pending]
 
 
 @pytest.mark.django_db
@@ -124,20 +124,20 @@ def test_an_item_is_released_by_the_last_row_that_it_waits_for() -> None:
 
 
 @pytest.mark.django_db
-def test_an_item_that_fails_anew_is_not_released() -> None:
+def test_an_item_that_fails_again_is_not_released() -> None:
     first, second = store_event("a", state="failed"), store_event("a")
     blocked = delivery_queue.BlockedItems.read(["default"])
     found = Outcomes(done=[job_of(first)])
-    found.add(job_of(second, FAILURE), RetryPolicy(8, 5))
+    found.add(job_of(second, FAILURE), RetryPolicy(8, 5), CLOCK)
     assert blocked.released_by(found) == []
     blocked.update(found)
     assert item_of(first) in blocked
 
 
 @pytest.mark.django_db
-def test_writes_down_what_is_done() -> None:
+def test_stores_done_jobs() -> None:
     row = store_event(attempts=2, failures={"r": {}}, next_attempt_at=timezone.now())
-    delivery_queue.write(Outcomes(done=[job_of(row)]))
+    delivery_queue.write(Outcomes(done=[job_of(row)]), timezone.now())
     row.refresh_from_db()
     assert (row.state, row.attempts, row.failures) == ("done", 3, {})
     assert row.next_attempt_at is None
@@ -146,11 +146,11 @@ def test_writes_down_what_is_done() -> None:
 
 
 @pytest.mark.django_db
-def test_writes_down_what_failed() -> None:
+def test_stores_failed_jobs() -> None:
     job, found = job_of(store_event(failures={"other": {}}), FAILURE), Outcomes()
     job.delivered.append("app.good")
-    found.add(job, RetryPolicy(8, 5))
-    delivery_queue.write(found)
+    found.add(job, RetryPolicy(8, 5), CLOCK)
+    delivery_queue.write(found, timezone.now())
     row = InboxEvent.objects.get()
     assert (row.state, row.attempts) == ("failed", 1)
     assert row.failures == {
@@ -170,37 +170,37 @@ def test_writes_down_what_failed() -> None:
 def test_a_retry_does_not_change_when_it_was_sent() -> None:
     sent_at = timezone.now() - timedelta(hours=1)
     row, found = store_event(sent_at=sent_at, attempts=1), Outcomes()
-    found.add(job_of(row, FAILURE), RetryPolicy(8, 5))
+    found.add(job_of(row, FAILURE), RetryPolicy(8, 5), CLOCK)
     assert found.to_send() == []
-    delivery_queue.write(found)
+    delivery_queue.write(found, timezone.now())
     row.refresh_from_db()
     assert row.sent_at == sent_at
 
 
 @pytest.mark.django_db
-def test_writes_down_who_is_through_while_others_are_not() -> None:
+def test_stores_finished_receivers_while_others_are_unfinished() -> None:
     job = job_of(store_event())
     job.delivered.append("app.good")
-    delivery_queue.write(Outcomes(progressed=[job]))
+    delivery_queue.write(Outcomes(progressed=[job]), timezone.now())
     row = InboxEvent.objects.get()
     assert (row.state, row.delivered, row.sent_at) == ("pending", ["app.good"], None)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("change", [{"state": "done"}, {"delivered": ["app.good"]}], ids=repr)
-def test_rows_that_somebody_else_delivered_are_not_written(change: dict[str, Any]) -> None:
+def test_rows_that_another_process_delivered_are_not_written(change: dict[str, Any]) -> None:
     jobs = [job_of(store_event("a")), job_of(store_event("b"))]
     InboxEvent.objects.filter(pk=jobs[1].row.pk).update(**change)
     before = list(InboxEvent.objects.order_by("id").values())
     with pytest.raises(RowsChanged), transaction.atomic():
-        delivery_queue.write(Outcomes(done=jobs))
+        delivery_queue.write(Outcomes(done=jobs), timezone.now())
     assert list(InboxEvent.objects.order_by("id").values()) == before
 
 
 @pytest.mark.django_db
 def test_held_rows_are_marked_as_sent() -> None:
     row = store_event()
-    delivery_queue.write(Outcomes(held=[job_of(row)]))
+    delivery_queue.write(Outcomes(held=[job_of(row)]), timezone.now())
     row.refresh_from_db()
     assert (row.state, row.attempts) == ("held", 0)
     assert row.sent_at is not None
@@ -210,12 +210,12 @@ def test_held_rows_are_marked_as_sent() -> None:
 def test_released_items_go_on_and_no_others() -> None:
     released, other = store_event("a", state="held"), store_event("b", state="held")
     elsewhere = store_event("a", state="held", connection="blog")
-    delivery_queue.write(Outcomes(released=[item_of(released)]))
+    delivery_queue.write(Outcomes(released=[item_of(released)]), timezone.now())
     assert states() == {released.pk: "pending", other.pk: "held", elsewhere.pk: "held"}
 
 
 @pytest.mark.django_db
 def test_nothing_to_write_writes_nothing() -> None:
     row = store_event(state="held")
-    delivery_queue.write(Outcomes())
+    delivery_queue.write(Outcomes(), timezone.now())
     assert states() == {row.pk: "held"}

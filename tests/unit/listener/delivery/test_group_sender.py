@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from directus_realtime.layers import InboxChannelLayer
 from directus_realtime.listener.delivery import group_sender
 from directus_realtime.listener.delivery.group_sender import GroupSender
+from tests.helpers.manual_clock import ManualClock
 from tests.helpers.waiting import DEADLINE
 from tests.unit.listener.conftest import make_event
 
@@ -104,7 +104,7 @@ async def test_one_message_that_cannot_be_sent_takes_no_neighbour_along(
     assert "cannot be sent and are dropped: OverflowError: int too big" in log.text
 
 
-async def test_a_layer_that_is_away_is_told_once_and_its_return_too(
+async def test_an_unavailable_layer_is_logged_once_and_its_recovery_too(
     layer: Layer, log: pytest.LogCaptureFixture
 ) -> None:
     sender = GroupSender()
@@ -148,12 +148,13 @@ async def test_a_layer_that_hangs_is_left_alone_for_a_while(
     """Each batch would wait for the time-out: some ten events a minute, and no more."""
     monkeypatch.setattr(group_sender, "TIMEOUT", 0.05)
     layer.is_stuck = True
-    sender = GroupSender()
+    clock = ManualClock()
+    sender = GroupSender(clock)
     for _ in range(100):
         await sender.send_events([(make_event(), "")])
     assert (layer.asked, sender.dropped) == (2, 200)  # both groups of the first event
     layer.is_stuck = False
-    monkeypatch.setattr(group_sender, "monotonic", lambda: monotonic() + group_sender.PAUSE)
+    clock.advance(group_sender.PAUSE)
     await sender.send_events([(make_event(), "")])
     assert "Group messages are sent again; 200 were dropped." in log.text
 

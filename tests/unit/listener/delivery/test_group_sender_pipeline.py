@@ -69,7 +69,7 @@ async def test_a_message_that_cannot_be_packed_takes_no_neighbour_along(layer: A
     assert await received(layer, channel, 2) == [1, 3]
 
 
-async def test_a_redis_that_is_away_is_an_error_for_each_message_and_comes_back(
+async def test_an_unavailable_redis_is_an_error_for_each_message_and_recovers(
     layer: Any, redis_server: RedisServer
 ) -> None:
     messages = [(GROUPS, {"type": "directus.event", "n": 1})]

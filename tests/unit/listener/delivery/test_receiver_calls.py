@@ -20,7 +20,7 @@ from directus_realtime.signals import (
     directus_item_updated,
     non_atomic,
 )
-from directus_realtime.utils.logs import Repetitions
+from directus_realtime.utils.logs import EventLogger
 from tests.unit.listener.conftest import Receivers, make_event
 
 
@@ -85,14 +85,14 @@ def test_the_calls_of_an_event(receivers: Receivers, action: Any, signal: Any) -
     assert {c.event for c in found} == {event} if event.data is None else True
 
 
-def test_receivers_of_the_same_name_are_told_apart(receivers: Receivers) -> None:
+def test_receivers_of_the_same_name_are_numbered(receivers: Receivers) -> None:
     for _ in range(3):
         receivers.connect(functools.partial(plain))
     names = [c.name for c in calls_for(make_event())]
     assert names == ["functools.partial", "functools.partial#2", "functools.partial#3"]
 
 
-def test_receivers_that_are_through_are_not_called_again(receivers: Receivers) -> None:
+def test_receivers_that_succeeded_are_not_called_again(receivers: Receivers) -> None:
     receivers.connect(plain)
     receivers.connect(functools.partial(plain))
     receivers.connect(functools.partial(plain))
@@ -198,7 +198,7 @@ def test_a_slow_receiver_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(receivers_module, "SLOW", 0.0)
-    monkeypatch.setattr(receivers_module, "_slow", Repetitions())
+    monkeypatch.setattr(receivers_module, "logger", EventLogger("directus_realtime.receivers"))
     call(plain).run()
     assert "The receiver name took 0.0 s for articles; hand long work to" in caplog.text
 

@@ -14,7 +14,12 @@ from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery import tasks
 from directus_realtime.listener.delivery.group_sender import GroupSender
-from directus_realtime.listener.delivery.tasks import HandOver, deliver_event, deliver_row, enqueue
+from directus_realtime.listener.delivery.tasks import (
+    TaskDispatcher,
+    deliver_event,
+    deliver_row,
+    enqueue,
+)
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import non_atomic
 from tests.helpers.waiting import DEADLINE, await_for
@@ -60,16 +65,18 @@ class Workers:
         self.queue.append(pk)
 
     @asynccontextmanager
-    async def handing_over(self, timeout: float = 600.0, **values: Any) -> AsyncIterator[HandOver]:
+    async def dispatching(
+        self, timeout: float = 600.0, **values: Any
+    ) -> AsyncIterator[TaskDispatcher]:
         database = DatabaseThread("test-handover")
-        hand_over = HandOver(database, {"default": timeout}, self.sender, **values)
+        dispatcher = TaskDispatcher(database, {"default": timeout}, self.sender, **values)
         stopping = asyncio.Event()
-        task = asyncio.create_task(hand_over.run(stopping))
+        task = asyncio.create_task(dispatcher.run(stopping))
         try:
-            yield hand_over
+            yield dispatcher
         finally:
             stopping.set()
-            hand_over.wake()
+            dispatcher.wake()
             try:
                 await asyncio.wait_for(task, DEADLINE)
             finally:
@@ -83,7 +90,7 @@ class Workers:
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     workers = Workers()
     monkeypatch.setattr(tasks, "enqueue", workers.enqueue)
-    monkeypatch.setattr(tasks, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(tasks, "POLL_INTERVAL", 0.02)
     monkeypatch.setattr(tasks, "BUSY_INTERVAL", 0.02)
     return workers
 
@@ -101,7 +108,7 @@ async def until_states(*expected: str) -> None:
 
 async def test_each_item_has_one_event_with_the_workers(workers: Workers) -> None:
     rows = [await astore(key, title) for key, title in [(1, "a1"), (1, "a2"), (2, "b1")]]
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(rows[0].pk, rows[2].pk)
         await until_states("delivering", "pending", "delivering")
         await adeliver(rows[0].pk)
@@ -112,17 +119,17 @@ async def test_items_whose_keys_differ_in_case_only_do_not_wait_for_each_other(
     workers: Workers,
 ) -> None:
     rows = [await astore(key, key) for key in ("abC", "Abc", "abC")]
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(rows[0].pk, rows[1].pk)
         await until_states("delivering", "delivering", "pending")
 
 
-async def test_what_failed_is_handed_over_again_and_holds_back_its_item(
+async def test_a_failed_event_is_enqueued_again_and_blocks_its_item(
     workers: Workers, receivers: Receivers, settings: Any
 ) -> None:
     receivers.add(fail=fails_once("a1"))
     first, second = await astore(1, "a1"), await astore(1, "a2")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(first.pk)
         await adeliver(first.pk)
         await workers.until_queued(first.pk, first.pk)
@@ -133,36 +140,38 @@ async def test_what_failed_is_handed_over_again_and_holds_back_its_item(
     assert receivers.titles() == ["a1", "a1", "a2"]
 
 
-async def test_debounced_events_wait_for_their_time_and_hold_nobody_back(workers: Workers) -> None:
+async def test_debounced_events_wait_for_their_time_and_block_no_others(workers: Workers) -> None:
     await astore(1, "debounced", next_attempt_at=FUTURE)
     other = await astore(1, "a")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(other.pk)
     assert list((await astates()).values()) == ["pending", "delivering"]
 
 
-async def test_a_lost_task_is_made_anew(workers: Workers, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lost_task_is_enqueued_again(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
     row = await astore(1, "a")
-    async with workers.handing_over(timeout=0.05):
+    async with workers.dispatching(timeout=0.05):
         await await_for(lambda: len(workers.queue) >= 2)
     assert set(workers.queue) == {row.pk}
-    assert "A task took too long or is lost" in caplog.text
+    assert "A task is late or lost" in caplog.text
 
 
-async def test_a_task_that_is_not_late_is_not_made_anew(workers: Workers) -> None:
+async def test_a_task_that_is_not_late_is_not_enqueued_again(workers: Workers) -> None:
     await astore(1, "a", state="delivering", next_attempt_at=FUTURE)
     other = await astore(2, "b")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(other.pk)
 
 
-async def test_a_queue_that_is_away_is_asked_again(
+async def test_an_unavailable_queue_is_tried_again(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = await astore(1, "a")
     workers.error = ConnectionError("refused")
-    async with workers.handing_over():
-        await await_for(lambda: "cannot be handed over: ConnectionError" in caplog.text)
+    async with workers.dispatching():
+        await await_for(lambda: "cannot be enqueued: ConnectionError" in caplog.text)
         workers.error = None
         await workers.until_queued(row.pk)
 
@@ -170,18 +179,18 @@ async def test_a_queue_that_is_away_is_asked_again(
 async def test_what_failed_does_not_wait_for_a_clock_that_was_put_back(workers: Workers) -> None:
     later = timezone.now() + timedelta(hours=1)
     row = await astore(1, "a", state="failed", next_attempt_at=later)
-    async with workers.handing_over(ceiling=300.0):
+    async with workers.dispatching(ceiling=300.0):
         await workers.until_queued(row.pk)
 
 
-async def test_lost_tasks_are_made_anew_however_many_there_are(
+async def test_any_number_of_lost_tasks_is_enqueued_again(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A queue that lost all it had: no place is free until some of it is through."""
-    monkeypatch.setattr(tasks, "MOST_OUT", 2)
+    monkeypatch.setattr(tasks, "MAX_ENQUEUED", 2)
     rows = [await astore(key, "a", state="delivering", next_attempt_at=PAST) for key in (1, 2)]
     await astore(3, "b")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(*(row.pk for row in rows))
         await adeliver(rows[0].pk)
         await await_for(lambda: len(workers.queue) == 3)
@@ -190,9 +199,9 @@ async def test_lost_tasks_are_made_anew_however_many_there_are(
 async def test_a_row_that_was_deleted_takes_no_place(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "MOST_OUT", 1)
+    monkeypatch.setattr(tasks, "MAX_ENQUEUED", 1)
     deleted, other = await astore(1, "a"), await astore(2, "b")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(deleted.pk)
         await InboxEvent.objects.filter(pk=deleted.pk).adelete()
         await workers.until_queued(deleted.pk, other.pk)
@@ -201,11 +210,11 @@ async def test_a_row_that_was_deleted_takes_no_place(
 async def test_no_more_are_with_workers_than_there_is_room_for(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "MOST_OUT", 3)
+    monkeypatch.setattr(tasks, "MAX_ENQUEUED", 3)
     late = await astore(1, "a", state="delivering", next_attempt_at=PAST)
     await astore(2, "b", state="delivering", next_attempt_at=FUTURE)
     new = [await astore(key, "c") for key in (3, 4)]
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(late.pk, new[0].pk)
         await until_states("delivering", "delivering", "delivering", "pending")
         await adeliver(late.pk)
@@ -222,23 +231,23 @@ async def test_what_the_queue_refuses_is_seen_to_wait_and_keeps_its_order(
         await astore(3, "c", state="delivering", next_attempt_at=PAST),
     ]
     workers.error = ConnectionError("refused")
-    async with workers.handing_over():
-        await await_for(lambda: caplog.text.count("cannot be handed over") >= 4)
+    async with workers.dispatching():
+        await await_for(lambda: caplog.text.count("cannot be enqueued") >= 4)
         await until_states("pending", "failed", "delivering")
         workers.error = None
         await await_for(lambda: len(workers.queue) == 3)
     assert set(workers.queue) == {row.pk for row in rows}
-    said = [record for record in caplog.records if "cannot be handed over" in record.message]
+    said = [record for record in caplog.records if "cannot be enqueued" in record.message]
     assert [record.levelname for record in said if record.levelno > 10] == ["ERROR"]
-    assert caplog.text.count("is handed over again") == 1
+    assert caplog.text.count("is enqueued again") == 1
 
 
-async def test_groups_are_told_in_order_when_a_worker_is_through(
+async def test_group_messages_are_sent_in_order_when_a_worker_has_finished(
     workers: Workers, receivers: Receivers
 ) -> None:
     receivers.add(fail=fails("b"))
     rows = [await astore(key, title) for key, title in [(1, "a"), (2, "b"), (3, "c")]]
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(*(row.pk for row in rows))
         assert workers.sender.titles == []
         for row in rows:
@@ -256,13 +265,15 @@ async def test_a_new_listener_goes_on_where_another_one_has_stopped(
 ) -> None:
     row = await astore(1, "a", state="delivering", next_attempt_at=FUTURE)
     held = await astore(2, "b", state="held")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(held.pk)
         await adeliver(row.pk)
         await await_for(lambda: workers.sender.titles == ["a"])
 
 
-async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers: Workers) -> None:
+async def test_an_error_of_the_fence_ends_the_dispatcher_and_nothing_is_enqueued(
+    workers: Workers,
+) -> None:
     class LeaseLost(Exception):
         pass
 
@@ -272,9 +283,9 @@ async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers:
     await astore(1, "a")
     database = DatabaseThread("test-fence")
     try:
-        hand_over = HandOver(database, {"default": 600}, workers.sender, fence)
+        dispatcher = TaskDispatcher(database, {"default": 600}, workers.sender, fence)
         with pytest.raises(LeaseLost):
-            await asyncio.wait_for(hand_over.run(asyncio.Event()), DEADLINE)
+            await asyncio.wait_for(dispatcher.run(asyncio.Event()), DEADLINE)
     finally:
         await database.aclose()
     assert list((await astates()).values()) == ["pending"]
@@ -284,7 +295,7 @@ async def test_what_the_fence_raises_ends_it_and_nothing_is_handed_over(workers:
 async def test_rows_of_other_connections_are_left_alone(workers: Workers) -> None:
     await astore(1, "a", connection="blog")
     other = await astore(1, "b")
-    async with workers.handing_over():
+    async with workers.dispatching():
         await workers.until_queued(other.pk)
 
 
@@ -296,7 +307,7 @@ async def test_a_backend_that_runs_tasks_at_once_delivers_in_the_listener(
     receivers.add_async("awaited")
     for title in ("a1", "a2"):
         await astore(1, title)
-    async with workers.handing_over():
+    async with workers.dispatching():
         await until_states("done", "done")
         await await_for(lambda: workers.sender.titles == ["a1", "a2"])
     assert receivers.titles() == receivers.titles("awaited") == ["a1", "a2"]
@@ -328,7 +339,7 @@ def note(log: list[tuple[str, str]], name: str) -> Callable[..., None]:
     return receiver
 
 
-def test_a_worker_leaves_a_failure_to_be_handed_over_again(receivers: Receivers) -> None:
+def test_a_worker_leaves_a_failure_to_be_enqueued_again(receivers: Receivers) -> None:
     receivers.add("good")
     receivers.add("bad", fail=fails("a"))
     row = deliver()

@@ -15,12 +15,12 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def text_of(counts: Counts) -> str:
     registry = CollectorRegistry()
-    registry.register(ListenerCollector(counts, lambda: None))
+    registry.register(ListenerCollector(counts, lambda: []))
     return generate_latest(registry).decode()
 
 
 def test_a_counter_counts_by_labels() -> None:
-    counter = Counter()
+    counter = Counter("found", "", "first", "second")
     counter.add(("a", "x"))
     counter.add(("a", "x"), 2.5)
     counter.add(("b", "x"))
@@ -28,27 +28,27 @@ def test_a_counter_counts_by_labels() -> None:
 
 
 def test_a_counter_that_starts_at_0_is_there() -> None:
-    counter = Counter()
+    counter = Counter("found", "", "first", "second")
     counter.add((), 0)
     assert counter.items() == [((), 0)]
 
 
 def test_what_is_over_the_limit_is_counted_together(small_limit: None) -> None:
-    counter = Counter()
+    counter = Counter("found", "", "first", "second")
     for name in "abcdc":
         counter.add((name, "x"))
     assert counter.items() == [(("a", "x"), 1), (("b", "x"), 1), ((OTHERS, OTHERS), 3)]
 
 
 def test_a_bound_belongs_to_its_bucket() -> None:
-    histogram = Histogram((1.0, 5.0))
+    histogram = Histogram("seconds", "", "name", (1.0, 5.0))
     for value in (0.5, 1.0, 1.5, 5.0, 6.0):
         histogram.observe(("a",), value)
     assert histogram.items() == [(("a",), [2, 2, 1], 14.0)]
 
 
 def test_a_histogram_over_the_limit(small_limit: None) -> None:
-    histogram = Histogram((1.0,))
+    histogram = Histogram("seconds", "", "name", (1.0,))
     for name in "abcd":
         histogram.observe((name,), 2)
     assert histogram.items()[-1] == ((OTHERS,), [0, 2], 4)

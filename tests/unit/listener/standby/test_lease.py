@@ -22,12 +22,13 @@ from directus_realtime.listener.standby.lease import (
     STANDSTILL,
     Fence,
     Lease,
-    Watch,
-    look,
+    LeaseWatch,
+    acquire,
+    read_leases,
     release,
-    take,
 )
 from directus_realtime.models import InboxEvent, ListenerLease, ListenerProcess
+from tests.helpers.manual_clock import ManualClock
 from tests.unit.listener.conftest import make_event
 from tests.unit.listener.test_inbox import incoming
 
@@ -37,7 +38,7 @@ ALIASES = ["blog", "default"]
 
 def have(holder: uuid.UUID, *aliases: str) -> Fence:
     """Take leases that nobody contends for."""
-    fence = take(look(aliases or ALIASES), holder)
+    fence = acquire(read_leases(aliases or ALIASES), holder)
     assert fence is not None
     return fence
 
@@ -51,7 +52,7 @@ def holders() -> dict[str, uuid.UUID | None]:
 
 @pytest.mark.django_db
 def test_leases_are_made_free_and_in_order() -> None:
-    assert look(["default", "blog"]) == [
+    assert read_leases(["default", "blog"]) == [
         Lease("blog", None, 0, 0),
         Lease("default", None, 0, 0),
     ]
@@ -59,7 +60,7 @@ def test_leases_are_made_free_and_in_order() -> None:
 
 
 @pytest.mark.django_db
-def test_each_change_of_hands_has_a_greater_fencing_number() -> None:
+def test_each_holder_gets_a_greater_fencing_token() -> None:
     assert have(ME).tokens == {"blog": 1, "default": 1}
     release(ALIASES, ME)
     assert holders() == {"blog": None, "default": None}
@@ -79,26 +80,26 @@ def test_a_fence_knows_whether_the_holder_before_has_left() -> None:
 
 @pytest.mark.django_db
 def test_of_two_that_saw_the_same_lease_one_gets_it() -> None:
-    seen = look(ALIASES)
-    assert take(seen, ME) is not None
-    assert take(seen, OTHER) is None
+    seen = read_leases(ALIASES)
+    assert acquire(seen, ME) is not None
+    assert acquire(seen, OTHER) is None
     assert holders() == {"blog": ME, "default": ME}
 
 
 @pytest.mark.django_db
 def test_a_lease_that_was_renewed_meanwhile_is_not_taken() -> None:
     fence = have(OTHER)
-    seen = look(ALIASES)
+    seen = read_leases(ALIASES)
     fence.renew()
-    assert take(seen, ME) is None
-    assert [lease.beat for lease in look(ALIASES)] == [1, 1]
+    assert acquire(seen, ME) is None
+    assert [lease.beat for lease in read_leases(ALIASES)] == [1, 1]
 
 
 @pytest.mark.django_db
 def test_leases_are_taken_all_or_none() -> None:
-    seen = look(ALIASES)
+    seen = read_leases(ALIASES)
     have(OTHER, "default")
-    assert take(seen, ME) is None
+    assert acquire(seen, ME) is None
     assert holders() == {"blog": None, "default": OTHER}
 
 
@@ -157,7 +158,7 @@ def test_a_check_and_a_renewal_are_one_query_each() -> None:
     assert [query["sql"].split()[0] for query in queries] == ["UPDATE"]
 
 
-def test_a_fence_shows_its_numbers() -> None:
+def test_a_fence_shows_its_tokens() -> None:
     assert str(Fence(ME, {"default": 7})) == "7"
     assert str(Fence(ME, {"blog": 2, "default": 7})) == "2 (blog), 7 (default)"
 
@@ -189,30 +190,22 @@ async def test_an_inbox_that_lost_its_lease_ends() -> None:
 # The watch
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Watcher:
-    """A watch that looks twice a second."""
+    """A watch that polls twice a second."""
 
     def __init__(self, **options: Any) -> None:
-        self.clock = Clock()
-        self.watch = Watch(ME, clock=self.clock, **options)
+        self.clock = ManualClock()
+        self.watch = LeaseWatch(ME, clock=self.clock, **options)
 
     def look(self, *leases: Lease, dead: set[uuid.UUID] | None = None) -> bool:
-        return self.watch.may_take(leases, dead or set())
+        return self.watch.may_acquire(leases, dead or set())
 
     def seconds_until_taken(self, *leases: Lease, limit: float = 20) -> float:
-        started = self.clock.now
-        while self.clock.now - started < limit:
+        started = self.clock.monotonic()
+        while self.clock.monotonic() - started < limit:
             if self.look(*leases):
-                return self.clock.now - started
-            self.clock.now += 0.5
+                return self.clock.monotonic() - started
+            self.clock.advance(0.5)
         return limit
 
 
@@ -259,7 +252,7 @@ def test_time_in_which_nothing_could_be_seen_does_not_count() -> None:
     """The database was away for both, or the one that watches was paused."""
     watcher = Watcher()
     assert watcher.seconds_until_taken(held(), limit=5.5) == 5.5
-    watcher.clock.now += 60
+    watcher.clock.advance(60)
     assert watcher.seconds_until_taken(held()) == STANDSTILL
 
 
@@ -325,7 +318,7 @@ def test_a_machine_of_the_same_name_with_processes_of_its_own_is_another(
 
 
 @pytest.mark.django_db
-def test_a_process_of_somebody_else_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(pid: int, number: int) -> None:
         raise PermissionError
 
@@ -363,6 +356,6 @@ def test_rows_without_a_heartbeat_for_a_day_are_deleted() -> None:
 
 
 @pytest.mark.django_db
-def test_nobody_and_unknown_listeners_have_names_too() -> None:
+def test_missing_and_unknown_holders_have_names() -> None:
     assert name_of(None) == "nobody"
     assert name_of(OTHER) == "another listener"

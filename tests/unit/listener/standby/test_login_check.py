@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 
 from directus_realtime.listener.standby import login_check
 from directus_realtime.listener.standby.candidate import Candidate
-from directus_realtime.listener.standby.lease import look, release, take
+from directus_realtime.listener.standby.lease import acquire, read_leases, release
 from directus_realtime.listener.standby.login_check import LoginCheck
 from directus_realtime.models import ListenerProcess
 from directus_realtime.settings import ConnectionSettings
@@ -158,7 +158,7 @@ def held(db: None, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> N
     """Another listener has the lease, and keeps it."""
     monkeypatch.setattr("directus_realtime.listener.standby.candidate.RENEW_INTERVAL", 0.02)
     monkeypatch.setattr("directus_realtime.listener.standby.candidate.POLL_INTERVAL", 0.02)
-    assert take(look(["default"]), HOLDER)
+    assert acquire(read_leases(["default"]), HOLDER)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 
+from directus_realtime.health import gather
+from directus_realtime.health_facts import HealthThresholds
 from directus_realtime.listener.metrics.counts import Counts
-from directus_realtime.listener.metrics.metrics_server import take_sample
 from directus_realtime.listener.metrics.prometheus import ListenerCollector
 from directus_realtime.models import ConnectionStatus, LogPosition
 from tests.helpers.admin import parked_change, subscription
@@ -30,7 +31,7 @@ def connected(settings: Any) -> ConnectionStatus:
 def served() -> dict[str, float]:
     """The series of the database, without the prefix and the connection."""
     registry = CollectorRegistry()
-    sample = take_sample(["default"])
+    sample = gather(["default"], HealthThresholds())
     registry.register(ListenerCollector(Counts(), lambda: sample))
     lines = generate_latest(registry).decode().splitlines()
     found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
