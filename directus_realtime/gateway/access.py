@@ -18,7 +18,7 @@ from django.db.models import Q
 from directus_realtime.events import Key
 from directus_realtime.exceptions import QueryRefused
 from directus_realtime.filters import to_directus_filter, to_plain
-from directus_realtime.gateway.browser_query import BrowserQuery, Subscribe
+from directus_realtime.gateway.browser_query import BrowserQuery, SubscribeRequest
 from directus_realtime.gateway.browser_view import BrowserView
 from directus_realtime.gateway.conditions import compile_filter, shorten
 from directus_realtime.gateway.fields import FieldTree, field_tree, narrow, sort_path
@@ -214,7 +214,7 @@ def _without_coroutine(answer: Any) -> Any:
 NOT_OFFERED = "This collection does not exist, or it is not offered to you."
 
 
-def grant(offers: Iterable[Offer], subscribe: Subscribe, user: Any) -> BrowserView:
+def grant(offers: Iterable[Offer], subscribe: SubscribeRequest, user: Any) -> BrowserView:
     """What a browser sees; the first offer that it may have is taken.
 
     Functions of declared subscriptions are called, so this belongs into a thread.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Any, get_args
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import QueryRefused
 from directus_realtime.gateway.conditions import compile_filter, shorten
+from directus_realtime.gateway.frames import decode
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Filter
 
-__all__ = ["BrowserQuery", "QueryRefused", "Subscribe", "parse_subscribe", "parse_uid"]
+__all__ = ["BrowserQuery", "QueryRefused", "SubscribeRequest", "parse_subscribe", "parse_uid"]
 
 #: Characters of a name, a key or a uid.
 MAX_LENGTH = 255
@@ -53,7 +53,7 @@ class BrowserQuery:
 
 
 @dataclass(frozen=True)
-class Subscribe:
+class SubscribeRequest:
     """A ``subscribe`` message.
 
     Attributes:
@@ -71,7 +71,7 @@ class Subscribe:
     last_event_id: str | None = None
 
 
-def parse_subscribe(message: object) -> Subscribe:
+def parse_subscribe(message: object) -> SubscribeRequest:
     """Check a ``subscribe`` message.
 
     Args:
@@ -87,7 +87,7 @@ def parse_subscribe(message: object) -> Subscribe:
     query = message.get("query", {})
     if not isinstance(query, dict):
         raise _invalid_payload(f'"query" must be an object, not {shorten(query)}.')
-    return Subscribe(
+    return SubscribeRequest(
         collection=_collection(message),
         query=_query(query, events, _item(message)),
         uid=uid,
@@ -189,8 +189,8 @@ def _filter(value: object) -> Filter:
     """A filter, or its JSON as a text, as the official client sends it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = decode(value)
+        except ValueError:
             raise _invalid_query("The filter is not JSON.") from None
     if value is None:
         return {}
