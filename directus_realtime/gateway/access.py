@@ -17,9 +17,14 @@ from django.db.models import Q
 from directus_realtime.exceptions import QueryRefused
 from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.gateway.browser_query import BrowserQuery, SubscribeRequest
-from directus_realtime.gateway.browser_view import BrowserView
+from directus_realtime.gateway.browser_view import (
+    BrowserView,
+    FieldTree,
+    field_tree,
+    narrow,
+    sort_path,
+)
 from directus_realtime.gateway.conditions import compile_filter, shorten
-from directus_realtime.gateway.fields import FieldTree, field_tree, narrow, sort_path
 from directus_realtime.gateway.offers import Offer
 from directus_realtime.protocol.queries import Filter
 from directus_realtime.settings import DEFAULT_ALIAS
