@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
-from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from directus_realtime.database import in_bulk
@@ -73,7 +73,8 @@ async def recheck(hub: Hub, connections: Sequence[BrowserConnection]) -> None:
     offers = list(hub.offers.values())
     requested = [(each, list(each.subscriptions.values())) for each in connections]
     unchecked: list[BrowserConnection] = []
-    for decision in await hub.database.run_with_retry(_decide, offers, requested):
+    now = hub.clock.now()
+    for decision in await hub.database.run_with_retry(_decide, offers, requested, now):
         connection = decision.connection
         if connection.user is not decision.before:
             continue  # another user authenticated meanwhile, and was checked then
@@ -110,10 +111,12 @@ def _load() -> tuple[list[Offer], dict[str, str]]:
 
 
 def _decide(
-    offers: list[Offer], requested: list[tuple[BrowserConnection, list[BrowserSubscription]]]
+    offers: list[Offer],
+    requested: list[tuple[BrowserConnection, list[BrowserSubscription]]],
+    now: datetime,
 ) -> list[_Decision]:
     before = {connection: connection.user for connection, _ in requested}
-    users = _current_users(before)
+    users = _current_users(before, now)
     return [
         _Decision(
             connection,
@@ -139,13 +142,15 @@ def _view(offers: list[Offer], subscription: BrowserSubscription, user: Any) -> 
         return None
 
 
-def _current_users(before: Mapping[BrowserConnection, Any]) -> dict[BrowserConnection, Any]:
+def _current_users(
+    before: Mapping[BrowserConnection, Any], now: datetime
+) -> dict[BrowserConnection, Any]:
     """Load the users; anonymous if a user is inactive, deleted or signed out."""
     model = get_user_model()
     own = {connection: unwrapped(user) for connection, user in before.items()}
     keys = {user.pk for user in own.values() if isinstance(user, model)}
     users = in_bulk(model._default_manager.all(), keys)
-    ended = ended_sessions(each.session for each in before if _is_by_session(each))
+    ended = ended_sessions((each.session for each in before if _is_by_session(each)), now)
     found: dict[BrowserConnection, Any] = {}
     for connection, user in own.items():
         if not isinstance(user, model):
@@ -184,7 +189,7 @@ def is_signed_in(session: Any) -> bool:
     return session is not None and SESSION_KEY in session
 
 
-def ended_sessions(sessions: Iterable[Any]) -> set[str | None]:
+def ended_sessions(sessions: Iterable[Any], now: datetime) -> set[str | None]:
     """Return the keys of sessions that are deleted (signed out) or expired.
 
     Only sessions in the database can be checked; uses it.
@@ -193,7 +198,7 @@ def ended_sessions(sessions: Iterable[Any]) -> set[str | None]:
     if not kept:
         return set()
     keys = {session.session_key for session in kept}
-    rows = kept[0].model.objects.filter(pk__in=keys, expire_date__gt=timezone.now())
+    rows = kept[0].model.objects.filter(pk__in=keys, expire_date__gt=now)
     return keys - set(rows.values_list("pk", flat=True))
 
 
@@ -204,11 +209,11 @@ def has_same_password(session: Any, user: Any) -> bool:
     return any(constant_time_compare(made_with, current) for current in hashes)
 
 
-def is_session_valid(session: Any, user: Any) -> bool:
+def is_session_valid(session: Any, user: Any, now: datetime) -> bool:
     """Return whether a session still identifies a user; uses the database.
 
     A session without sign-in does not matter: a middleware of the site identifies the user.
     """
     if not is_signed_in(session):
         return True
-    return not ended_sessions([session]) and has_same_password(session, user)
+    return not ended_sessions([session], now) and has_same_password(session, user)

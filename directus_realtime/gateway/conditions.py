@@ -49,7 +49,7 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "ends_with": str.endswith,
 }
 _TEXT_OPERATOR = re.compile(r"_(n?)(i?)(contains|starts_with|ends_with)")
-# Directus puts the time, or a user of its own, into their place.
+# Directus replaces them by the time, or by a value of the requesting user.
 _DYNAMIC = re.compile(r"\$(NOW|CURRENT_)")
 _NO_FIELD = re.compile(r"[.*():$]|^$")
 

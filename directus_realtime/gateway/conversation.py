@@ -54,7 +54,7 @@ class UnsubscribeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Pong:
+class Acknowledgement:
     """The answer to the oldest ping."""
 
 
@@ -66,7 +66,7 @@ class Closure:
     reason: str
 
 
-Action = Reply | AuthRequest | SubscribeRequest | UnsubscribeRequest | Pong | Closure
+Action = Reply | AuthRequest | SubscribeRequest | UnsubscribeRequest | Acknowledgement | Closure
 
 
 class Conversation:
@@ -126,7 +126,7 @@ class Conversation:
 def _to_action(message: Json) -> Action | None:
     kind = message["type"]
     if kind == "pong":
-        return Pong()
+        return Acknowledgement()
     if kind not in {"ping", "auth", "subscribe", "unsubscribe"}:
         return None
     try:

@@ -25,11 +25,11 @@ from directus_realtime.gateway.browser_connections import (
 )
 from directus_realtime.gateway.browser_query import SubscribeRequest
 from directus_realtime.gateway.conversation import (
+    Acknowledgement,
     Action,
     AuthRequest,
     Closure,
     Conversation,
-    Pong,
     Reply,
     UnsubscribeRequest,
 )
@@ -180,7 +180,7 @@ class SocketConnection(BrowserConnection):
 
     def _handle(self, action: Action) -> None:
         match action:
-            case Pong():
+            case Acknowledgement():
                 self.pong()
             case Reply(message):
                 self.send_message(message)

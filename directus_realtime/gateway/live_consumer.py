@@ -64,7 +64,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def connect(self) -> None:
         """Accept users who may see the page, and join the groups."""
-        if self.channel_layer is None or not await _may_watch(self.scope):
+        if self.channel_layer is None or not await _may_watch(self.scope, self._clock.now()):
             await self.close(NOT_ALLOWED)  # type: ignore[no-untyped-call]
             return
         self._membership = GroupMembership(self.channel_layer, self.channel_name, self._clock)
@@ -124,7 +124,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         while failures < MAX_FAILURES:
             await self._clock.sleep(CHECK_INTERVAL)
             try:
-                may_watch = await _may_watch(self.scope)
+                may_watch = await _may_watch(self.scope, self._clock.now())
                 if may_watch:
                     await membership.sync(await _groups())
             except Exception as error:  # of the database, of the layer, of a user model
@@ -186,7 +186,7 @@ def summary(
 
 
 @database_sync_to_async
-def _may_watch(scope: dict[str, Any]) -> bool:
+def _may_watch(scope: dict[str, Any], now: datetime) -> bool:
     """Return whether the user may still see the page, and is still signed in."""
     user = scope.get("user")
     if user is None or not user.is_authenticated:
@@ -197,7 +197,7 @@ def _may_watch(scope: dict[str, Any]) -> bool:
         and found.is_active
         and getattr(found, "is_staff", False)
         and found.has_perms(MAY_WATCH)
-        and is_session_valid(scope.get("session"), found)
+        and is_session_valid(scope.get("session"), found, now)
     )
 
 

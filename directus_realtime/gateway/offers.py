@@ -88,23 +88,16 @@ def _is_valid(row: DirectusSubscription) -> bool:
 
 
 def _to_offer(row: DirectusSubscription, subscription: Subscription | None) -> Offer | None:
-    if not row.declared_in:
-        if row.browser_access == BrowserAccess.FUNCTION:
+    if row.declared_in:
+        browsers = subscription.browsers if subscription else None
+        if browsers is None:
             return None
-        return _offer(row, row.browser_access, row.browser_permission, row.browser_first_load)
-    browsers = subscription.browsers if subscription else None
-    if browsers is None:
+        access, permission, first_load = browsers.access, browsers.permission, browsers.first_load
+    elif row.browser_access == BrowserAccess.FUNCTION:
         return None
-    return _offer(row, browsers.access, browsers.permission, browsers.first_load, subscription)
-
-
-def _offer(
-    row: DirectusSubscription,
-    access: str,
-    permission: str,
-    first_load: int,
-    subscription: Subscription | None = None,
-) -> Offer:
+    else:
+        subscription, access = None, str(row.browser_access)
+        permission, first_load = row.browser_permission, row.browser_first_load
     return Offer(
         name=row.name,
         connection=row.connection,
@@ -114,7 +107,7 @@ def _offer(
         fields=tuple(row.fields),
         filter=row.filter,
         item=row.item or None,
-        access=str(access),
+        access=access,
         permission=permission,
         first_load=first_load,
         subscription=subscription,

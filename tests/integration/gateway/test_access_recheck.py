@@ -167,13 +167,13 @@ async def test_what_a_look_at_the_users_has_not_seen_yet_ends_too(
     """It begins while the look is going on, which finds that the user is none any more."""
     decide, looks = access_recheck._decide, 0
 
-    def of_a_moment_ago(offers: Any, wanted: Any) -> Any:
+    def of_a_moment_ago(offers: Any, wanted: Any, now: Any) -> Any:
         nonlocal looks
         looks += 1
         if looks == 1:
             User.objects.update(is_active=False)
             wanted = [(connection, []) for connection, _ in wanted]
-        return decide(offers, wanted)
+        return decide(offers, wanted, now)
 
     await offer(browser_access="signed_in")
     async with browsing(user=user) as browser:
@@ -210,10 +210,10 @@ async def test_who_says_to_be_somebody_else_meanwhile_is_not_taken_for_the_one_b
     other = await User.objects.acreate_user("ben")
     decide, looks = access_recheck._decide, 0
 
-    def late(offers: Any, wanted: Any) -> Any:
+    def late(offers: Any, wanted: Any, now: Any) -> Any:
         nonlocal looks
         looks += 1
-        decided = decide(offers, wanted)
+        decided = decide(offers, wanted, now)
         if looks == 1:
             wanted[0][0].user = other
         return decided

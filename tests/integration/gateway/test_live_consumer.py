@@ -200,10 +200,10 @@ async def test_it_stays_while_the_session_does(monkeypatch: Any) -> None:
         assert (await socket.connect())[0]
         looks, may_watch = 0, live_consumer._may_watch
 
-        async def counted(scope: Any) -> bool:
+        async def counted(*args: Any) -> bool:
             nonlocal looks
             looks += 1
-            return await may_watch(scope)  # noqa: B023
+            return await may_watch(*args)  # noqa: B023
 
         with monkeypatch.context() as patched:
             patched.setattr(live_consumer, "_may_watch", counted)
@@ -228,12 +228,12 @@ async def test_a_right_that_is_lost_counts_also_after_looks_that_failed(
     watcher = await user(*RIGHTS)
     may_watch, looks = live_consumer._may_watch, 0
 
-    async def fails_at_first(user: Any) -> bool:
+    async def fails_at_first(*args: Any) -> bool:
         nonlocal looks
         looks += 1
         if 1 < looks < 1 + live_consumer.MAX_FAILURES:
             raise error
-        return await may_watch(user)
+        return await may_watch(*args)
 
     monkeypatch.setattr(live_consumer, "_may_watch", fails_at_first)
     socket = socket_of(watcher)

@@ -8,10 +8,10 @@ import pytest
 from directus_realtime.gateway.browser_connections import BrowserLimits
 from directus_realtime.gateway.browser_query import SubscribeRequest
 from directus_realtime.gateway.conversation import (
+    Acknowledgement,
     AuthRequest,
     Closure,
     Conversation,
-    Pong,
     Reply,
     UnsubscribeRequest,
 )
@@ -55,7 +55,7 @@ def test_an_unknown_type_gets_no_reply() -> None:
 
 
 def test_bytes_are_as_good_as_text() -> None:
-    assert said(b'{"type": "pong"}') == Pong()
+    assert said(b'{"type": "pong"}') == Acknowledgement()
 
 
 def test_a_ping_is_answered() -> None:
@@ -95,12 +95,12 @@ def test_size_is_counted_in_bytes() -> None:
 def test_the_rate_allows_a_burst_and_then_so_many_a_second() -> None:
     conversation = Conversation(BrowserLimits(messages_per_second=2, burst=3), 0.0)
     pong = '{"type": "pong"}'
-    assert [conversation.receive(pong, 0.0) for _ in range(3)] == [Pong()] * 3
+    assert [conversation.receive(pong, 0.0) for _ in range(3)] == [Acknowledgement()] * 3
     refused = conversation.receive(pong, 0.0)
     assert isinstance(refused, Reply)
     assert refused.message["error"] == {
         "code": "REQUESTS_EXCEEDED",
         "message": "Too many messages, retry after 500ms.",
     }
-    assert conversation.receive(pong, 0.6) == Pong()
+    assert conversation.receive(pong, 0.6) == Acknowledgement()
     assert error_of(conversation.receive(pong, 0.6)) == ("server", "REQUESTS_EXCEEDED")
