@@ -115,7 +115,7 @@ class BrowserConnection:
         if self.closing is not None:
             return
         self._sent += frame.size
-        unread = self._sent - self._acknowledged
+        unread = self.unread
         if unread > self.limits.max_unread:
             self.drop(TOO_SLOW, "The browser does not read what it is sent.")
             return

@@ -10,17 +10,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, ProgrammingError, connection
-from django.test.utils import CaptureQueriesContext
+from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
-from directus_realtime import inbox_tail
 from directus_realtime import layers as layers_module
 from directus_realtime.events import Event
 from directus_realtime.inbox_tail import InboxTail
 from directus_realtime.layers import InboxChannelLayer, LayerFeed
 from directus_realtime.models import ConnectionStatus, InboxEvent
-from tests.helpers.manual_clock import ManualClock
 from tests.helpers.waiting import DEADLINE, await_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,70 +231,6 @@ async def test_a_row_that_waits_for_its_window_holds_back_no_other_item(browser:
     await InboxEvent.objects.filter(pk=waiting.pk).aupdate(next_attempt_at=later)
     await astore("a", key=2)
     assert await browser.titles(1) == ["a"]
-
-
-class Tail:
-    """The feed of a layer that reads ten times a second."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.feed = LayerFeed(self.clock)
-        self.feed.start(["default"])
-
-    def store_debounced(self, count: int, **values: Any) -> list[InboxEvent]:
-        """Rows whose window ends in an hour."""
-        rows = [store(str(n), sent=False, key=n) for n in range(count)]
-        pks = [row.pk for row in rows]
-        later = self.clock.now() + timedelta(hours=1)
-        InboxEvent.objects.filter(pk__in=pks).update(next_attempt_at=later, **values)
-        return rows
-
-    def sent(self, reads: int = 1) -> list[str]:
-        """Titles of the messages to the group of the collection."""
-        titles = []
-        for _ in range(reads):
-            self.clock.advance(0.1)
-            found = self.feed.read(with_states=False)
-            titles += [message["data"]["title"] for group, message in found if group == GROUP]
-        return titles
-
-
-def test_rows_that_wait_for_their_window_are_not_read_again_and_again() -> None:
-    """Thousands of them, ten times a second, would cost a web process more than a core."""
-    tail = Tail()
-    tail.store_debounced(10)
-    assert tail.sent() == []
-    with CaptureQueriesContext(connection) as queries:
-        assert tail.sent(reads=40) == []
-    assert len(queries) <= 40 + 2  # new rows; and twice, whether a window was closed early
-
-
-def test_rows_are_found_when_their_window_ends_or_has_ended_early(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(inbox_tail, "_CHUNK", 2)
-    tail = Tail()
-    rows = tail.store_debounced(5)
-    assert tail.sent() == []
-    for row in rows:
-        mark_sent(row)
-    assert tail.sent(reads=25) == ["0", "1", "2", "3", "4"]
-    (row,) = tail.store_debounced(1)
-    assert tail.sent() == []
-    mark_sent(row)
-    monkeypatch.setattr(inbox_tail, "CHECK_WINDOWS_EVERY", 7200.0)
-    assert tail.sent() == []
-    tail.clock.advance(3600)
-    assert tail.sent() == ["0"]
-
-
-def test_what_a_worker_has_is_looked_for_each_time() -> None:
-    tail = Tail()
-    (row,) = tail.store_debounced(1, state="delivering")
-    for _ in range(3):
-        assert tail.sent() == []
-    mark_sent(row)
-    assert tail.sent() == ["0"]
 
 
 async def test_a_payload_that_is_nested_deep_ends_nothing(browser: Browser) -> None:
