@@ -54,14 +54,20 @@ class InboxChannelLayer(InMemoryChannelLayer):
     Args:
         poll_interval: Seconds between two reads of the inbox.
         capacity: Messages that may wait for one consumer; further ones are dropped.
+        clock: Clock of the layer.
     """
 
     def __init__(
-        self, *, poll_interval: float = POLL_INTERVAL, capacity: int = 1000, **kwargs: Any
+        self,
+        *,
+        poll_interval: float = POLL_INTERVAL,
+        capacity: int = 1000,
+        clock: SystemClock | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(capacity=capacity, **kwargs)  # type: ignore[no-untyped-call]
         self._poll_interval = poll_interval
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._follower: asyncio.Task[None] | None = None
         self._start: asyncio.Future[None] | None = None
 

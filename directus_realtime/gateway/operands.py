@@ -84,21 +84,17 @@ class Operands:
     """A set of values, searched in constant time."""
 
     def __init__(self, operands: Iterable[Operand]) -> None:
-        self._all = list(operands)
-        self._flags = {each.flag for each in self._all if each.flag is not None}
-        self._texts = {each.text for each in self._all if each.text is not None}
-        self._moments = {each.moment for each in self._all if each.moment is not None}
-        self._numbers = {each.number for each in self._all if each.is_number}
+        all_ = list(operands)
+        self._flags = {each.flag for each in all_ if each.flag is not None}
+        self._texts = {each.text for each in all_ if each.text is not None}
+        self._moments = {each.moment for each in all_ if each.moment is not None}
+        self._numbers = {each.number for each in all_ if each.is_number}
         # Numbers written as texts: in a column of texts, 1 and 1.0 are two.
-        self._written = {
-            each.number for each in self._all if each.number is not None and not each.is_number
-        }
-        self._only_flags = len(self._all) == sum(each.flag is not None for each in self._all)
-        self._only_texts = len(self._all) == sum(each.text is not None for each in self._all)
-        self._only_numeric = len(self._all) == sum(each.number is not None for each in self._all)
-        self._only_comparable_to_text = all(
-            each.text is not None or each.is_number for each in self._all
-        )
+        self._written = {each.number for each in all_ if each.number is not None and each.text}
+        self._only_flags = all(each.flag is not None for each in all_)
+        self._only_texts = all(each.text is not None for each in all_)
+        self._only_numeric = all(each.number is not None for each in all_)
+        self._only_text_like = all(each.text is not None or each.is_number for each in all_)
 
     def contain(self, value: Any) -> bool:
         """Return whether a value equals one of them."""
@@ -123,7 +119,7 @@ class Operands:
         if given.text is not None:
             if given.number is None:
                 return self._only_texts
-            return self._only_comparable_to_text and given.number not in self._written
+            return self._only_text_like and given.number not in self._written
         return self._only_numeric if given.number is not None else self._only_flags
 
 
