@@ -1,6 +1,6 @@
 """Django's ``Q`` as a Directus filter.
 
-A ``Q`` is known by its shape, so that the client needs no Django.
+A ``Q`` is recognised by its attributes, so that the client needs no Django.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from directus_realtime.protocol.queries import Filter, check_filter
 if TYPE_CHECKING:
     from django.db.models import Q
 
-# Django's lookup: Directus's operator and the one that means the opposite.
+# By Django's lookup: Directus's operator, and its opposite.
 _OPERATORS = {
     "exact": ("_eq", "_neq"),
     "in": ("_in", "_nin"),
@@ -32,7 +32,7 @@ _OPERATORS = {
     "iendswith": ("_iends_with", "_niends_with"),
 }
 _FUNCTIONS = frozenset({"year", "month", "week", "day", "weekday", "hour", "minute", "second"})
-# Lookups of Django that Directus has no operator for.
+# Lookups of Django without an operator of Directus.
 _UNMAPPED = frozenset(
     {
         *("iexact", "regex", "iregex", "search", "date", "time", "quarter"),
@@ -43,29 +43,26 @@ _UNMAPPED = frozenset(
 
 
 def to_directus_filter(condition: Q | Filter | None) -> Filter:
-    """A ``Q`` or a Directus filter, as a checked Directus filter.
+    """Convert a ``Q`` or a Directus filter to a checked Directus filter.
 
     Args:
         condition: ``Q(status="published")``, ``{"status": {"_eq": "published"}}`` or
             ``None`` for all items.
 
     Raises:
-        ValueError: A lookup that Directus has no operator for, an unknown operator, or a value
-            that can be no part of a filter.
+        ValueError: A lookup without an operator of Directus, an unknown operator, or a value
+            that cannot be part of a filter.
     """
     if condition is None:
         return {}
-    filter_ = _plain(condition) if isinstance(condition, dict) else _group(condition, negated=False)
-    check_filter(filter_)
-    return filter_
-
-
-def _plain(condition: Filter) -> Filter:
     try:
-        plain: Filter = to_plain(condition)
+        filter_: Filter = (
+            to_plain(condition) if isinstance(condition, dict) else _group(condition, negated=False)
+        )
     except RecursionError:
         raise ValueError("The filter is nested too deep.") from None
-    return plain
+    check_filter(filter_)
+    return filter_
 
 
 def _group(condition: Q, *, negated: bool) -> Filter:
@@ -111,7 +108,7 @@ def _operation(lookup: str, value: Any, negated: bool) -> tuple[list[str], Filte
 
 
 def _with_function(path: list[str]) -> list[str]:
-    """``["published_on", "year"]`` as Directus's ``["year(published_on)"]``."""
+    """Convert ``["published_on", "year"]`` to Directus's ``["year(published_on)"]``."""
     if len(path) > 1 and path[-1] in _FUNCTIONS:
         return [*path[:-2], f"{path[-1]}({path[-2]})"]
     return path
@@ -122,10 +119,10 @@ def _is_q(child: object) -> TypeGuard[Q]:
 
 
 def to_plain(value: Any) -> Any:
-    """A value as JSON has it: dates, decimals and UUIDs become strings.
+    """Convert a value to one of JSON: dates, decimals and UUIDs become strings.
 
     Raises:
-        ValueError: Something in it cannot be sent.
+        ValueError: A part of it cannot be sent.
     """
     if isinstance(value, str | int | float | bool) or value is None:
         return value

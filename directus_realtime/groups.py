@@ -1,7 +1,7 @@
 """Names and messages of the Channels groups.
 
-Groups are hints: Channels delivers at most once. Each message carries the event's id,
-so a browser can recognise what it has seen.
+Groups are hints: Channels delivers at most once. Each message has the event's id, so that a
+browser can deduplicate.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def group_name(collection: str, *, key: Key | None = None, connection: str = "default") -> str:
-    """The group that carries the changes of a collection, or of one item of it.
+    """Return the name of the group of a collection's events, or of those of one item.
 
     Args:
-        collection: Such as ``articles``.
+        collection: Name of the collection, for example ``articles``.
         key: Primary key of the one item; ``42`` and ``"42"`` are the same item.
         connection: Alias of the Directus server.
 
     Returns:
         ``directus.articles``, ``directus.articles.42``, ``directus-blog.articles`` for
-        the connection ``blog``; parts that Channels does not allow are hashed.
+        the connection ``blog``; parts that are illegal in Channels are hashed.
     """
     prefix = _PREFIX if connection == _DEFAULT_CONNECTION else f"{_PREFIX}-{connection}"
     parts = [collection] if key is None else [collection, str(key)]
@@ -45,18 +45,18 @@ def group_name(collection: str, *, key: Key | None = None, connection: str = "de
 
 
 def connection_group_name(connection: str = "default") -> str:
-    """The group that carries the state of a connection."""
-    # With an underscore, so that no connection's alias leads to the same name.
+    """Return the name of the group of a connection's state."""
+    # With an underscore, so that no alias of a connection makes the same name.
     return f"{_PREFIX}_connection.{connection}"
 
 
 def is_legal_group_name(name: str) -> bool:
-    """Whether Channels takes a name for a group."""
+    """Return whether a group name is legal in Channels."""
     return len(name) < MAX_LENGTH and _LEGAL_NAME.fullmatch(name) is not None
 
 
 def event_groups(event: Event, own_group: str = "") -> tuple[str, str]:
-    """Where an event is sent: the collection's group (or the subscription's own) and the item's."""
+    """Return the groups of an event: of the collection (or subscription) and of the item."""
     return (
         own_group or group_name(event.collection, connection=event.connection),
         group_name(event.collection, key=event.key, connection=event.connection),
@@ -64,10 +64,10 @@ def event_groups(event: Event, own_group: str = "") -> tuple[str, str]:
 
 
 def event_message(event: Event) -> dict[str, Any]:
-    """The group message of an event; consumers handle it as ``directus_event``.
+    """Return the group message of an event; consumers handle it as ``directus_event``.
 
-    One of an item that left the filter has no data: who may see what is in the filter need not
-    be allowed to see the item as it is outside.
+    That of an item that left the filter has no data: a user who may see the items of the filter
+    need not be allowed to see the item outside of it.
     """
     return {
         "type": "directus.event",
@@ -85,7 +85,7 @@ def event_message(event: Event) -> dict[str, Any]:
 
 
 def connection_message(connection: str, state: str, reason: str) -> dict[str, Any]:
-    """The group message of a connection's state; consumers handle it as ``directus_connection``."""
+    """Return the message of a state; consumers handle it as ``directus_connection``."""
     return {
         "type": "directus.connection",
         "connection": connection,

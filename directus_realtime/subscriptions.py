@@ -1,6 +1,6 @@
 """Subscriptions declared in code.
 
-In ``<app>/directus_subscriptions.py``, which is found by itself::
+In ``<app>/directus_subscriptions.py``, which is imported automatically::
 
     from django.db.models import Q
     from directus_realtime import Subscription, register
@@ -36,7 +36,7 @@ from directus_realtime.protocol.queries import Query, listed
 if TYPE_CHECKING:
     from directus_realtime.gateway.browser_query import BrowserQuery
 
-#: Says whether a user may have what a browser asks for, or what it may have instead.
+#: Decides whether a user may have the query of a browser, or returns one that replaces it.
 Permit = Callable[[Any, "Subscription", "BrowserQuery"], "bool | BrowserQuery"]
 #: The items that a user may see, as a Directus filter or a ``Q``; ``{}`` for all of them.
 Rows = Callable[[Any], "dict[str, Any] | Q"]
@@ -51,20 +51,20 @@ _MAX_FIRST_LOAD = 2**31 - 1
 
 @dataclass(frozen=True)
 class Browsers:
-    """Offers a subscription to browsers; without it, no browser has any part of it.
+    """Access of browsers to a subscription; without it, browsers have none.
 
     Args:
-        allow: ``"public"`` for everybody, ``"signed-in"`` for active users, a Django permission
+        allow: ``"public"`` for all users, ``"signed-in"`` for active users, a Django permission
             such as ``"articles.view_article"``, or a function of the user, the subscription and
-            the browser's query. The function returns ``True``, ``False``, or a query that is
-            used instead of the browser's, such as ``dataclasses.replace(query, fields=("id",))``.
-        rows: A function of the user that returns which items this user may see, as a Directus
-            filter or a ``Q`` over the subscription's fields. Both functions are ``def`` and
-            may use the database.
-        first_load: So many items, the newest, are sent when a browser subscribes; 0 for none.
+            the browser's query. The function returns ``True``, ``False``, or a query that
+            replaces the browser's, for example ``dataclasses.replace(query, fields=("id",))``.
+        rows: A function of the user that returns the items that this user may see, as a
+            Directus filter or a ``Q`` over the subscription's fields. Both functions are
+            ``def`` and may use the database.
+        first_load: Number of items, the newest, that are sent when a browser subscribes.
 
     Raises:
-        ValueError: A sentence that names the wrong part.
+        ValueError: An argument is invalid; the message names it.
     """
 
     allow: str | Permit
@@ -96,12 +96,12 @@ class Browsers:
 
     @property
     def permission(self) -> str:
-        """The Django permission, or ``""`` where none decides."""
+        """The required Django permission, or ``""``."""
         return str(self.allow) if self.access == "permission" else ""
 
 
 def is_permission_name(name: str) -> bool:
-    """Whether a text has the form of a Django permission, such as ``articles.view_article``."""
+    """Return whether a text has the form of a Django permission: ``articles.view_article``."""
     return _PERMISSION.fullmatch(name) is not None
 
 
@@ -131,28 +131,26 @@ __all__ = [
 
 
 class Subscription:
-    """What we ask of a connection.
+    """A declared subscription to a collection.
 
     Args:
-        name: Unique; in each event's ``subscription``.
-        collection: Such as ``articles`` or ``directus_users``.
+        name: Unique name; in each event's ``subscription``.
+        collection: Name of the collection, for example ``articles`` or ``directus_users``.
         events: Any of ``create``, ``update``, ``delete``.
-        filter: A Directus filter or a Django ``Q``. Directus sends deletes whatever
-            the filter says.
+        filter: A Directus filter or a Django ``Q``. Directus does not apply it to deletes.
         fields: Field names with dots for relations; empty for all of the item's own.
-        item: Only the item with this key.
+        item: Key of the only item.
         group: Own Channels group instead of the collection's.
         connection: Alias of the Directus server.
         snapshot: Deliver all items that match once, as updates with the origin ``snapshot``,
             and again whenever the collection, the filter or the fields change.
-        debounce: Seconds; of the changes within them, only the last state of each item is
-            delivered.
+        debounce: Seconds in which only the last state of each item is delivered.
         debounce_by: ``item``, or ``subscription`` for one window for all of its items.
-        browsers: Whose browsers may have it through the gateway; nobody's by default. A text
-            such as ``"public"`` is short for ``Browsers("public")``.
+        browsers: Access of browsers through the gateway; none by default. A text such as
+            ``"public"`` is short for ``Browsers("public")``.
 
     Raises:
-        ValueError: A sentence that names the wrong part.
+        ValueError: An argument is invalid; the message names it.
     """
 
     def __init__(
@@ -218,12 +216,12 @@ _places: dict[str, str] = {}
 
 
 def register(subscription: Subscription) -> Subscription:
-    """Declare a subscription; the listener subscribes it, the admin shows it.
+    """Declare a subscription for the listener and the admin.
 
     Raises:
-        ValueError: Another one with its name is declared already.
+        ValueError: Another module has declared one with its name.
     """
-    # The caller's module is what the admin shows as the place of the declaration.
+    # The admin shows the caller's module as the place of the declaration.
     caller = sys._getframe(1)
     module = caller.f_globals.get("__name__", "")
     known = _declared.get(subscription.name)
@@ -238,24 +236,24 @@ def register(subscription: Subscription) -> Subscription:
 
 
 def declared() -> dict[str, tuple[Subscription, str]]:
-    """The declared subscriptions by name, each with the module that declares it."""
+    """Return the declared subscriptions by name, each with the module that declares it."""
     return dict(_declared)
 
 
 def declared_at(name: str) -> str:
-    """File and line of a declaration, such as ``news/directus_subscriptions.py:12``.
+    """Return file and line of a declaration, for example ``news/directus_subscriptions.py:12``.
 
     Args:
-        name: Of the subscription.
+        name: Name of the subscription.
 
     Returns:
-        Empty where this process knows no such declaration.
+        Empty if this process has no such declaration.
     """
     return _places.get(name, "")
 
 
 def _relative_file(filename: str, module: str) -> str:
-    """A module's file from the folder on that it is imported from: the rest is the machine's."""
+    """Return the path of a module's file below the folder that it is imported from."""
     path = PurePath(filename)
     levels = module.count(".") + 1 + (path.stem == "__init__")
     return PurePath(*path.parts[-levels:]).as_posix()

@@ -1,4 +1,4 @@
-"""What browsers get: the gateway, and consumers for a protocol of one's own."""
+"""Events for browsers: the gateway, and consumers for protocols of your own."""
 
 from __future__ import annotations
 

@@ -1,41 +1,73 @@
-"""One browser, as the hub sees it: what it is sent, and what it has read of that."""
+"""Connections of browsers: their limits, and the sent frames that are not read yet."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.frames import Frame
-from directus_realtime.gateway.limits import SILENT, TOO_SLOW, BrowserLimits
+from directus_realtime.gateway.topics import BrowserSubscription
+from directus_realtime.utils.system_clock import SystemClock
 
-if TYPE_CHECKING:
-    from directus_realtime.gateway.topics import BrowserSubscription
+#: Close codes of WebSocket, and of our own where it has none.
+FLOODING, TOO_BIG, SERVER_ERROR, TOO_SLOW = 1008, 1009, 1011, 1013
+NOT_AUTHENTICATED, SILENT = 4401, 4408
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class BrowserLimits:
+    """The limits of each browser.
+
+    Attributes:
+        max_message_size: Bytes of one message from a browser.
+        messages_per_second: Messages that a browser may send per second on average.
+        burst: Messages that it may send at once.
+        max_subscriptions: Subscriptions that it may have.
+        heartbeat: Seconds between two pings.
+        pong_timeout: Seconds in which a ping must be answered.
+        max_unread: Bytes that may have been sent without being acknowledged.
+    """
+
+    max_message_size: int = 64 * 1024
+    messages_per_second: float = 50.0
+    burst: int = 200
+    max_subscriptions: int = 100
+    heartbeat: float = 30.0
+    pong_timeout: float = 20.0
+    max_unread: int = 4 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ValueError(f"The gateway's {name} is {value!r}; it must be more than 0.")
+
+    @property
+    def ask_at(self) -> int:
+        """Unacknowledged bytes at which a browser is pinged at once."""
+        return self.max_unread // 8
 
 
 class BrowserConnection:
-    """A browser that subscribes.
+    """A connection with subscriptions.
 
-    Frames are handed to the server at once. Where it pushes back, what follows waits here;
-    where it never does (daphne), what has not been read is known by the answers to pings.
-    Either way a browser that holds more than :attr:`Limits.max_unread` is dropped.
+    Frames are passed to the server at once. If it applies back-pressure, the following ones are
+    queued by the subclass; if it never does (daphne), answered pings show what has been read.
+    Either way a connection with more than :attr:`BrowserLimits.max_unread` bytes is dropped.
 
     Args:
-        user: Whose browser it is.
-        session: Their session, where there is one.
-        limits: What it may hold.
+        user: User of the browser.
+        session: Session of the user, if there is one.
+        limits: Limits of the browser.
+        clock: Clock of the pings.
 
     Attributes:
-        subscriptions: By uid; those without one have a number of ours.
-        closing: The code and the reason with which it is let go; ``None`` before.
-        authenticated: Whether a token, and not the session, says who it is.
-        aliases: Connections of whose state it was told.
+        subscriptions: Subscriptions by uid; those without one have a number of ours.
+        closing: Close code and reason; ``None`` while the connection is open.
+        authenticated: Whether a token, and not the session, identifies the user.
+        aliases: Aliases of the Directus connections whose state it is sent.
     """
 
     __slots__ = (
@@ -45,6 +77,7 @@ class BrowserConnection:
         "_sent",
         "aliases",
         "authenticated",
+        "clock",
         "closing",
         "limits",
         "session",
@@ -52,45 +85,46 @@ class BrowserConnection:
         "user",
     )
 
-    def __init__(self, user: Any, session: Any, limits: BrowserLimits) -> None:
+    def __init__(self, user: Any, session: Any, limits: BrowserLimits, clock: SystemClock) -> None:
         self.user = user
         self.session = session
         self.limits = limits
+        self.clock = clock
         self.authenticated = False
         self.subscriptions: dict[str | int, BrowserSubscription] = {}
         self.aliases: frozenset[str] = frozenset()
         self.closing: tuple[int, str] | None = None
         self._sent = 0
         self._acknowledged = 0
-        # Each with the bytes that were sent before it, and when it must be answered.
+        # Each with the bytes that were sent before it, and its deadline.
         self._pings: deque[tuple[int, float]] | None = None
-        # Those who came together are not pinged together.
-        self._next_ping = monotonic() + limits.heartbeat * random.uniform(0.5, 1.0)
+        # Jitter: spread the pings of browsers that connected at the same time.
+        self._next_ping = clock.monotonic() + limits.heartbeat * clock.uniform(0.5, 1.0)
 
     @property
     def unread(self) -> int:
         """Bytes that were sent and are not known to have been read."""
         return self._sent - self._acknowledged
 
-    def say(self, message: frames.Json) -> None:
-        """Tell this browser alone."""
+    def send_message(self, message: frames.Json) -> None:
+        """Send a message to this browser alone."""
         self.deliver(Frame(frames.encode(message)))
 
     def deliver(self, frame: Frame) -> None:
-        """Hand over a frame, without waiting."""
+        """Send a frame, without waiting."""
         if self.closing is not None:
             return
         self._sent += frame.size
-        unread = self._sent - self._acknowledged
+        unread = self.unread
         if unread > self.limits.max_unread:
             self.drop(TOO_SLOW, "The browser does not read what it is sent.")
             return
         self._write(frame.text)
         if self._pings is None and unread > self.limits.ask_at:
-            self.ping(monotonic())
+            self.ping(self.clock.monotonic())
 
     def ping(self, now: float) -> None:
-        """Ask whether everything until now was read."""
+        """Send a ping; its answer acknowledges everything before it."""
         if self.closing is not None:
             return
         if self._pings is None:
@@ -101,131 +135,36 @@ class BrowserConnection:
         self._write(frames.PING.text)
 
     def pong(self) -> None:
-        """The oldest ping is answered, so all before it was read."""
+        """Acknowledge everything before the oldest ping."""
         if self._pings:
             self._acknowledged, _ = self._pings.popleft()
             if not self._pings:
                 self._pings = None
 
-    def has_read(self) -> None:
-        """Everything that was sent was read."""
+    def acknowledge_all(self) -> None:
+        """Acknowledge everything that was sent."""
         self._acknowledged = self._sent
 
     def tick(self, now: float) -> None:
-        """Let time pass: ping when it is time to, and drop who did not answer."""
+        """Send a ping if one is due; drop the connection if one was not answered in time."""
         if self._pings is not None and now >= self._pings[0][1]:
             self.drop(SILENT, "The browser did not answer a ping in time.")
         elif now >= self._next_ping:
             self.ping(now)
 
     def drop(self, code: int, reason: str) -> None:
-        """Let it go; nothing more is sent."""
+        """Close the connection; nothing more is sent."""
         if self.closing is None:
             self.closing = (code, reason)
-            self._end(code, reason)
+            self._on_drop()
 
-    def left(self) -> None:
-        """It has gone by itself."""
+    def mark_left(self) -> None:
+        """Note that the browser has closed the connection."""
         if self.closing is None:
             self.closing = (1000, "")
 
     def _write(self, text: str) -> None:
         raise NotImplementedError
 
-    def _end(self, code: int, reason: str) -> None:
+    def _on_drop(self) -> None:
         raise NotImplementedError
-
-
-class SocketConnection(BrowserConnection):
-    """A browser on a WebSocket.
-
-    Args:
-        send: The server's.
-        on_drop: Called when it is to be let go.
-    """
-
-    __slots__ = ("_on_drop", "_send", "_waiting", "_writer")
-
-    def __init__(
-        self,
-        user: Any,
-        session: Any,
-        limits: BrowserLimits,
-        send: Send,
-        on_drop: Callable[[], None],
-    ) -> None:
-        super().__init__(user, session, limits)
-        self._send = send
-        self._on_drop = on_drop
-        self._waiting: deque[str] | None = None
-        self._writer: asyncio.Task[None] | None = None
-
-    def _write(self, text: str) -> None:
-        if self._waiting is not None:
-            self._waiting.append(text)
-            return
-        # Most servers take a frame without waiting; a task for each would cost more than that.
-        sending: Any = self._send({"type": "websocket.send", "text": text})
-        try:
-            first = sending.send(None)
-        except StopIteration:
-            return
-        except Exception:  # the connection is gone; receive() says so
-            self.left()
-            return
-        self._waiting = deque()
-        self._writer = asyncio.create_task(
-            self._drain(_Begun(sending, first)), name="directus-gateway-writer"
-        )
-
-    async def _drain(self, begun: _Begun) -> None:
-        """Write what waits, until nothing does."""
-        try:
-            await begun
-            while self._waiting:
-                await self._send({"type": "websocket.send", "text": self._waiting.popleft()})
-        except Exception:  # as above
-            self.left()
-        finally:
-            self._waiting = self._writer = None
-
-    def _end(self, code: int, reason: str) -> None:
-        self.stop_writing()
-        self._on_drop()
-
-    def stop_writing(self) -> None:
-        """Give up what waits."""
-        if self._writer is not None:
-            self._writer.cancel()
-
-
-class _Begun:
-    """A coroutine whose first step is done, for a task to await the rest of it.
-
-    Args:
-        coroutine: It has yielded once.
-        first: What it yielded.
-    """
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], first: Any) -> None:
-        self._coroutine = coroutine
-        self._first = first
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        yielded = self._first
-        step: Callable[[Any], Any]
-        argument: Any
-        while True:
-            try:
-                value = yield yielded
-            except BaseException as error:
-                step, argument = self._throw, error
-            else:
-                step, argument = self._coroutine.send, value
-            try:
-                yielded = step(argument)
-            except StopIteration:
-                return
-
-    def _throw(self, error: BaseException) -> Any:
-        return self._coroutine.throw(error)

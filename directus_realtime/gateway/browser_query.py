@@ -1,8 +1,7 @@
-"""What a browser asks for, in Directus's own words, checked without knowing what is offered."""
+"""Requests of browsers in Directus's format, parsed and checked without the offers; pure."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,16 +10,17 @@ from typing import Any, get_args
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import QueryRefused
 from directus_realtime.gateway.conditions import compile_filter, shorten
+from directus_realtime.gateway.frames import decode
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Filter
 
-__all__ = ["BrowserQuery", "QueryRefused", "Subscribe", "parse_subscribe", "parse_uid"]
+__all__ = ["BrowserQuery", "QueryRefused", "SubscribeRequest", "parse_subscribe", "parse_uid"]
 
 #: Characters of a name, a key or a uid.
 MAX_LENGTH = 255
 #: Names in ``fields``.
 MAX_NAMES = 200
-#: Names in ``sort``: for each, a first load is sorted while others wait.
+#: Names in ``sort``: for each, a first load is sorted, which blocks others.
 MAX_SORTS = 20
 #: Operators in a filter: each is evaluated for each event.
 MAX_OPERATORS = 100
@@ -33,15 +33,15 @@ _WHOLE_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True)
 class BrowserQuery:
-    """What a browser asks of one collection.
+    """The query of a browser for one collection.
 
     Attributes:
-        events: Which changes it wants.
-        fields: Field names with dots for relations; ``("*",)`` for all that is offered.
+        events: The requested changes.
+        fields: Field names with dots for relations; ``("*",)`` for all offered fields.
         filter: A Directus filter; empty for all items.
-        sort: Field names, with a hyphen before those in descending order; of the first load.
-        limit: Items of the first load; ``None`` for all that it has.
-        item: Only the item with this key.
+        sort: Order of the first load: field names, with a hyphen for descending order.
+        limit: Number of items of the first load; ``None`` for all.
+        item: Key of the only item.
     """
 
     events: tuple[Action, ...] = ACTIONS
@@ -53,15 +53,15 @@ class BrowserQuery:
 
 
 @dataclass(frozen=True)
-class Subscribe:
+class SubscribeRequest:
     """A ``subscribe`` message.
 
     Attributes:
         collection: A collection, or the name of an offer.
-        query: What it asks for.
-        uid: As the browser's answers carry it; ``None`` for none.
-        wants_data: Whether the answer is to have items: no single event was asked for.
-        last_event_id: The last event that the browser saw; ``None`` for a first subscribe.
+        query: The query.
+        uid: The uid of all answers; ``None`` for none.
+        wants_data: Whether the answer has items: no single event was requested.
+        last_event_id: Id of the last event that the browser received; ``None`` if there is none.
     """
 
     collection: str
@@ -71,14 +71,14 @@ class Subscribe:
     last_event_id: str | None = None
 
 
-def parse_subscribe(message: object) -> Subscribe:
-    """Check a ``subscribe`` message.
+def parse_subscribe(message: object) -> SubscribeRequest:
+    """Parse a ``subscribe`` message.
 
     Args:
-        message: As it was decoded from JSON; anything.
+        message: Any value that was decoded from JSON.
 
     Raises:
-        QueryRefused: ``INVALID_PAYLOAD`` for its shape, ``INVALID_QUERY`` for what is asked.
+        QueryRefused: ``INVALID_PAYLOAD`` for its shape, ``INVALID_QUERY`` for the query.
     """
     if not isinstance(message, dict):
         raise _invalid_payload("The message must be an object.")
@@ -87,7 +87,7 @@ def parse_subscribe(message: object) -> Subscribe:
     query = message.get("query", {})
     if not isinstance(query, dict):
         raise _invalid_payload(f'"query" must be an object, not {shorten(query)}.')
-    return Subscribe(
+    return SubscribeRequest(
         collection=_collection(message),
         query=_query(query, events, _item(message)),
         uid=uid,
@@ -97,7 +97,7 @@ def parse_subscribe(message: object) -> Subscribe:
 
 
 def parse_uid(message: Mapping[str, Any]) -> str | None:
-    """The ``uid`` of a message as its answers carry it: a number becomes a text, as in Directus.
+    """Return the ``uid`` of a message: a number becomes a text, as in Directus.
 
     Raises:
         QueryRefused: ``INVALID_PAYLOAD``; it is neither a text nor a number.
@@ -147,7 +147,7 @@ def _name_or_number(name: str, value: object) -> Key:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be sent back: half a surrogate pair cannot."""
+    """Return whether a text can be sent: half a surrogate pair cannot."""
     return text == text.encode("utf-8", "replace").decode()
 
 
@@ -172,7 +172,7 @@ def _query(query: Mapping[str, Any], events: tuple[Action, ...], item: Key | Non
 
 
 def _names(option: str, value: object, most: int) -> tuple[str, ...]:
-    """A list of names, or a text of names with commas, as the official client sends it."""
+    """Parse a list of names, or a text with commas, as the official client sends it."""
     given = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(given, list) or not all(isinstance(entry, str) for entry in given):
         raise _invalid_query(f"{option} must be a list of field names, not {shorten(value)}.")
@@ -186,11 +186,11 @@ def _names(option: str, value: object, most: int) -> tuple[str, ...]:
 
 
 def _filter(value: object) -> Filter:
-    """A filter, or its JSON as a text, as the official client sends it."""
+    """Parse a filter, or its JSON as a text, as the official client sends it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = decode(value)
+        except ValueError:
             raise _invalid_query("The filter is not JSON.") from None
     if value is None:
         return {}

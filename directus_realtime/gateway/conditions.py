@@ -1,9 +1,8 @@
-"""Filters evaluated on our side, for each event.
+"""Filters evaluated in this process, for each event; pure.
 
-What this module lets pass, the database would let pass: where the two might differ, because
-only the database knows the type of a column, the answer here is no. Negated operators are
-conditions of their own, and there is no negation around others, so a no at any place never
-becomes a yes.
+Items that pass here would pass in the database: where the two might differ, because only the
+database knows the type of a column, the item does not pass. Negated operators are conditions of
+their own, and there is no negation around others, so a no at any place never becomes a yes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from directus_realtime.exceptions import QueryRefused
-from directus_realtime.gateway.fields import Path
 from directus_realtime.gateway.operands import Operand, Operands, compare, to_operand
 from directus_realtime.protocol.queries import LOGICAL_OPERATORS
 
@@ -26,6 +24,8 @@ MAX_DEPTH = 20
 _SHOWN = 60
 
 Test = Callable[[Any], bool]
+#: Names of a field, of a field of the related item, and so on.
+Path = tuple[str, ...]
 
 _EQUALITY = frozenset({"_eq", "_neq", "_in", "_nin"})
 _LISTS = frozenset({"_in", "_nin", "_between", "_nbetween"})
@@ -49,7 +49,7 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "ends_with": str.endswith,
 }
 _TEXT_OPERATOR = re.compile(r"_(n?)(i?)(contains|starts_with|ends_with)")
-# Directus puts the time, or a user of its own, into their place.
+# Directus replaces them by the time, or by a value of the requesting user.
 _DYNAMIC = re.compile(r"\$(NOW|CURRENT_)")
 _NO_FIELD = re.compile(r"[.*():$]|^$")
 
@@ -61,9 +61,9 @@ class Condition:
     """A filter that can be evaluated.
 
     Attributes:
-        paths: The fields that it looks at.
-        size: Operators in it, which is what an evaluation costs.
-        values: Values in it, those in lists counted each.
+        paths: Paths of the compared fields.
+        size: Number of operators, which determines the cost of an evaluation.
+        values: Number of values, those in lists counted each.
     """
 
     paths: frozenset[Path]
@@ -72,15 +72,15 @@ class Condition:
     _tests: tuple[Test, ...]
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether an item passes. A field that the item does not have passes nothing."""
+        """Return whether an item passes; conditions on a field that it lacks do not."""
         return all(test(row) for test in self._tests)
 
 
 def compile_filter(filter_: object) -> Condition:
-    """A Directus filter that can be evaluated.
+    """Compile a Directus filter.
 
     Raises:
-        QueryRefused: ``INVALID_QUERY``; something in it cannot be, and the message says what.
+        QueryRefused: ``INVALID_QUERY``; the message names the part that cannot be evaluated.
     """
     compiler = _Compiler()
     tests = compiler.item(filter_, (), 0)
@@ -94,7 +94,7 @@ class _Compiler:
         self.values = 0
 
     def item(self, filter_: object, path: Path, depth: int) -> tuple[Test, ...]:
-        """The tests of an item; all of them must pass."""
+        """Return the tests of an item; all of them must pass."""
         if not isinstance(filter_, dict):
             raise _refused('A filter must be an object such as {"status": {"_eq": "published"}}.')
         if depth > MAX_DEPTH:
@@ -112,7 +112,7 @@ class _Compiler:
         return lambda row: _pass_all(tests, row.get(name, _MISSING))
 
     def _field(self, value: object, path: Path, depth: int) -> tuple[Test, ...]:
-        """The tests of a field's value: operators, or the fields of a related item."""
+        """Return the tests of a field: operators, or the fields of a related item."""
         if not isinstance(value, dict):
             value = {"_eq": value}
         if depth > MAX_DEPTH:
@@ -143,7 +143,7 @@ class _Compiler:
     ) -> Test:
         if not isinstance(entries, list):
             raise _refused(f"The value of {name} must be a list of filters.")
-        # Groups cost even where they hold nothing, and so does each of their entries.
+        # Empty groups cost, too, and so does each of their entries.
         self.size += 1
         groups = []
         for entry in entries:
@@ -159,7 +159,7 @@ def _pass_all(tests: tuple[Test, ...], value: Any) -> bool:
 
 
 class _NoItem(dict[str, None]):
-    """The item that a relation without a value leads to: every field of it is NULL."""
+    """The related item of a relation without a value: all its fields are NULL."""
 
     def get(self, key: str, default: Any = None) -> Any:
         return None
@@ -176,7 +176,7 @@ def _pass_related(test: Test, value: Any) -> bool:
 
 
 def operator_test(name: str, operand: object) -> Test:
-    """The test of one operator.
+    """Return the test of one operator.
 
     Raises:
         QueryRefused: The operator is unknown or cannot be evaluated, or its operand is wrong.
@@ -187,7 +187,7 @@ def operator_test(name: str, operand: object) -> Test:
         return _order(name, operand)
     if name in _RANGES:
         return _range(name, operand)
-    # Not the names that only look like it, such as _nnnull.
+    # Not other names of that form, such as _nnnull.
     negated = name in {"_nnull", "_nempty"}
     if (positive := "_" + name[2:] if negated else name) in _FLAGS:
         return _flag(name, positive, negated, operand)
@@ -240,11 +240,11 @@ def _text(name: str, match: re.Match[str], operand: object) -> Test:
         raise _refused(f"The value of {name} must be a text, not {shorten(operand)}.")
     part = _operand(name, operand).text or ""
     negated, ignores_case, find = bool(match[1]), bool(match[2]), _TEXTS[match[3]]
-    # In a database they stand for other characters; a negated operator could then show an item
-    # that the database hides.
+    # They are wildcards of a database; a negated operator could then show an item that the
+    # database hides.
     if "\\" in part or (negated and re.search("[%_]", part)):
         raise _refused(f"{name} cannot be evaluated here with %, _ or \\ in its value.")
-    # SQLite ignores case in any of these, so only what is missing in any case is surely missing.
+    # SQLite ignores case in all of these: the part must be absent in any case.
     if negated or ignores_case:
         part = part.lower()
         return lambda value: isinstance(value, str) and find(value.lower(), part) is not negated
@@ -269,13 +269,13 @@ def _operand(name: str, value: object) -> Operand:
     if isinstance(value, str) and _DYNAMIC.match(value):
         raise _refused(f"{shorten(value)} cannot be evaluated here; write the value itself.")
     operand = to_operand(value)
-    if operand.is_nothing:
+    if operand.is_null:
         raise _refused(f"{name} cannot be compared with {shorten(value)}.")
     return operand
 
 
 def shorten(value: object) -> str:
-    """A value as a sentence shows it: the beginning of a long one, and the kind of a large one."""
+    """Return a value for a sentence: the beginning of a long one, the kind of a large one."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

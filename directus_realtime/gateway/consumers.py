@@ -1,9 +1,8 @@
-"""What a Channels consumer needs to hand Directus events to a browser."""
+"""Channels consumers that pass Directus events to a browser."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,14 +12,17 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from directus_realtime.gateway.limits import REJOIN_AFTER
-from directus_realtime.gateway.state_broadcast import public_reason
+from directus_realtime.gateway import group_subscriber
+from directus_realtime.gateway.frames import public_reason
+from directus_realtime.gateway.group_subscriber import GroupMembership
 from directus_realtime.groups import connection_group_name, connection_message
 from directus_realtime.models import ConnectionStatus
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
 __all__ = ["DirectusConsumer", "DirectusConsumerMixin"]
 
-logger = logging.getLogger("directus_realtime.gateway")
+logger = EventLogger("directus_realtime.gateway")
 
 
 class DirectusConsumerMixin:
@@ -34,21 +36,23 @@ class DirectusConsumerMixin:
 
     Attributes:
         directus_groups: Group names of events.
-        directus_connections: Aliases whose state the browser is told.
+        directus_connections: Aliases of the connections whose state is sent to the browser.
     """
 
     directus_groups: Iterable[str] = ()
     directus_connections: Iterable[str] = ("default",)
 
+    _directus_clock = SystemClock()
+    _directus_membership: GroupMembership | None = None
     _directus_rejoining: asyncio.Task[None] | None = None
 
     async def connect(self: Any) -> None:
-        """Join the groups, accept, and tell the connections' states."""
-        # First, so that the browser misses nothing from the moment on that it is connected.
+        """Join the groups, accept, and send the connections' states."""
+        # First, so that the browser misses nothing once it is connected.
         await self._directus_join()
         await self.accept()
         self._directus_rejoining = asyncio.create_task(
-            _rejoin(weakref.ref(self)), name="directus-consumer-rejoining"
+            _rejoin(weakref.ref(self), self._directus_clock), name="directus-consumer-rejoining"
         )
         for alias in self.directus_connections:
             await self.directus_connection(await _connection_state(alias))
@@ -64,7 +68,7 @@ class DirectusConsumerMixin:
         except StopConsumer:
             raise
         except Exception:
-            # Channels does not call disconnect() then, and any browser can send what is no JSON:
+            # Channels does not call disconnect() then, and any browser can send invalid JSON:
             # for a day, each event would be sent to all that did.
             with suppress(Exception):
                 await self._directus_leave()
@@ -75,33 +79,33 @@ class DirectusConsumerMixin:
         await self.send_json(message)
 
     async def directus_connection(self: Any, message: dict[str, Any]) -> None:
-        """Handle the group message of a connection's state; the browser is told no addresses."""
+        """Handle the group message of a connection's state; send it without addresses."""
         await self.send_json({**message, "reason": public_reason(message["state"])})
 
     async def _directus_join(self: Any) -> None:
-        for group in self._directus_groups():
-            await self.channel_layer.group_add(group, self.channel_name)
+        if self._directus_membership is None:
+            self._directus_membership = GroupMembership(
+                self.channel_layer, self.channel_name, self._directus_clock
+            )
+        states = [connection_group_name(alias) for alias in self.directus_connections]
+        await self._directus_membership.sync([*self.directus_groups, *states])
 
     async def _directus_leave(self: Any) -> None:
         if self._directus_rejoining is not None:
             self._directus_rejoining.cancel()
-        for group in self._directus_groups():
-            await self.channel_layer.group_discard(group, self.channel_name)
-
-    def _directus_groups(self) -> list[str]:
-        states = [connection_group_name(alias) for alias in self.directus_connections]
-        return [*self.directus_groups, *states]
+        if self._directus_membership is not None:
+            await self._directus_membership.sync(())
 
 
 class DirectusConsumer(DirectusConsumerMixin, AsyncJsonWebsocketConsumer):
     """The mixin on Channels' JSON consumer; set ``directus_groups`` in a subclass."""
 
 
-async def _rejoin(reference: weakref.ref[Any]) -> None:
-    """Join the groups again and again, for as long as the consumer lives."""
-    # By a weak reference: nothing tells a consumer that its server has cancelled it.
+async def _rejoin(reference: weakref.ref[Any], clock: SystemClock) -> None:
+    """Join the groups again regularly, while the consumer exists."""
+    # By a weak reference: a consumer gets no notice when its server cancels it.
     while True:
-        await asyncio.sleep(REJOIN_AFTER)
+        await clock.sleep(group_subscriber.REJOIN_AFTER)
         consumer = reference()
         if consumer is None:
             return
@@ -109,10 +113,10 @@ async def _rejoin(reference: weakref.ref[Any]) -> None:
             await consumer._directus_join()
         except Exception as error:
             logger.warning(
+                "consumer-not-rejoined",
                 "The groups of a consumer could not be joined anew: %s: %s",
                 type(error).__name__,
                 error,
-                extra={"event": "consumer-not-rejoined"},
             )
         del consumer
 
@@ -120,6 +124,4 @@ async def _rejoin(reference: weakref.ref[Any]) -> None:
 @database_sync_to_async
 def _connection_state(alias: str) -> dict[str, Any]:
     status = ConnectionStatus.objects.filter(alias=alias).first()
-    if status is None:
-        return connection_message(alias, "disconnected", "No listener has been started yet.")
-    return connection_message(alias, status.current_state, status.current_reason)
+    return connection_message(alias, status.current_state if status else "disconnected", "")

@@ -1,170 +1,159 @@
-"""What a browser says, understood; pure: messages in, actions out.
+"""Messages of one browser, parsed into actions; pure.
 
 The messages are those of Directus's own WebSocket.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from directus_realtime.gateway import frames
+from directus_realtime.gateway.browser_connections import FLOODING, TOO_BIG, BrowserLimits
 from directus_realtime.gateway.browser_query import (
     QueryRefused,
-    Subscribe,
+    SubscribeRequest,
     parse_subscribe,
     parse_uid,
 )
 from directus_realtime.gateway.frames import Json, with_uid
-from directus_realtime.gateway.limits import FLOODING, TOO_BIG, BrowserLimits
 
 Uid = str | int | None
 
-#: Messages over the rate for which a browser is let go.
+#: Messages over the rate after which a browser is dropped.
 _FLOOD = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """Answer at once."""
+class Reply:
+    """An answer that needs no further work."""
 
     message: Json
 
 
 @dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Find out who it is."""
+class AuthRequest:
+    """An ``auth`` message."""
 
     credentials: Mapping[str, Any]
     uid: Uid
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """It wants a subscription."""
+class UnsubscribeRequest:
+    """An ``unsubscribe`` message.
 
-    subscribe: Subscribe
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """It wants a subscription no more; all of them where there is no uid."""
+    Attributes:
+        uid: Uid of the subscription; ``None`` for all subscriptions.
+        reply_uid: Uid of the answer: the same, as the browser sent it.
+    """
 
     uid: str | None
-    own_uid: Uid
+    reply_uid: Uid
 
 
 @dataclass(frozen=True, slots=True)
-class PongReceived:
-    """It has read everything up to the oldest ping."""
+class Acknowledgement:
+    """The answer to the oldest ping."""
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
-    """It is to be let go."""
+class Closure:
+    """A violation of a limit that closes the connection."""
 
     code: int
     reason: str
 
 
-Action = Say | Authenticate | Ask | End | PongReceived | Close
+Action = Reply | AuthRequest | SubscribeRequest | UnsubscribeRequest | Acknowledgement | Closure
 
 
 class Conversation:
-    """One browser's messages, in order.
+    """Parser of one browser's messages, with its rate limit.
 
     Args:
-        limits: What it may say.
+        limits: Limits of the browser.
         now: Monotonic seconds.
     """
 
-    __slots__ = ("_at", "_left", "_limits", "_refused")
+    __slots__ = ("_at", "_limits", "_refused", "_tokens")
 
     def __init__(self, limits: BrowserLimits, now: float) -> None:
         self._limits = limits
-        self._left = float(limits.burst)
+        self._tokens = float(limits.burst)
         self._at = now
         self._refused = 0
 
     def receive(self, content: str | bytes, now: float) -> Action | None:
-        """Take a message.
+        """Parse a message.
 
         Returns:
-            What is to be done; ``None`` for what Directus does not answer either.
+            The action; ``None`` for messages that Directus does not answer either.
         """
         if _size(content) > self._limits.max_message_size:
-            return Close(TOO_BIG, "The message is too big.")
-        if not self._may_speak(now):
+            return Closure(TOO_BIG, "The message is too big.")
+        if not self._is_within_rate(now):
             return self._refuse()
         try:
-            message = json.loads(content, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
+            message = frames.decode(content)
+        except ValueError:
             return _server_error("Unable to parse the incoming message.")
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             return _server_error('A message is an object with a "type", such as "subscribe".')
-        return _understand(message)
+        return _to_action(message)
 
-    def _may_speak(self, now: float) -> bool:
+    def _is_within_rate(self, now: float) -> bool:
         rate, burst = self._limits.messages_per_second, self._limits.burst
-        self._left = min(burst, self._left + (now - self._at) * rate)
+        self._tokens = min(burst, self._tokens + (now - self._at) * rate)
         self._at = now
-        if self._left < 1:
+        if self._tokens < 1:
             return False
-        self._left -= 1
-        if self._left >= burst / 2:
+        self._tokens -= 1
+        if self._tokens >= burst / 2:
             self._refused = 0
         return True
 
     def _refuse(self) -> Action:
         self._refused += 1
         if self._refused > _FLOOD:
-            return Close(FLOODING, "The browser sends too many messages.")
-        wait = max(1, round((1 - self._left) / self._limits.messages_per_second * 1000))
+            return Closure(FLOODING, "The browser sends too many messages.")
+        wait = max(1, round((1 - self._tokens) / self._limits.messages_per_second * 1000))
         message = f"Too many messages, retry after {wait}ms."
-        return Say(frames.error("server", frames.REQUESTS_EXCEEDED, message))
+        return Reply(frames.error("server", frames.REQUESTS_EXCEEDED, message))
 
 
-def _understand(message: Json) -> Action | None:
+def _to_action(message: Json) -> Action | None:
     kind = message["type"]
     if kind == "pong":
-        return PongReceived()
+        return Acknowledgement()
     if kind not in {"ping", "auth", "subscribe", "unsubscribe"}:
         return None
     try:
         uid = parse_uid(message)
     except QueryRefused as refused:
         return _server_error(refused.message)
-    # Directus sends a number back as a number, except with what a subscription gets.
-    own_uid: Uid = message.get("uid")
+    # Directus sends a number back as a number, except with messages of a subscription.
+    reply_uid: Uid = message.get("uid")
     match kind:
         case "ping":
-            return Say(with_uid(frames.PONG, own_uid))
+            return Reply(with_uid(frames.PONG, reply_uid))
         case "auth":
-            return Authenticate(message, own_uid)
+            return AuthRequest(message, reply_uid)
         case "unsubscribe":
-            return End(uid, own_uid)
-    return _subscribe(message, uid)
-
-
-def _subscribe(message: Json, uid: str | None) -> Action:
+            return UnsubscribeRequest(uid, reply_uid)
     try:
-        return Ask(parse_subscribe(message))
+        return parse_subscribe(message)
     except QueryRefused as refused:
         error = frames.error("subscribe", refused.code, refused.message)
-        return Say(with_uid(error, uid))
+        return Reply(with_uid(error, uid))
 
 
-def _server_error(message: str) -> Say:
-    return Say(frames.error("server", frames.INVALID_PAYLOAD, message))
+def _server_error(message: str) -> Reply:
+    return Reply(frames.error("server", frames.INVALID_PAYLOAD, message))
 
 
 def _size(content: str | bytes) -> int:
     if isinstance(content, str) and not content.isascii():
         return len(content.encode("utf-8", "surrogatepass"))
     return len(content)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -1,15 +1,14 @@
-"""What a browser is given when it subscribes: read once, for all of them."""
+"""First loads: the newest items of an offer, read once for all browsers that subscribe."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
-from time import monotonic
 from typing import Any
 
+from cachetools import TTLCache
 from django.core.exceptions import ImproperlyConfigured
 
 from directus_realtime.client import DirectusClient
@@ -19,12 +18,15 @@ from directus_realtime.gateway.offers import Offer
 from directus_realtime.gateway.topics import Row, Topic, TopicChange
 from directus_realtime.protocol.queries import Query
 from directus_realtime.settings import connection_settings
+from directus_realtime.utils.aio import cancel_all
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.gateway")
+logger = EventLogger("directus_realtime.gateway")
 
-#: Seconds for which a first load, kept up to date by events, serves browsers that come.
+#: Seconds for which a first load, updated by events, serves browsers.
 KEPT = 10.0
-#: Seconds that Directus may take for one.
+#: Seconds in which Directus must answer.
 TIMEOUT = 10.0
 #: Seconds after a failure in which Directus is not asked again.
 PAUSE = 1.0
@@ -35,17 +37,18 @@ class CannotLoad(Exception):
 
 
 class FirstLoad:
-    """The newest items of an offer, and what has happened to them since.
+    """The newest items of an offer, updated by events.
 
     Args:
-        newest: What was read.
-        limit: How many items are wanted.
+        newest: The items as they were read.
+        limit: Number of items to send.
+        read_at: Monotonic seconds.
     """
 
-    def __init__(self, newest: Newest, limit: int) -> None:
+    def __init__(self, newest: Newest, limit: int, read_at: float) -> None:
         self.is_all = newest.is_all
         self.primary_key = newest.primary_key
-        self.read_at = monotonic()
+        self.read_at = read_at
         self._limit = limit
         self._rows: OrderedDict[str, Row] = OrderedDict((str(key), row) for key, row in newest.rows)
 
@@ -54,13 +57,8 @@ class FirstLoad:
         """The items, the newest first."""
         return list(islice(self._rows.values(), self._limit))
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it serves without being read again."""
-        return monotonic() - self.read_at < KEPT
-
     def follow(self, changes: Iterable[TopicChange]) -> None:
-        """Bring it up to date."""
+        """Apply changes."""
         for change in changes:
             name = str(change.key)
             if change.row is None:
@@ -71,7 +69,7 @@ class FirstLoad:
                 self._add(name, change.row)
 
     def _add(self, name: str, row: Row) -> None:
-        """Put an item first. As many again as are wanted are kept, for when some are deleted."""
+        """Put an item first. Twice the limit is kept, to replace deleted items."""
         self._rows[name] = row
         self._rows.move_to_end(name, last=False)
         self.is_all = self.is_all and len(self._rows) <= self._limit
@@ -80,16 +78,21 @@ class FirstLoad:
 
 
 class FirstLoads:
-    """Reads first loads, each at most once at a time."""
+    """Reader of first loads; reads each at most once at a time.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Clock of the hub.
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
         self._clients: dict[str, DirectusClient] = {}
         self._loads: dict[Topic, FirstLoad] = {}
         self._reading: dict[Topic, asyncio.Task[FirstLoad]] = {}
-        self._failed_at: dict[Topic, float] = {}
+        self._failed: TTLCache[Topic, None] = TTLCache(1000, PAUSE, timer=clock.monotonic)
 
-    async def get(self, stream: Topic) -> FirstLoad:
-        """The first load of an offer as of now.
+    async def get(self, topic: Topic) -> FirstLoad:
+        """Return the current first load of an offer.
 
         One that is older than :data:`KEPT` has missed no event and still serves while
         Directus cannot be read.
@@ -97,74 +100,71 @@ class FirstLoads:
         Raises:
             CannotLoad: Directus cannot be read.
         """
-        load = self._loads.get(stream)
-        if load is not None and load.is_fresh:
+        load = self._loads.get(topic)
+        if load is not None and self._clock.monotonic() - load.read_at < KEPT:
             return load
-        if monotonic() - self._failed_at.get(stream, -PAUSE) >= PAUSE:
+        if topic not in self._failed:
             try:
-                return await asyncio.shield(self._read_once(stream))
+                return await asyncio.shield(self._read_once(topic))
             except CannotLoad as error:
-                self._failed_at[stream] = monotonic()
+                self._failed[topic] = None
                 if load is None:
                     raise
                 logger.warning(
+                    "first-load-unreadable",
                     "%s; browsers are given what was read before.",
                     error,
-                    extra={"event": "first-load-unreadable", "collection": stream.offer.collection},
+                    collection=topic.offer.collection,
                 )
         if load is None:
             raise CannotLoad("Directus could not be read a moment ago")
         return load
 
-    def current(self, stream: Topic) -> FirstLoad | None:
-        """What is there without waiting."""
-        return self._loads.get(stream)
+    def current(self, topic: Topic) -> FirstLoad | None:
+        """Return the first load of an offer, if it was read."""
+        return self._loads.get(topic)
 
-    def follow(self, stream: Topic, change: TopicChange) -> None:
-        """Keep the first load of an offer up to date."""
-        if load := self._loads.get(stream):
+    def follow(self, topic: Topic, change: TopicChange) -> None:
+        """Apply a change to the first load of an offer, if it was read."""
+        if load := self._loads.get(topic):
             load.follow([change])
 
-    def forget(self, stream: Topic) -> None:
-        """Nobody subscribes to it any more."""
-        self._loads.pop(stream, None)
-        self._failed_at.pop(stream, None)
+    def forget(self, topic: Topic) -> None:
+        """Forget the first load of a topic that is closed."""
+        self._loads.pop(topic, None)
+        self._failed.pop(topic, None)
 
     async def aclose(self) -> None:
-        """Give up what is being read, and close the connections."""
-        tasks = list(self._reading.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel the reads, and close the clients."""
+        await cancel_all(self._reading.values())
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.disconnect()
 
-    def _read_once(self, stream: Topic) -> asyncio.Task[FirstLoad]:
-        task = self._reading.get(stream)
+    def _read_once(self, topic: Topic) -> asyncio.Task[FirstLoad]:
+        task = self._reading.get(topic)
         if task is None:
-            task = asyncio.create_task(self._read(stream), name="directus-gateway-first-load")
-            self._reading[stream] = task
-            task.add_done_callback(lambda _: self._reading.pop(stream, None))
+            task = asyncio.create_task(self._read(topic), name="directus-gateway-first-load")
+            self._reading[topic] = task
+            task.add_done_callback(lambda _: self._reading.pop(topic, None))
         return task
 
-    async def _read(self, stream: Topic) -> FirstLoad:
-        begun_at = stream.last
-        offer = stream.offer
+    async def _read(self, topic: Topic) -> FirstLoad:
+        last, offer = topic.last, topic.offer
         try:
             async with asyncio.timeout(TIMEOUT):
                 client = self._client(offer.connection)
                 newest = await client.read_newest(_query(offer), offer.first_load)
         except (DirectusRealtimeError, ImproperlyConfigured, OSError, ValueError) as error:
-            # OSError is also a time that ran out, and a CA_FILE that is not there.
+            # OSError is also a time-out, and a CA_FILE that does not exist.
             problem = str(error).rstrip(".") or f"it did not answer within {TIMEOUT:g} s"
             message = f"The first load of {offer.name} cannot be read from Directus: {problem}"
             raise CannotLoad(message) from error
         for key, row in newest.rows:
-            stream.rows.learn(key, row)
-        load = FirstLoad(newest, offer.first_load)
-        load.follow(stream.after(begun_at))
-        self._loads[stream] = load
+            topic.rows.learn(key, row)
+        load = FirstLoad(newest, offer.first_load, self._clock.monotonic())
+        load.follow(topic.after(last))
+        self._loads[topic] = load
         return load
 
     def _client(self, alias: str) -> DirectusClient:

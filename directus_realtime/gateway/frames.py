@@ -1,9 +1,9 @@
-"""What browsers are told, as the text of frames; pure."""
+"""Messages to and from browsers, as the text of frames; pure."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 #: Directus's codes.
 AUTH_FAILED = "AUTH_FAILED"
@@ -16,9 +16,15 @@ SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
 Json = dict[str, Any]
 
+# The true reason contains addresses, and is meant for those who run the site.
+_PUBLIC_REASONS = {
+    "reconnecting": "Directus cannot be reached at the moment.",
+    "disconnected": "Nobody listens to Directus at the moment.",
+}
+
 
 class Frame:
-    """A text that many browsers are sent, and its size in bytes."""
+    """Text that is sent to many browsers, and its size in bytes."""
 
     __slots__ = ("size", "text")
 
@@ -28,32 +34,48 @@ class Frame:
 
 
 def encode(message: Json) -> str:
-    """A message as text that every server can send."""
+    """Return a message as text that every server can send."""
     text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which Directus hands on
+    except UnicodeEncodeError:  # half a surrogate pair, which Directus passes on
         text = json.dumps(message, separators=(",", ":"))
     return text
 
 
+def decode(text: str | bytes) -> Any:
+    """Return the value of a text of JSON from a browser.
+
+    Raises:
+        ValueError: The text is no JSON, or nested too deep.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("The text is nested too deep.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
 def with_uid(message: Json, uid: str | int | None) -> Json:
-    """A message with the uid of what it answers; without where it had none."""
+    """Return a message with the uid of the request; without one if it had none."""
     return message if uid is None else {**message, "uid": uid}
 
 
 def suffix(uid: str | None) -> str:
-    """What ends a frame whose beginning :func:`head` made."""
+    """Return the end of a frame whose beginning :func:`head` made."""
     return "}" if uid is None else f',"uid":{json.dumps(uid)}}}'
 
 
 def head(message: Json) -> str:
-    """A message without its end, which is what browsers with other uids share."""
+    """Return a message without its end: the part that browsers with other uids share."""
     return encode(message)[:-1]
 
 
 def event(action: str, data: Any, event_id: str, origin: str) -> Json:
-    """An event, as Directus tells it, with its id and origin."""
+    """Return the message of an event: that of Directus, with id and origin."""
     return {
         "type": "subscription",
         "event": action,
@@ -64,12 +86,12 @@ def event(action: str, data: Any, event_id: str, origin: str) -> Json:
 
 
 def started(data: Any, *, complete: bool = True, resumed: bool | None = None) -> Json:
-    """``init``: a subscription is active.
+    """Return the message ``init``: the subscription is active.
 
     Args:
-        data: The rows, or ``None`` for none at all.
-        complete: Whether they are all that there are.
-        resumed: Whether missed events follow; ``None`` where the browser did not ask.
+        data: Rows of the first load; ``None`` for a message without rows.
+        complete: Whether the rows are all of the collection's.
+        resumed: Whether missed events follow; ``None`` if the browser did not ask for them.
     """
     message: Json = {"type": "subscription", "event": "init"}
     if data is not None:
@@ -82,18 +104,24 @@ def started(data: Any, *, complete: bool = True, resumed: bool | None = None) ->
 
 
 def stopped() -> Json:
-    """The answer to ``unsubscribe``."""
+    """Return the answer to ``unsubscribe``."""
     return {"type": "subscription", "event": "unsubscribe"}
 
 
 def error(kind: str, code: str, message: str) -> Json:
-    """An error; ``kind`` is ``auth``, ``subscribe`` or ``server``."""
+    """Return an error message; ``kind`` is ``auth``, ``subscribe`` or ``server``."""
     return {"type": kind, "status": "error", "error": {"code": code, "message": message}}
 
 
-def connection(alias: str, state: str, reason: str) -> Json:
-    """How a connection to Directus stands; not a message of Directus."""
+def connection(alias: str, state: str) -> Json:
+    """Return the message of a connection's state; not a message of Directus."""
+    reason = public_reason(state)
     return {"type": "connection", "connection": alias, "state": state, "reason": reason}
+
+
+def public_reason(state: str) -> str:
+    """Return the reason of a connection's state, without the details that are not public."""
+    return _PUBLIC_REASONS.get(state, "")
 
 
 AUTHENTICATED: Json = {"type": "auth", "status": "ok"}

@@ -8,52 +8,51 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from time import monotonic
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Self
 
 from channels.db import database_sync_to_async
 
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.access_recheck import recheck
-from directus_realtime.gateway.browser_connections import Send, SocketConnection
-from directus_realtime.gateway.conversation import (
-    Action,
-    Ask,
-    Authenticate,
-    Close,
-    Conversation,
-    End,
-    PongReceived,
-    Say,
-)
-from directus_realtime.gateway.frames import with_uid
-from directus_realtime.gateway.hub import Hub, current_hub
-from directus_realtime.gateway.limits import (
+from directus_realtime.gateway.browser_connections import (
     FLOODING,
     NOT_AUTHENTICATED,
     SERVER_ERROR,
+    BrowserConnection,
     BrowserLimits,
 )
+from directus_realtime.gateway.browser_query import SubscribeRequest
+from directus_realtime.gateway.conversation import (
+    Acknowledgement,
+    Action,
+    AuthRequest,
+    Closure,
+    Conversation,
+    Reply,
+    UnsubscribeRequest,
+)
+from directus_realtime.gateway.frames import with_uid
+from directus_realtime.gateway.hub_tasks import current_hub
 from directus_realtime.gateway.subscription_requests import subscribe
+from directus_realtime.utils.aio import cancel_all
+from directus_realtime.utils.logs import EventLogger
 
-logger = logging.getLogger("directus_realtime.gateway")
+logger = EventLogger("directus_realtime.gateway")
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Called with a token and the scope; returns a user, or ``None`` to refuse.
 AuthenticateFunction = Callable[[str, dict[str, Any]], Any]
 
-#: In the scope: the server's own ``send``, past the middleware that wraps it for each frame.
+#: Key in the scope: the server's own ``send``, without the middleware that wraps each frame.
 SERVER_SEND = "directus_realtime.send"
-#: Seconds that a browser has to take the frame that closes its connection.
+#: Seconds in which a browser must receive the frame that closes its connection.
 _CLOSE_TIMEOUT = 5.0
-#: Seconds for which a subscribe may keep others waiting before its browser pauses, and how many
-#: times as long it does then.
-_NOTICEABLE, _LEISURE = 0.005, 2
-#: Between two messages of a browser that cost much.
-_pause = asyncio.sleep
+#: Seconds for which a subscribe may block others before its browser is paused, and how many
+#: times as long it is paused then.
+_NOTICEABLE, _PAUSE_FACTOR = 0.005, 2
 
 
 class DirectusGateway:
@@ -66,8 +65,9 @@ class DirectusGateway:
     Args:
         authenticate: Called with the token of an ``auth`` message and the scope; returns a
             user, or ``None`` to refuse. ``def`` (in a thread, with the ORM) or ``async def``.
-            Without it the session alone says who a browser is, and ``auth`` means nothing.
-        limits: Of each browser, by name; see :class:`~directus_realtime.gateway.limits.Limits`.
+            Without it only the session identifies a user, and ``auth`` means nothing.
+        limits: Limits of each browser, by name; see
+            :class:`~directus_realtime.gateway.browser_connections.BrowserLimits`.
 
     Raises:
         ValueError: A limit is not a number above 0.
@@ -81,30 +81,44 @@ class DirectusGateway:
 
     @classmethod
     def as_asgi(cls, **options: Any) -> Self:
-        """The application, as consumers of Channels offer it."""
+        """Return the application; the name is that of Channels' consumers."""
         return cls(**options)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one browser until it goes."""
+        """Serve one browser until it disconnects."""
         if scope["type"] != "websocket":
             raise ValueError(f"The gateway serves websocket connections, not {scope['type']}.")
         send = scope.get(SERVER_SEND, send)
         if (await receive())["type"] != "websocket.connect":
             return
         await send({"type": "websocket.accept"})
-        await Browser(scope, receive, send, self._authenticate, self._limits).run()
+        await SocketConnection(scope, receive, send, self._authenticate, self._limits).run()
 
 
-class Browser:
-    """One connection.
+class SocketConnection(BrowserConnection):
+    """A browser on a WebSocket.
 
     Args:
-        scope: Of ASGI, with Channels' ``user`` and ``session`` where there are any.
+        scope: Scope of ASGI, with Channels' ``user`` and ``session`` if there are any.
         receive: The server's.
         send: The server's.
         authenticate: See :class:`DirectusGateway`.
-        limits: What it may do.
+        limits: Limits of the browser.
     """
+
+    __slots__ = (
+        "_authenticate",
+        "_conversation",
+        "_hub",
+        "_reader",
+        "_receive",
+        "_requests",
+        "_scope",
+        "_send",
+        "_texts",
+        "_worker",
+        "_writer",
+    )
 
     def __init__(
         self,
@@ -114,117 +128,122 @@ class Browser:
         authenticate: AuthenticateFunction | None,
         limits: BrowserLimits,
     ) -> None:
+        self._hub = current_hub()
+        super().__init__(scope.get("user"), scope.get("session"), limits, self._hub.clock)
+        self._hub.join(self)
         self._scope = scope
         self._receive = receive
         self._send = send
         self._authenticate = authenticate
-        self._conversation = Conversation(limits, monotonic())
-        self._member = SocketConnection(
-            scope.get("user"), scope.get("session"), limits, send, self._stop
-        )
-        self._hub: Hub = current_hub()
-        self._hub.join(self._member)
-        self._listening: asyncio.Task[Any] | None = None
-        # What must be done in order, and takes a while.
-        self._work: deque[Action] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._conversation = Conversation(limits, self.clock.monotonic())
+        self._reader: asyncio.Task[Any] | None = None
+        # Requests that take a while, processed in order.
+        self._requests: deque[Action] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        # Texts that wait because the server applies back-pressure; ``None`` if it does not.
+        self._texts: deque[str] | None = None
+        self._writer: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Serve it until it goes, or is let go."""
-        self._listening = asyncio.current_task()
+        """Serve the browser until it disconnects, or is dropped."""
+        self._reader = asyncio.current_task()
         try:
-            await self._listen()
+            await self._read()
         except asyncio.CancelledError:
-            if self._member.closing is None or self._listening is None:
+            if self.closing is None or self._reader is None:
                 raise
-            self._listening.uncancel()
+            self._reader.uncancel()
         finally:
-            self._listening = None
-            closing = self._member.closing
-            self._member.left()
-            await self._give_up()
+            self._reader = None
+            closing = self.closing
+            self.mark_left()
+            self._stop_writing()
+            try:
+                await cancel_all([self._worker])
+            finally:
+                await self._hub.leave(self)
         if closing is not None:
             await self._close(*closing)
 
-    async def _listen(self) -> None:
-        while self._member.closing is None:
+    async def _read(self) -> None:
+        while self.closing is None:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
             content = message.get("text")
             action = self._conversation.receive(
-                (message.get("bytes") or b"") if content is None else content, monotonic()
+                (message.get("bytes") or b"") if content is None else content,
+                self.clock.monotonic(),
             )
             if action is not None:
-                self._take(action)
+                self._handle(action)
 
-    def _take(self, action: Action) -> None:
+    def _handle(self, action: Action) -> None:
         match action:
-            case PongReceived():
-                self._member.pong()
-            case Say(message):
-                self._member.say(message)
-            case Close(code, reason):
-                self._member.drop(code, reason)
-            case End() if self._working is None:
-                self._end(action)
+            case Acknowledgement():
+                self.pong()
+            case Reply(message):
+                self.send_message(message)
+            case Closure(code, reason):
+                self.drop(code, reason)
+            case UnsubscribeRequest() if self._worker is None:
+                self._unsubscribe(action)
             case _:
-                self._put(action)
+                self._enqueue(action)
 
-    def _put(self, action: Action) -> None:
-        if len(self._work) > self._member.limits.burst:
-            self._member.drop(FLOODING, "The browser asks for too much at once.")
+    # Requests
+
+    def _enqueue(self, action: Action) -> None:
+        if len(self._requests) > self.limits.burst:
+            self.drop(FLOODING, "The browser asks for too much at once.")
             return
-        self._work.append(action)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work_off(), name="directus-gateway-browser")
+        self._requests.append(action)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name="directus-gateway-browser")
 
-    async def _work_off(self) -> None:
+    async def _work(self) -> None:
         try:
-            while self._work and self._member.closing is None:
-                await self._do(self._work.popleft())
-        except Exception:  # what is left undone may be that a right is gone
-            logger.exception(
-                "What a browser asked for failed; it is let go.", extra={"event": "browser-failed"}
-            )
-            self._member.drop(SERVER_ERROR, "The server failed; come back.")
+            while self._requests and self.closing is None:
+                await self._process(self._requests.popleft())
+        except Exception:  # an unfinished request may be one that withdraws access
+            logger.exception("browser-failed", "What a browser asked for failed; it is let go.")
+            self.drop(SERVER_ERROR, "The server failed; come back.")
         finally:
-            self._working = None
+            self._worker = None
 
-    async def _do(self, action: Action) -> None:
+    async def _process(self, action: Action) -> None:
         match action:
-            case Ask(asked):
-                spent = await subscribe(self._hub, self._member, asked)
+            case SubscribeRequest():
+                spent = await subscribe(self._hub, self, action)
                 if spent > _NOTICEABLE:
-                    # A thousand missed events through a long filter, again and again, would
-                    # be all that the process does.
-                    await _pause(spent * _LEISURE)
-            case Authenticate():
+                    # Else a thousand missed events through a long filter, again and again,
+                    # would occupy the process.
+                    await self.clock.sleep(spent * _PAUSE_FACTOR)
+            case AuthRequest():
                 await self._check_token(action)
-            case End():
-                self._end(action)
+            case UnsubscribeRequest():
+                self._unsubscribe(action)
 
-    def _end(self, action: End) -> None:
-        subscriptions = self._member.subscriptions
-        names = list(subscriptions) if action.uid is None else [action.uid]
+    def _unsubscribe(self, request: UnsubscribeRequest) -> None:
+        names = list(self.subscriptions) if request.uid is None else [request.uid]
         for name in names:
-            if name in subscriptions:
-                subscriptions[name].end()
-        self._member.say(with_uid(frames.stopped(), action.own_uid))
+            if name in self.subscriptions:
+                self.subscriptions[name].end()
+        self.send_message(with_uid(frames.stopped(), request.reply_uid))
 
-    async def _check_token(self, action: Authenticate) -> None:
+    async def _check_token(self, request: AuthRequest) -> None:
         if self._authenticate is not None:
-            token = action.credentials.get("access_token")
+            token = request.credentials.get("access_token")
             user = await self._find_user(token) if isinstance(token, str) else None
             if user is None:
-                self._member.say(with_uid(frames.NOT_AUTHENTICATED, action.uid))
-                self._member.drop(NOT_AUTHENTICATED, "The token is not accepted.")
+                self.send_message(with_uid(frames.NOT_AUTHENTICATED, request.uid))
+                self.drop(NOT_AUTHENTICATED, "The token is not accepted.")
                 return
-            self._member.user = user
-            self._member.authenticated = True
-            if self._member.subscriptions:
-                await recheck(self._hub, [self._member])
-        self._member.say(with_uid(frames.AUTHENTICATED, action.uid))
+            self.user = user
+            self.authenticated = True
+            if self.subscriptions:
+                await recheck(self._hub, [self])
+        self.send_message(with_uid(frames.AUTHENTICATED, request.uid))
 
     async def _find_user(self, token: str) -> Any:
         authenticate: Any = self._authenticate
@@ -232,38 +251,92 @@ class Browser:
             authenticate = database_sync_to_async(authenticate)
         try:
             user = await authenticate(token, self._scope)
-        except Exception as error:  # its text may hold the token
+        except Exception as error:  # its text may contain the token
+            name = type(error).__name__
             logger.error(
-                "The function authenticate failed: %s",
-                type(error).__name__,
-                extra={"event": "authenticate-failed", "error": type(error).__name__},
+                "authenticate-failed", "The function authenticate failed: %s", name, error=name
             )
             return None
         return user if getattr(user, "is_active", True) else None
 
-    def _stop(self) -> None:
-        # When it was let go for what it said, nothing is waited for now.
-        listening = self._listening
-        if listening is not None and listening is not asyncio.current_task():
-            listening.cancel()
+    # Frames
 
-    async def _give_up(self) -> None:
-        """End everything that is done for it."""
-        self._member.stop_writing()
+    def _write(self, text: str) -> None:
+        if self._texts is not None:
+            self._texts.append(text)
+            return
+        # Most servers accept a frame without waiting; a task for each would cost more than that.
+        sending: Any = self._send({"type": "websocket.send", "text": text})
         try:
-            if self._working is not None:
-                self._working.cancel()
-                await asyncio.gather(self._working, return_exceptions=True)
+            first = sending.send(None)
+        except StopIteration:
+            return
+        except Exception:  # the connection is lost; receive() reports it
+            self.mark_left()
+            return
+        self._texts = deque()
+        self._writer = asyncio.create_task(
+            self._drain(_StartedCoroutine(sending, first)), name="directus-gateway-writer"
+        )
+
+    async def _drain(self, started: _StartedCoroutine) -> None:
+        """Write the waiting texts."""
+        try:
+            await started
+            while self._texts:
+                await self._send({"type": "websocket.send", "text": self._texts.popleft()})
+        except Exception:  # as above
+            self.mark_left()
         finally:
-            await self._hub.leave(self._member)
+            self._texts = self._writer = None
+
+    def _stop_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+
+    def _on_drop(self) -> None:
+        self._stop_writing()
+        # If it is dropped for a message, its reader does not wait for another.
+        if self._reader is not None and self._reader is not asyncio.current_task():
+            self._reader.cancel()
 
     async def _close(self, code: int, reason: str) -> None:
-        # A server that pushes back takes no frame while the browser does not read; it then
+        # A server with back-pressure accepts no frame while the browser does not read; it then
         # closes the connection when this application returns.
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (TimeoutError, OSError):
-            logger.debug(
-                "A browser could not be told why it is let go.", extra={"event": "close-untold"}
-            )
+            logger.debug("close-untold", "A browser could not be told why it is let go.")
+
+
+class _StartedCoroutine:
+    """A coroutine whose first step is done, for a task to await the rest of it.
+
+    Args:
+        coroutine: The coroutine; it has yielded once.
+        first: The value that it yielded.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yielded = self._first
+        step: Callable[[Any], Any]
+        argument: Any
+        while True:
+            try:
+                value = yield yielded
+            except BaseException as error:
+                step, argument = self._throw, error
+            else:
+                step, argument = self._coroutine.send, value
+            try:
+                yielded = step(argument)
+            except StopIteration:
+                return
+
+    def _throw(self, error: BaseException) -> Any:
+        return self._coroutine.throw(error)

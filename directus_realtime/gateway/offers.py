@@ -1,4 +1,4 @@
-"""The subscriptions that browsers may have."""
+"""Offers: the subscriptions that browsers may have."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Offer:
     """A subscription that some browsers may have.
 
     Attributes:
-        name: Of the subscription; its events carry it.
+        name: Name of the subscription, as in its events.
         connection: Alias of the Directus server.
         collection: Name of the collection.
         group: The Channels group of its events; it may carry those of other subscriptions, too.
-        actions: Which changes there are.
-        fields: Which fields its items have; empty for the item's own.
-        filter: Which items there are, as Directus evaluates it.
-        item: The key of the only item; ``None`` for all.
+        actions: The offered changes.
+        fields: The offered fields; empty for the item's own.
+        filter: Filter of the items, as Directus evaluates it.
+        item: Key of the only item; ``None`` for all.
         access: ``public``, ``signed_in``, ``permission`` or ``function``.
-        permission: The Django permission that decides, or ``""``.
-        first_load: Items that a browser gets when it subscribes; 0 for none.
-        subscription: As declared in code; ``None`` for one that was made in the admin.
+        permission: The required Django permission, or ``""``.
+        first_load: Number of items of the first load; 0 for none.
+        subscription: The declaration in code; ``None`` for one that was made in the admin.
     """
 
     name: str
@@ -50,27 +50,27 @@ class Offer:
 
     @property
     def browsers(self) -> Browsers | None:
-        """Who may have it and what of it, as declared in code."""
+        """The access as declared in code."""
         return self.subscription.browsers if self.subscription else None
 
     @property
     def asks_site(self) -> bool:
-        """Whether a function of the site decides who may have it, or what of it."""
+        """Whether a function of the site decides about access."""
         browsers = self.browsers
         return browsers is not None and (self.access == "function" or browsers.rows is not None)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Another text whenever something of the offer is changed, other than in functions."""
+        """Hash that changes with every value of the offer, except functions."""
         values = {part.name: getattr(self, part.name) for part in fields(self) if part.compare}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load_offers() -> list[Offer]:
-    """The enabled subscriptions that browsers may have, by name.
+    """Return the enabled subscriptions that browsers may have, sorted by name.
 
-    Who may have a declared subscription is decided by the declaration of this process: where
-    there is none, or the listener has not written it down yet, nobody may.
+    The declaration of this process decides about access to a declared subscription: without
+    one, or before the listener has stored it, access is refused.
     """
     rows = DirectusSubscription.objects.filter(enabled=True)
     rows = rows.exclude(browser_access=BrowserAccess.NOBODY).order_by("name")
@@ -83,28 +83,21 @@ def _is_valid(row: DirectusSubscription) -> bool:
     try:
         row.clean_query()
     except ValidationError:
-        return False  # the listener does not subscribe it either, and says why
+        return False  # the listener does not subscribe it either, and logs the error
     return True
 
 
 def _to_offer(row: DirectusSubscription, subscription: Subscription | None) -> Offer | None:
-    if not row.declared_in:
-        if row.browser_access == BrowserAccess.FUNCTION:
+    if row.declared_in:
+        browsers = subscription.browsers if subscription else None
+        if browsers is None:
             return None
-        return _offer(row, row.browser_access, row.browser_permission, row.browser_first_load)
-    browsers = subscription.browsers if subscription else None
-    if browsers is None:
+        access, permission, first_load = browsers.access, browsers.permission, browsers.first_load
+    elif row.browser_access == BrowserAccess.FUNCTION:
         return None
-    return _offer(row, browsers.access, browsers.permission, browsers.first_load, subscription)
-
-
-def _offer(
-    row: DirectusSubscription,
-    access: str,
-    permission: str,
-    first_load: int,
-    subscription: Subscription | None = None,
-) -> Offer:
+    else:
+        subscription, access = None, str(row.browser_access)
+        permission, first_load = row.browser_permission, row.browser_first_load
     return Offer(
         name=row.name,
         connection=row.connection,
@@ -114,7 +107,7 @@ def _offer(
         fields=tuple(row.fields),
         filter=row.filter,
         item=row.item or None,
-        access=str(access),
+        access=access,
         permission=permission,
         first_load=first_load,
         subscription=subscription,

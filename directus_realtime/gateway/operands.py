@@ -22,7 +22,7 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A value, as all that it can be taken for.
+    """A value with all its possible interpretations.
 
     Attributes:
         flag: A boolean.
@@ -37,8 +37,8 @@ class Operand:
     moment: datetime | None = None
 
     @property
-    def is_nothing(self) -> bool:
-        """Whether it is nothing that can be compared: NULL, an object, a list."""
+    def is_null(self) -> bool:
+        """Whether it cannot be compared: NULL, an object, a list."""
         return self.flag is None and self.number is None and self.text is None
 
     @property
@@ -51,7 +51,7 @@ _NOTHING = Operand()
 
 
 def to_operand(value: Any) -> Operand:
-    """A value of JSON."""
+    """Return the operand of a value of JSON."""
     match value:
         case bool():
             return Operand(flag=value)
@@ -65,11 +65,11 @@ def to_operand(value: Any) -> Operand:
 
 
 def compare(one: Operand, other: Operand) -> int | None:
-    """The order of two values.
+    """Compare two values.
 
     Returns:
-        Below, above or 0; ``None`` where they cannot be compared, or where it depends on
-        the type of the column.
+        Below, above or 0; ``None`` if they cannot be compared, or if it depends on the type of
+        the column.
     """
     if one.text is not None and other.text is not None:
         return _compare_texts(one, other)
@@ -81,27 +81,23 @@ def compare(one: Operand, other: Operand) -> int | None:
 
 
 class Operands:
-    """Some values, among which others are looked for in one step, however many they are."""
+    """A set of values, searched in constant time."""
 
     def __init__(self, operands: Iterable[Operand]) -> None:
-        self._all = list(operands)
-        self._flags = {each.flag for each in self._all if each.flag is not None}
-        self._texts = {each.text for each in self._all if each.text is not None}
-        self._moments = {each.moment for each in self._all if each.moment is not None}
-        self._numbers = {each.number for each in self._all if each.is_number}
+        all_ = list(operands)
+        self._flags = {each.flag for each in all_ if each.flag is not None}
+        self._texts = {each.text for each in all_ if each.text is not None}
+        self._moments = {each.moment for each in all_ if each.moment is not None}
+        self._numbers = {each.number for each in all_ if each.is_number}
         # Numbers written as texts: in a column of texts, 1 and 1.0 are two.
-        self._written = {
-            each.number for each in self._all if each.number is not None and not each.is_number
-        }
-        self._only_flags = len(self._all) == sum(each.flag is not None for each in self._all)
-        self._only_texts = len(self._all) == sum(each.text is not None for each in self._all)
-        self._only_numeric = len(self._all) == sum(each.number is not None for each in self._all)
-        self._only_comparable_to_text = all(
-            each.text is not None or each.is_number for each in self._all
-        )
+        self._written = {each.number for each in all_ if each.number is not None and each.text}
+        self._only_flags = all(each.flag is not None for each in all_)
+        self._only_texts = all(each.text is not None for each in all_)
+        self._only_numeric = all(each.number is not None for each in all_)
+        self._only_text_like = all(each.text is not None or each.is_number for each in all_)
 
     def contain(self, value: Any) -> bool:
-        """Whether a value equals one of them."""
+        """Return whether a value equals one of them."""
         if isinstance(value, str) and not self._moments and not self._numbers:
             return value in self._texts  # the usual case: a name, a key, a status
         given = to_operand(value)
@@ -116,14 +112,14 @@ class Operands:
         return given.flag is not None and given.flag in self._flags
 
     def exclude(self, value: Any) -> bool:
-        """Whether a value can be compared with all of them, and equals none."""
+        """Return whether a value can be compared with all of them, and equals none."""
         given = to_operand(value)
-        if given.is_nothing or self.contain(value):
+        if given.is_null or self.contain(value):
             return False
         if given.text is not None:
             if given.number is None:
                 return self._only_texts
-            return self._only_comparable_to_text and given.number not in self._written
+            return self._only_text_like and given.number not in self._written
         return self._only_numeric if given.number is not None else self._only_flags
 
 
@@ -133,7 +129,7 @@ def _compare_texts(one: Operand, other: Operand) -> int | None:
     order = _sign(one.text, other.text)
     if one.number is None or other.number is None:
         return order
-    # Two decimals, or two texts of digits: who is lower may depend on which.
+    # Two decimals, or two texts of digits: the order may depend on which.
     return order if order == _sign(one.number, other.number) else None
 
 

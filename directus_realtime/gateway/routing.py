@@ -1,4 +1,4 @@
-"""Where the gateway is mounted, and who may open it.
+"""Routes of the gateway, with checks of origins and sessions.
 
 ::
 
@@ -18,12 +18,12 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import path as url_path
 
-from directus_realtime.gateway.browser_connections import Send
 from directus_realtime.gateway.gateway import (
     SERVER_SEND,
     AuthenticateFunction,
     DirectusGateway,
     Receive,
+    Send,
 )
 from directus_realtime.gateway.live_consumer import live_urlpattern
 
@@ -39,18 +39,17 @@ def directus_gateway(
     origins: Iterable[str] = (),
     **limits: float,
 ) -> OriginCheck:
-    """The gateway with all that a site needs around it: origins, sessions, its path.
+    """Return the gateway with the parts that a site needs: origins, sessions, its path.
 
     Where the admin is installed, it also has the WebSocket of the page “Directus live”, at
     ``admin-live/`` below the path.
 
     Args:
-        path: Of the WebSocket, as in ``urls.py``.
+        path: Path of the WebSocket, as in ``urls.py``.
         authenticate: See :class:`~directus_realtime.gateway.gateway.DirectusGateway`.
         origins: Further sites whose pages may connect, such as ``https://app.example.com``;
-            those of ``ALLOWED_HOSTS`` may, and with ``*`` in it those of the host that is
-            asked for.
-        limits: See :class:`~directus_realtime.gateway.limits.Limits`.
+            those of ``ALLOWED_HOSTS`` may, and with ``*`` in it those of the requested host.
+        limits: See :class:`~directus_realtime.gateway.browser_connections.BrowserLimits`.
 
     Raises:
         ValueError: A limit is not a number above 0.
@@ -63,25 +62,25 @@ def directus_gateway(
 
 
 def protected(application: Any, origins: Iterable[str] = ()) -> OriginCheck:
-    """An application of WebSockets behind a check of the origin and Django's sessions.
+    """Return an application of WebSockets behind a check of the origin and Django's sessions.
 
-    For a router of your own that has more than the gateway.
+    For routers of your own that serve more than the gateway.
 
     Args:
-        application: Such as a ``URLRouter``.
+        application: The application, for example a ``URLRouter``.
         origins: Further sites whose pages may connect.
     """
     return OriginCheck(AuthMiddlewareStack(application), origins)
 
 
 class OriginCheck:
-    """Refuses pages of other sites, which would come with the cookies of ours.
+    """Refuses pages of other sites, whose requests have the cookies of ours.
 
-    A connection without an ``Origin`` is not one of a browser, and let through. A ``*`` in
-    ``ALLOWED_HOSTS`` says that the site is reached by any name, not that any site is ours.
+    A connection without an ``Origin`` is not one of a browser, and allowed. A ``*`` in
+    ``ALLOWED_HOSTS`` allows any name of the site, not any site.
 
     Args:
-        application: What is protected.
+        application: The protected application.
         origins: Sites besides those of ``ALLOWED_HOSTS``.
     """
 
@@ -93,9 +92,9 @@ class OriginCheck:
         self._validator = OriginValidator(application, [*named, *origins])
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Let it through, or refuse it with 403."""
+        """Pass the connection to the application, or refuse it with 403."""
         if self._is_allowed(scope):
-            # Sessions wrap what sends, and would do something for each frame.
+            # Sessions wrap ``send``, which would cost something for each frame.
             scope = {**scope, SERVER_SEND: send}
             await self._application(scope, receive, send)
         else:
@@ -112,11 +111,11 @@ class OriginCheck:
     def _is_ours(self, origin: SplitResult, scope: dict[str, Any]) -> bool:
         if self._validator.validate_origin(origin):
             return True
-        return self._has_any_name and origin.hostname in _hosts_asked_for(scope)
+        return self._has_any_name and origin.hostname in _requested_hosts(scope)
 
 
-def _hosts_asked_for(scope: dict[str, Any]) -> set[str]:
-    """The name by which the site was reached, as Django finds it; lower case, without a port."""
+def _requested_hosts(scope: dict[str, Any]) -> set[str]:
+    """Return the requested host as Django finds it; lower case, without a port."""
     header = b"x-forwarded-host" if settings.USE_X_FORWARDED_HOST else b"host"
     given = [value for name, value in scope["headers"] if name == header]
     hosts = (urlsplit(f"//{value.decode('latin-1')}").hostname for value in given)

@@ -12,28 +12,26 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from time import monotonic
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
-from directus_realtime.gateway.browser_connections import BrowserConnection
+from directus_realtime.gateway.browser_connections import SILENT, BrowserConnection, BrowserLimits
 from directus_realtime.gateway.browser_query import QueryRefused, parse_subscribe
 from directus_realtime.gateway.frames import Json, encode
-from directus_realtime.gateway.hub import current_hub
-from directus_realtime.gateway.limits import SILENT, BrowserLimits
+from directus_realtime.gateway.hub_tasks import current_hub
 from directus_realtime.gateway.subscription_requests import subscribe
 
-#: Bytes after which a stream ends and the browser comes back for the rest: a server that
-#: does not push back would keep them all for one that does not read.
+#: Bytes after which a stream ends and the browser reconnects for the rest: a server without
+#: back-pressure would keep them all for one that does not read.
 STREAM_SIZE = 4 * 1024 * 1024
 #: Seconds between two comments that keep the connection open.
 HEARTBEAT = 15.0
-#: Seconds without anybody taking from a stream after which it ends.
-_PATIENCE = 60.0
-#: Milliseconds after which a browser comes back.
+#: Seconds after which a stream ends that the server does not read.
+_READ_TIMEOUT = 60.0
+#: Milliseconds after which a browser reconnects.
 RETRY = 1000
 
 _STATUSES = {"FORBIDDEN": 403, "SERVICE_UNAVAILABLE": 503, "INTERNAL_SERVER_ERROR": 500}
@@ -42,25 +40,25 @@ _OPTIONS = ("fields", "filter", "sort", "limit")
 
 @require_GET
 async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """A stream of the events of one subscription.
+    """Stream the events of one subscription.
 
-    What a subscribe message has is in the URL: ``collection``, ``event``, ``item``, and of the
-    query ``fields``, ``filter`` (as JSON), ``sort`` and ``limit``. A browser that comes back
-    says by itself which event it saw last, and gets what it missed.
+    The URL has the values of a subscribe message: ``collection``, ``event``, ``item``, and of
+    the query ``fields``, ``filter`` (as JSON), ``sort`` and ``limit``. A browser that reconnects
+    sends the id of its last event by itself, and gets the events that it missed.
 
     Args:
-        request: With the user of the session, where the site has sessions.
+        request: Request, with the user of the session if the site has sessions.
     """
     if not isinstance(request, ASGIRequest):
         # WSGI has a thread for each stream, and no loop for the hub.
         return _error(501, "NOT_IMPLEMENTED", "This stream needs an ASGI server.")
     try:
-        asked = parse_subscribe(_message(request))
+        subscription = parse_subscribe(_message(request))
     except QueryRefused as refused:
         return _error(400, refused.code, refused.message)
     user = await request.auser() if hasattr(request, "auser") else None
     stream = EventStream(user, getattr(request, "session", None))
-    await subscribe(stream.hub, stream, asked)
+    await subscribe(stream.hub, stream, subscription)
     if (refusal := stream.refusal()) is not None:
         await stream.hub.leave(stream)
         code = refusal["code"]
@@ -72,28 +70,28 @@ async def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 class EventStream(BrowserConnection):
-    """A browser that only listens.
+    """A browser that only receives.
 
-    What the server has taken counts as read; a server that pushes back leaves the rest here.
+    Frames that the server has read are acknowledged; with back-pressure the rest is kept here.
 
     Args:
-        user: Whose browser it is.
-        session: Their session.
+        user: User of the browser.
+        session: Session of the user.
     """
 
-    __slots__ = ("_arrived", "_frames", "_leaving", "_taken_at", "hub")
+    __slots__ = ("_arrived", "_frames", "_leaving", "_read_at", "hub")
 
     def __init__(self, user: Any, session: Any) -> None:
-        super().__init__(user, session, BrowserLimits())
         self.hub = current_hub()
+        super().__init__(user, session, BrowserLimits(), self.hub.clock)
         self.hub.join(self)
         self._frames: deque[Json] = deque()
         self._arrived = asyncio.Event()
-        self._taken_at = monotonic()
+        self._read_at = self.clock.monotonic()
         self._leaving: asyncio.Task[None] | None = None
 
     def refusal(self) -> Json | None:
-        """Why the subscription is refused; ``None`` where it is not."""
+        """Return the error of the subscription; ``None`` if it is active."""
         for message in self._frames:
             if "error" in message:
                 error: Json = message["error"]
@@ -101,12 +99,12 @@ class EventStream(BrowserConnection):
         return None
 
     async def read(self) -> AsyncIterator[str]:
-        """The stream, until the subscription or the patience with a slow browser ends."""
+        """Yield the stream, until the subscription ends or the browser is too slow."""
         size = 0
         try:
             yield f"retry: {RETRY}\n\n"
             while self.closing is None:
-                for message in self._take():
+                for message in self._pop_all():
                     text = _as_event(message)
                     size += len(text)
                     yield text
@@ -114,15 +112,16 @@ class EventStream(BrowserConnection):
                         return
                 if size >= STREAM_SIZE:
                     return
-                await self._wait()
+                if not await self.clock.wait(self._arrived, HEARTBEAT):
+                    self._read_at = self.clock.monotonic()
                 if not self._frames:
                     yield ":\n\n"
         finally:
             self.leave()
 
     def leave(self) -> None:
-        """It has ended, whoever ended it."""
-        self.left()
+        """End the stream and leave the hub."""
+        self.mark_left()
         self._frames.clear()
         self._arrived.set()
         if self._leaving is None:
@@ -131,38 +130,31 @@ class EventStream(BrowserConnection):
             )
 
     def tick(self, now: float) -> None:
-        """Let time pass; a stream that nobody reads ends."""
-        if now - self._taken_at > _PATIENCE:
+        """End a stream that is not read."""
+        if now - self._read_at > _READ_TIMEOUT:
             self.drop(SILENT, "Nobody reads the stream.")
 
-    def _take(self) -> list[Json]:
-        taken = list(self._frames)
+    def ping(self, now: float) -> None:
+        """Do nothing: a stream cannot answer."""
+
+    def _pop_all(self) -> list[Json]:
+        popped = list(self._frames)
         self._frames.clear()
         self._arrived.clear()
-        self._taken_at = monotonic()
-        self.has_read()
-        return taken
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(HEARTBEAT):
-                await self._arrived.wait()
-        except TimeoutError:
-            self._taken_at = monotonic()
-
-    def ping(self, now: float) -> None:
-        """Nothing: a stream cannot answer."""
+        self._read_at = self.clock.monotonic()
+        self.acknowledge_all()
+        return popped
 
     def _write(self, text: str) -> None:
         self._frames.append(json.loads(text))
         self._arrived.set()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _on_drop(self) -> None:
         self.leave()
 
 
 class Body:
-    """What is sent of a stream. Django closes it in any case, also where nobody has read it.
+    """Body of the response. Django closes it in any case, also if it was not read.
 
     Args:
         stream: The stream.
@@ -176,12 +168,12 @@ class Body:
         return self._stream.read()
 
     def close(self) -> None:
-        """End the stream; called in a thread."""
+        """End the stream; Django calls this in a thread."""
         self._loop.call_soon_threadsafe(self._stream.leave)
 
 
 def _message(request: HttpRequest) -> Json:
-    """A request as a subscribe message."""
+    """Return a request as a subscribe message."""
     given = request.GET
     message: Json = {name: given[name] for name in ("collection", "event", "item") if name in given}
     message["query"] = {name: given[name] for name in _OPTIONS if name in given}
@@ -190,7 +182,7 @@ def _message(request: HttpRequest) -> Json:
 
 
 def _as_event(message: Json) -> str:
-    """A message as an event of the stream."""
+    """Return a message as an event of the stream."""
     kind = message["event"] if message["type"] == "subscription" else message["type"]
     lines = [f"event: {'refused' if 'error' in message else kind}", f"data: {encode(message)}"]
     if "id" in message:
@@ -199,6 +191,6 @@ def _as_event(message: Json) -> str:
 
 
 def _error(status: int, code: str, message: str) -> HttpResponse:
-    """An error in Directus's form."""
+    """Return an error in Directus's format."""
     errors = [{"message": message, "extensions": {"code": code}}]
     return JsonResponse({"errors": errors}, status=status)

@@ -1,182 +1,155 @@
-"""Gives a browser a subscription: what it has first, and that nothing is missing after it."""
+"""Requests of browsers for a subscription, and its first messages."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 from dataclasses import dataclass
 from time import thread_time
-from typing import TYPE_CHECKING, Any
 
 from directus_realtime.database import DATABASE_IS_AWAY
 from directus_realtime.gateway import frames
 from directus_realtime.gateway.access import grant
-from directus_realtime.gateway.browser_query import QueryRefused, Subscribe
+from directus_realtime.gateway.browser_connections import BrowserConnection
+from directus_realtime.gateway.browser_query import QueryRefused, SubscribeRequest
 from directus_realtime.gateway.browser_view import BrowserView
 from directus_realtime.gateway.first_load import CannotLoad
 from directus_realtime.gateway.frames import Frame, Json, with_uid
+from directus_realtime.gateway.hub import Hub
 from directus_realtime.gateway.topics import BrowserSubscription, Topic, TopicChange
+from directus_realtime.utils.logs import EventLogger
 
-if TYPE_CHECKING:
-    from directus_realtime.gateway.browser_connections import BrowserConnection
-    from directus_realtime.gateway.hub import Hub
+logger = EventLogger("directus_realtime.gateway")
 
-logger = logging.getLogger("directus_realtime.gateway")
+#: Attempts while the offer, or the user, changes meanwhile.
+_ATTEMPTS = 3
 
-#: How often it is tried again when the offer, or the user, changes meanwhile.
-_TRIES = 3
-
-_nameless = itertools.count()
+_numbers = itertools.count()
 
 
-async def subscribe(hub: Hub, member: BrowserConnection, asked: Subscribe) -> float:
-    """Have a browser get what it asks for, or tell it why not.
+async def subscribe(hub: Hub, connection: BrowserConnection, request: SubscribeRequest) -> float:
+    """Subscribe a browser, or send it the error.
 
-    A uid that is in use is given up first, also when the new subscription is refused then; so
-    does Directus.
+    A subscription with the same uid ends first, also if the new one is then refused; so it
+    does in Directus.
 
     Returns:
-        Seconds for which it kept all other browsers waiting.
+        Seconds for which it blocked the event loop.
     """
-    if asked.uid is not None and (known := member.subscriptions.get(asked.uid)):
-        known.end()
+    if request.uid is not None and (existing := connection.subscriptions.get(request.uid)):
+        existing.end()
     try:
-        return await _subscribe(hub, member, asked)
+        return await _subscribe(hub, connection, request)
     except QueryRefused as refused:
         error = frames.error("subscribe", refused.code, refused.message)
     except CannotLoad as problem:
-        logger.warning(
-            "%s.", problem, extra={"event": "first-load-unreadable", "collection": asked.collection}
-        )
+        logger.warning("first-load-unreadable", "%s.", problem, collection=request.collection)
         error = _unavailable("The items cannot be read at the moment; subscribe again later.")
     except DATABASE_IS_AWAY as problem:
         logger.warning(
+            "subscribe-failed",
             "A browser could not subscribe: %s",
             type(problem).__name__,
-            extra={"event": "subscribe-failed", "collection": asked.collection},
+            collection=request.collection,
         )
         error = _unavailable("The database is away at the moment; subscribe again later.")
     except Exception:  # of a function of the site, for example
         logger.exception(
-            "A browser could not subscribe.",
-            extra={"event": "subscribe-failed", "collection": asked.collection},
+            "subscribe-failed", "A browser could not subscribe.", collection=request.collection
         )
         error = frames.error(
             "subscribe", frames.INTERNAL_SERVER_ERROR, "The subscription could not be made."
         )
-    member.say(with_uid(error, asked.uid))
+    connection.send_message(with_uid(error, request.uid))
     return 0.0
 
 
-def end(subscription: BrowserSubscription, code: str, message: str) -> None:
-    """End a subscription, and tell its browser why."""
-    subscription.end()
-    error = frames.error("subscribe", code, message)
-    subscription.member.say(with_uid(error, subscription.asked.uid))
-
-
-async def _subscribe(hub: Hub, member: BrowserConnection, asked: Subscribe) -> float:
-    if len(member.subscriptions) >= member.limits.max_subscriptions:
-        most = member.limits.max_subscriptions
+async def _subscribe(hub: Hub, connection: BrowserConnection, request: SubscribeRequest) -> float:
+    most = connection.limits.max_subscriptions
+    if len(connection.subscriptions) >= most:
         raise QueryRefused(
             frames.LIMIT_EXCEEDED, f"A browser may have {most} subscriptions; end some first."
         )
     await hub.ready()
-    for _ in range(_TRIES):
-        offers, user = list(hub.offers.values()), member.user
-        view = await hub.database.run(grant, offers, asked, user)
+    for _ in range(_ATTEMPTS):
+        offers, user = list(hub.offers.values()), connection.user
+        view = await hub.database.run(grant, offers, request, user)
         offer = hub.offers.get(view.offer_name)
         if offer is None or offer.fingerprint != view.fingerprint:
             continue
-        stream = await hub.open_stream(offer)
-        stream.visits += 1
+        topic = await hub.open_topic(offer)
+        topic.pending += 1
         try:
-            beginning = await _beginning(hub, stream, asked, view)
+            beginning = await _prepare(hub, topic, request)
         finally:
-            stream.visits -= 1
+            topic.pending -= 1
         # Nothing is awaited from here on, so no event falls in between.
-        if hub.streams.get(offer.name) is stream and member.user == user:
+        if hub.topics.get(offer.name) is topic and connection.user == user:
             began = thread_time()
-            if member.closing is None:
-                _start(hub, member, asked, stream, view, beginning)
+            if connection.closing is None:
+                _start(hub, connection, request, topic, view, beginning)
             return thread_time() - began
-    raise CannotLoad(f"What {asked.collection!r} offers changes all the time")
+    raise CannotLoad(f"What {request.collection!r} offers changes all the time")
 
 
 @dataclass(frozen=True)
 class _Beginning:
-    """What a subscription begins with.
+    """The first messages of a subscription.
 
     Attributes:
-        has_data: Whether items are sent.
-        resumes: Whether missed events were asked for.
-        changes: Those that were missed before this process began to remember; ``None`` where
-            it is not known what was missed.
-        ids: The ids of those.
-        number: Of the last event that is not among what this process remembers.
+        missed: Missed events that are older than the memory of the topic; ``None`` if the
+            missed events are unknown.
+        number: Number of the topic's event before the first one that is added to those.
     """
 
-    has_data: bool = False
-    resumes: bool = False
-    changes: list[TopicChange] | None = None
+    missed: list[TopicChange] | None = None
     number: int = 0
 
 
-async def _beginning(hub: Hub, stream: Topic, asked: Subscribe, view: BrowserView) -> _Beginning:
-    event_id = asked.last_event_id
+async def _prepare(hub: Hub, topic: Topic, request: SubscribeRequest) -> _Beginning:
+    """Read the missed events of a subscription, or its first load."""
+    event_id = request.last_event_id
     if event_id is not None:
-        number = stream.number_of(event_id)
+        number = topic.number_of(event_id)
         if number is not None:
-            return _Beginning(resumes=True, changes=[], number=number)
-        missed = await hub.returns.get(stream, event_id)
+            return _Beginning([], number)
+        missed = await hub.missed_events.get(topic, event_id)
         if missed is not None:
-            return _Beginning(resumes=True, changes=missed.changes, number=missed.number)
-    if asked.wants_data and stream.offer.first_load:
-        await hub.loads.get(stream)
-    return _Beginning(has_data=asked.wants_data, resumes=event_id is not None)
+            return _Beginning(missed.changes, missed.number)
+    if request.wants_data and topic.offer.first_load:
+        await hub.first_loads.get(topic)
+    return _Beginning()
 
 
 def _start(
     hub: Hub,
-    member: BrowserConnection,
-    asked: Subscribe,
-    stream: Topic,
+    connection: BrowserConnection,
+    request: SubscribeRequest,
+    topic: Topic,
     view: BrowserView,
     beginning: _Beginning,
 ) -> None:
-    name = next(_nameless) if asked.uid is None else asked.uid
-    subscription = BrowserSubscription(member, name, asked, stream, view)
-    member.subscriptions[name] = subscription
-    missed = _all_missed(stream, beginning)
-    if missed is not None:
-        member.say(with_uid(frames.started(None, resumed=True), asked.uid))
-        for change in missed:
+    name = next(_numbers) if request.uid is None else request.uid
+    subscription = BrowserSubscription(connection, name, request, topic, view)
+    connection.subscriptions[name] = subscription
+    if beginning.missed is not None:
+        connection.send_message(with_uid(frames.started(None, resumed=True), request.uid))
+        known = {change.event_id for change in beginning.missed}
+        recent = (each for each in topic.after(beginning.number) if each.event_id not in known)
+        for change in (*beginning.missed, *recent):
             if text := subscription.show(change):
-                member.deliver(Frame(text + subscription.suffix))
+                connection.deliver(Frame(text + subscription.suffix))
     else:
-        resumed = False if beginning.resumes else None
-        message = _init(hub, subscription) if beginning.has_data else frames.started(None)
-        if resumed is not None:
-            message["resumed"] = resumed
-        member.say(with_uid(message, asked.uid))
-    stream.add(subscription)
-    hub.states.tell(member, stream.offer.connection)
-
-
-def _all_missed(stream: Topic, beginning: _Beginning) -> list[TopicChange] | None:
-    if beginning.changes is None:
-        return None
-    known = {change.event_id for change in beginning.changes}
-    remembered = stream.after(beginning.number)
-    return [*beginning.changes, *(c for c in remembered if c.event_id not in known)]
+        message = _init(hub, subscription) if request.wants_data else frames.started(None)
+        if request.last_event_id is not None:
+            message["resumed"] = False
+        connection.send_message(with_uid(message, request.uid))
+    topic.add(subscription)
+    hub.states.subscribe(connection, topic.offer.connection)
 
 
 def _init(hub: Hub, subscription: BrowserSubscription) -> Json:
-    load = hub.loads.current(subscription.stream)
-    if load is None:
-        data: list[Any] = []
-    else:
-        data = subscription.view.select(load.rows, load.primary_key)
+    load = hub.first_loads.current(subscription.topic)
+    data = [] if load is None else subscription.view.select(load.rows, load.primary_key)
     complete = load is not None and load.is_all
     if subscription.is_single:
         return frames.started(data[0] if data else None, complete=complete)

@@ -1,41 +1,53 @@
-"""The events of one offer, and who gets them in which form."""
+"""Topics: the events of an offer, and the subscriptions that receive them."""
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from cachetools import FIFOCache
 
 from directus_realtime.events import Action, Key
 from directus_realtime.gateway import frames
+from directus_realtime.gateway.browser_query import SubscribeRequest
 from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView
 from directus_realtime.gateway.frames import Frame, Json
 from directus_realtime.gateway.offers import Offer
+from directus_realtime.utils.logs import EventLogger
 
-if TYPE_CHECKING:
-    from directus_realtime.gateway.browser_connections import BrowserConnection
-    from directus_realtime.gateway.browser_query import Subscribe
-    from directus_realtime.gateway.missed_events import Missed
+logger = EventLogger("directus_realtime.gateway")
 
-logger = logging.getLogger("directus_realtime.gateway")
-
-#: Events of an offer that are kept for browsers that come back.
+#: Events of an offer that are kept for browsers that reconnect.
 RING = 1000
-#: Items of an offer of which the last row is remembered.
+#: Items of an offer whose last row is remembered.
 ROWS = 5000
+#: Last events of browsers, for each offer, whose missed events are remembered.
+MISSED = 5
 
 Row = dict[str, Any]
 
 
+class Recipient(Protocol):
+    """The connection of a subscription."""
+
+    subscriptions: dict[str | int, BrowserSubscription]
+
+    def deliver(self, frame: Frame) -> None:
+        """Send a frame, without waiting."""
+
+    def send_message(self, message: Json) -> None:
+        """Send a message to this browser alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicChange:
-    """An event of an offer, as views look at it.
+    """An event of an offer, as input of views.
 
     Attributes:
-        number: Counts the events of the offer in this process.
-        previous: The row that was known before; ``UNKNOWN`` where none was.
+        number: Number of the event among those of the offer in this process.
+        previous: The row that was known before; ``UNKNOWN`` if there is none.
     """
 
     number: int
@@ -48,93 +60,116 @@ class TopicChange:
 
     @classmethod
     def from_message(cls, number: int, message: Json, rows: LastRows) -> TopicChange:
-        """A change from its group message.
+        """Make a change of its group message.
 
         Args:
-            number: Of the change.
+            number: Number of the change.
             message: The group message.
-            rows: The last row of each item; brought up to date.
+            rows: The last row of each item; updated.
         """
         action, row, key = message["action"], message["data"], message["key"]
         if message.get("left_filter"):
-            # For who follows a set of items, it is gone.
+            # To subscribers of a set of items, it is deleted.
             action, row = "delete", None
         previous = rows.replace(key, row)
         origin = message.get("origin", "live")
         return cls(number, message["id"], action, key, row, previous, origin)
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The events after the last one that some browsers received.
+
+    Attributes:
+        number: Number of the topic's newest event when they were read; later events are in
+            the memory of the topic.
+        changes: The events.
+    """
+
+    number: int
+    changes: list[TopicChange]
+
+    def reaches(self, topic: Topic) -> bool:
+        """Return whether the topic still remembers all later events."""
+        return topic.last - self.number <= RING
+
+
 class BrowserSubscription:
     """One subscription of one browser.
 
+    Args:
+        connection: Connection of the browser.
+        name: Key among the connection's subscriptions: the uid, or a number of ours.
+        request: The request of the browser.
+        topic: Topic of the offer.
+        view: The part of the offer that the browser receives.
+
     Attributes:
-        name: What the browser knows it by: its uid, or a number of ours.
-        asked: What it asked for.
-        view: What it may see.
         is_active: False once it has ended.
     """
 
-    __slots__ = ("asked", "is_active", "member", "name", "stream", "suffix", "view")
+    __slots__ = ("connection", "is_active", "name", "request", "suffix", "topic", "view")
 
     def __init__(
         self,
-        member: BrowserConnection,
+        connection: Recipient,
         name: str | int,
-        asked: Subscribe,
-        stream: Topic,
+        request: SubscribeRequest,
+        topic: Topic,
         view: BrowserView,
     ) -> None:
-        self.member = member
+        self.connection = connection
         self.name = name
-        self.asked = asked
-        self.stream = stream
+        self.request = request
+        self.topic = topic
         self.view = view
-        self.suffix = frames.suffix(asked.uid)
+        self.suffix = frames.suffix(request.uid)
         self.is_active = True
 
     @property
-    def sees(self) -> Hashable:
-        """Equal for those that get the same events in the same form."""
+    def audience(self) -> Hashable:
+        """Equal for subscriptions that receive the same events in the same form."""
         return (self.view.key, self.is_single)
 
     @property
     def is_single(self) -> bool:
-        """Whether it is about one item, which Directus then sends without a list."""
-        return self.asked.query.item is not None
+        """Whether it is for one item, which Directus then sends without a list."""
+        return self.request.query.item is not None
 
     def show(self, change: TopicChange) -> str | None:
-        """A change as this subscription is told it, without the end of the frame."""
-        return show(change, self.view, self.is_single)
+        """Return the beginning of the frame of a change; ``None`` if the view hides it."""
+        seen = self.view.see(change.action, change.key, change.row, change.previous)
+        if seen is None:
+            return None
+        data = seen.data if self.is_single else [seen.data]
+        return frames.head(frames.event(seen.action, data, change.event_id, change.origin))
 
     def end(self) -> None:
-        """Get no more events."""
+        """End the subscription; no further events are sent."""
         self.is_active = False
-        self.member.subscriptions.pop(self.name, None)
-        self.stream.remove(self)
+        self.connection.subscriptions.pop(self.name, None)
+        self.topic.remove(self)
 
-
-def show(change: TopicChange, view: BrowserView, is_single: bool) -> str | None:
-    """A change as the beginning of a frame; ``None`` where the view does not have it."""
-    seen = view.see(change.action, change.key, change.row, change.previous)
-    if seen is None:
-        return None
-    data = seen.data if is_single else [seen.data]
-    return frames.head(frames.event(seen.action, data, change.event_id, change.origin))
+    def end_with_error(self, code: str, message: str) -> None:
+        """End the subscription, and send the browser the reason."""
+        self.end()
+        error = frames.error("subscribe", code, message)
+        self.connection.send_message(frames.with_uid(error, self.request.uid))
 
 
 class Topic:
     """The events of one offer.
 
     Args:
-        offer: What is offered.
+        offer: The offer.
 
     Attributes:
-        last: The number of the newest event.
+        last: Number of the newest event.
         recent: The newest events.
-        rows: The last row of each item that was seen.
-        missed: What came after an event that browsers saw last, by its id.
-        visits: Browsers that are about to subscribe.
-        idle_looks: How often nobody was found to want it.
+        rows: The last row of each item that was received.
+        missed: Missed events, by the id of the last one that browsers received.
+        pending: Number of browsers that are about to subscribe.
+        idle_checks: Number of checks in a row that found no subscription.
     """
 
     def __init__(self, offer: Offer) -> None:
@@ -142,16 +177,16 @@ class Topic:
         self.last = 0
         self.recent: deque[TopicChange] = deque(maxlen=RING)
         self.rows = LastRows(ROWS)
-        self.missed: OrderedDict[str, Missed] = OrderedDict()
-        self.visits = 0
-        self.idle_looks = 0
-        # By what they see, and among those by the end of their frames.
+        self.missed: FIFOCache[str, Missed] = FIFOCache(MISSED)
+        self.pending = 0
+        self.idle_checks = 0
+        # By audience, and within one by the end of their frames.
         self._audiences: dict[Hashable, dict[str, dict[BrowserSubscription, None]]] = {}
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether anybody subscribes, or is about to."""
-        return bool(self._audiences) or self.visits > 0
+    def is_in_use(self) -> bool:
+        """Whether it has subscriptions, or a browser is about to subscribe."""
+        return bool(self._audiences) or self.pending > 0
 
     def __iter__(self) -> Iterator[BrowserSubscription]:
         for audience in list(self._audiences.values()):
@@ -159,89 +194,83 @@ class Topic:
                 yield from list(subscriptions)
 
     def add(self, subscription: BrowserSubscription) -> None:
-        """Have a subscription get what comes from now on."""
-        audience = self._audiences.setdefault(subscription.sees, {})
+        """Send events to a subscription from now on."""
+        audience = self._audiences.setdefault(subscription.audience, {})
         audience.setdefault(subscription.suffix, {})[subscription] = None
 
     def remove(self, subscription: BrowserSubscription) -> None:
-        """Have it get nothing more."""
-        audience = self._audiences.get(subscription.sees, {})
+        """Send no further events to a subscription."""
+        audience = self._audiences.get(subscription.audience, {})
         subscriptions = audience.get(subscription.suffix, {})
         subscriptions.pop(subscription, None)
         if not subscriptions:
             audience.pop(subscription.suffix, None)
         if not audience:
-            self._audiences.pop(subscription.sees, None)
+            self._audiences.pop(subscription.audience, None)
 
     def change_view(self, subscription: BrowserSubscription, view: BrowserView) -> None:
-        """Have a subscription see something else from now on."""
+        """Replace the view of a subscription."""
         self.remove(subscription)
         subscription.view = view
         self.add(subscription)
 
-    def take(self, message: Json) -> TopicChange:
-        """Note an event.
-
-        Args:
-            message: Its group message.
-        """
+    def record(self, message: Json) -> TopicChange:
+        """Remember the event of a group message."""
         self.last += 1
         change = TopicChange.from_message(self.last, message, self.rows)
         self.recent.append(change)
         return change
 
     def number_of(self, event_id: str) -> int | None:
-        """The number of a recent event; ``None`` where it is not among them."""
+        """Return the number of a recent event; ``None`` if it is not among them."""
         for change in reversed(self.recent):
             if change.event_id == event_id:
                 return change.number
         return None
 
     def after(self, number: int) -> list[TopicChange]:
-        """The recent events with a higher number."""
+        """Return the recent events with a higher number."""
         return [change for change in self.recent if change.number > number]
 
     def deliveries(self, change: TopicChange) -> list[tuple[Frame, list[BrowserSubscription]]]:
-        """The frames of an event, each with those that are to get it."""
+        """Return the frames of an event, each with the subscriptions that receive it."""
         found = []
         for audience in self._audiences.values():
             first = next(iter(next(iter(audience.values()))))
             try:
-                begin = first.show(change)
-            except Exception:  # what one view cannot show is no reason to keep it from others
+                head = first.show(change)
+            except Exception:  # a view that fails must not keep the event from the others
                 logger.exception(
+                    "event-not-shown",
                     "An event of %s could not be shown.",
                     self.offer.name,
-                    extra={"event": "event-not-shown", "offer": self.offer.name},
+                    offer=self.offer.name,
                 )
                 continue
-            if begin is not None:
-                found += [(Frame(begin + end), list(to)) for end, to in audience.items()]
+            if head is not None:
+                found += [(Frame(head + end), list(to)) for end, to in audience.items()]
         return found
 
 
 class LastRows:
-    """The last row of each item, as far as remembered.
+    """The last row of each item.
 
     Args:
-        size: Items; those that nothing was heard of for longest are forgotten.
+        size: Maximum number of items; those that changed longest ago are forgotten.
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._rows: FIFOCache[str, Row] = FIFOCache(size)
 
     def replace(self, key: Key, row: Row | None) -> Any:
-        """Remember a row, or forget one that is gone; gives the one before, or ``UNKNOWN``."""
+        """Remember a row, or forget it if ``None``; return the previous one, or ``UNKNOWN``."""
         # ``DELETE /items/x/1`` sends the key as a text.
         previous = self._rows.pop(str(key), UNKNOWN)
         if row is not None:
             self._rows[str(key)] = row
-            if len(self._rows) > self._size:
-                self._rows.popitem(last=False)
         return previous
 
     def learn(self, key: Key, row: Row) -> None:
-        """Remember a row that was read, where nothing newer is known."""
-        if str(key) not in self._rows and len(self._rows) < self._size:
+        """Remember a row that was read, unless a newer one is known."""
+        if str(key) not in self._rows and len(self._rows) < self._rows.maxsize:
             self._rows[str(key)] = row

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from directus_realtime.gateway.access import grant
 from directus_realtime.gateway.browser_query import QueryRefused, parse_subscribe
-from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView
+from directus_realtime.gateway.browser_view import UNKNOWN, BrowserView, field_tree, narrow
 from directus_realtime.gateway.conditions import compile_filter
-from directus_realtime.gateway.fields import field_tree, narrow
 from directus_realtime.gateway.offers import Offer
 from tests.fuzz.profile import examples
 from tests.fuzz.sql_filters import SqlArticles

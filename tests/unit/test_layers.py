@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, ProgrammingError, connection
-from django.test.utils import CaptureQueriesContext
+from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
 from directus_realtime import layers as layers_module
 from directus_realtime.events import Event
-from directus_realtime.layers import InboxChannelLayer, InboxCursor
+from directus_realtime.inbox_tail import InboxTail
+from directus_realtime.layers import InboxChannelLayer, LayerFeed
 from directus_realtime.models import ConnectionStatus, InboxEvent
 from tests.helpers.waiting import DEADLINE, await_for
 
@@ -121,14 +121,14 @@ async def browser(layer: InboxChannelLayer) -> Browser:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     """Counts the looks at the inbox."""
-    looks, read = Looks(), InboxCursor.read
+    looks, read = Looks(), LayerFeed.read
 
-    def counted(self: InboxCursor, with_states: bool) -> Any:
+    def counted(self: LayerFeed, with_states: bool) -> Any:
         found = read(self, with_states)
         looks.count += 1
         return found
 
-    monkeypatch.setattr(InboxCursor, "read", counted)
+    monkeypatch.setattr(LayerFeed, "read", counted)
     return looks
 
 
@@ -233,57 +233,6 @@ async def test_a_row_that_waits_for_its_window_holds_back_no_other_item(browser:
     assert await browser.titles(1) == ["a"]
 
 
-def store_debounced(count: int, **values: Any) -> list[InboxEvent]:
-    """Rows whose window ends in an hour."""
-    later = timezone.now() + timedelta(hours=1)
-    rows = [store(str(n), sent=False, key=n) for n in range(count)]
-    InboxEvent.objects.update(next_attempt_at=later, **values)
-    return rows
-
-
-def sent_by(cursor: InboxCursor, looks: int = 1) -> list[str]:
-    """Titles of what a cursor finds for the group of the collection."""
-    found = [pair for _ in range(looks) for pair in cursor.read(with_states=False)]
-    return [message["data"]["title"] for group, message in found if group == GROUP]
-
-
-def test_rows_that_wait_for_their_window_are_not_read_again_and_again() -> None:
-    """Thousands of them, ten times a second, would cost a web process more than a core."""
-    store_debounced(10)
-    cursor = InboxCursor({"default": 0})
-    assert sent_by(cursor) == []
-    with CaptureQueriesContext(connection) as queries:
-        assert sent_by(cursor, looks=40) == []
-    assert len(queries) <= 40 + 2  # what is new; and twice, whether a window ended early
-
-
-def test_rows_are_found_when_their_window_ends_or_has_ended_early(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(layers_module, "_CHUNK", 2)
-    rows = store_debounced(5)
-    cursor = InboxCursor({"default": 0})
-    assert sent_by(cursor) == []
-    for row in rows:
-        mark_sent(row)
-    assert sent_by(cursor, looks=20) == ["0", "1", "2", "3", "4"]
-    (row,) = store_debounced(1)
-    assert sent_by(cursor) == []
-    mark_sent(row)
-    with monkeypatch.context() as patch:
-        patch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
-        assert sent_by(cursor) == ["0"]
-
-
-def test_what_a_worker_has_is_looked_for_each_time() -> None:
-    (row,) = store_debounced(1, state="delivering")
-    cursor = InboxCursor({"default": 0})
-    for _ in range(3):
-        assert sent_by(cursor) == []
-    mark_sent(row)
-    assert sent_by(cursor) == ["0"]
-
-
 async def test_a_payload_that_is_nested_deep_ends_nothing(browser: Browser) -> None:
     nested: Any = "innermost"
     for _ in range(600):
@@ -380,10 +329,10 @@ async def test_without_members_nobody_asks_the_database(layer: InboxChannelLayer
 async def test_a_member_is_told_when_the_inbox_cannot_be_read(
     layer: InboxChannelLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def at_end(aliases: list[str]) -> InboxCursor:
+    def start(self: LayerFeed, aliases: list[str]) -> None:
         raise ProgrammingError("relation does not exist")
 
-    monkeypatch.setattr(InboxCursor, "at_end", at_end)
+    monkeypatch.setattr(LayerFeed, "start", start)
     with pytest.raises(ProgrammingError):
         await asyncio.wait_for(layer.group_add(GROUP, "browser"), DEADLINE)
 
@@ -392,16 +341,16 @@ async def test_a_look_that_fails_is_not_the_last(
     browser: Browser, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers_module, "_PAUSE", 0.01)
-    failures, read = Looks(), InboxCursor.read
+    failures, read = Looks(), LayerFeed.read
 
-    def fails(self: InboxCursor, with_states: bool) -> Any:
+    def fails(self: LayerFeed, with_states: bool) -> Any:
         failures.count += 1
         raise ProgrammingError("no such column")
 
-    monkeypatch.setattr(InboxCursor, "read", fails)
+    monkeypatch.setattr(LayerFeed, "read", fails)
     await failures.a_few()
     await astore("meanwhile")
-    monkeypatch.setattr(InboxCursor, "read", read)
+    monkeypatch.setattr(LayerFeed, "read", read)
     assert await browser.titles(1) == ["meanwhile"]
 
 
@@ -409,15 +358,15 @@ async def test_a_look_that_breaks_off_loses_nothing(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = [OperationalError("server closed the connection")]
-    late_events = InboxCursor._late_events
+    read_skipped = InboxTail._read_skipped
 
-    def fails_once(self: InboxCursor) -> Any:
+    def fails_once(self: InboxTail) -> Any:
         # Behind the read of the rows.
         if self._last_ids["default"] and errors:
             raise errors.pop()
-        return late_events(self)
+        return read_skipped(self)
 
-    monkeypatch.setattr(InboxCursor, "_late_events", fails_once)
+    monkeypatch.setattr(InboxTail, "_read_skipped", fails_once)
     await astore("a")
     assert await browser.titles(1) == ["a"]
     assert not errors

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from channels.layers import channel_layers, get_channel_layer
 
-from directus_realtime.gateway import hub, hub_tasks
+from directus_realtime.gateway import hub_tasks
 from directus_realtime.testing import FakeDirectus
 from tests.integration.gateway.browsers import close_layer
 from tests.integration.listening import TOKEN
@@ -30,10 +30,10 @@ def lossy_layer(settings: Any) -> None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gateway's chores come round at once."""
-    for name in ("OFFERS_INTERVAL", "USERS_INTERVAL", "SWEEP_INTERVAL"):
+    """The gateway's periodic tasks run at once."""
+    for name in ("OFFERS_INTERVAL", "USERS_INTERVAL", "INBOX_INTERVAL"):
         monkeypatch.setattr(hub_tasks, name, 0.05)
-    monkeypatch.setattr(hub, "INTERVAL", 0.02)
+    monkeypatch.setattr(hub_tasks, "PING_INTERVAL", 0.02)
 
 
 @pytest.fixture

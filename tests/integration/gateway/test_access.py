@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import path
 
 from directus_realtime.gateway import DirectusGateway, directus_gateway
-from directus_realtime.gateway.limits import SERVER_ERROR
+from directus_realtime.gateway.browser_connections import SERVER_ERROR
 from directus_realtime.gateway.routing import protected
 from tests.integration.gateway.browsers import TIMEOUT, browsing, deliver, event, offer
 

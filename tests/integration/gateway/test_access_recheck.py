@@ -12,7 +12,7 @@ from directus_realtime import Browsers, Subscription, register, subscriptions
 from directus_realtime.client import DirectusClient
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.gateway import DirectusGateway, access_recheck
-from directus_realtime.gateway.hub import current_hub
+from directus_realtime.gateway.hub_tasks import current_hub
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.testing import FakeDirectus
 from tests.helpers.waiting import await_for
@@ -129,7 +129,7 @@ async def test_rows_are_asked_for_again_about_those_who_are_no_users(door: Door)
     await declare(Browsers("public", rows=door.rows))
     async with browsing() as browser:
         await browser.subscribe(uid="1")
-        (subscription,) = next(iter(current_hub().members)).subscriptions.values()
+        (subscription,) = next(iter(current_hub().connections)).subscriptions.values()
         was, door.keys = subscription.view, [2]
         await await_for(lambda: subscription.view is not was, what="a look at the rows")
         await deliver(event(1), event(2))
@@ -155,8 +155,8 @@ async def test_a_user_of_the_sites_own_middleware_stays(user: User) -> None:
         await browser.subscribe(uid="1")
         was = user.last_name
         await User.objects.aupdate(last_name="changed")
-        member = next(iter(current_hub().members))
-        await await_for(lambda: member.user.last_name != was, what="a look at the users")
+        connection = next(iter(current_hub().connections))
+        await await_for(lambda: connection.user.last_name != was, what="a look at the users")
         await deliver(event(1))
         assert (await browser.next())["uid"] == "1"
 
@@ -167,13 +167,13 @@ async def test_what_a_look_at_the_users_has_not_seen_yet_ends_too(
     """It begins while the look is going on, which finds that the user is none any more."""
     decide, looks = access_recheck._decide, 0
 
-    def of_a_moment_ago(offers: Any, wanted: Any) -> Any:
+    def of_a_moment_ago(offers: Any, wanted: Any, now: Any) -> Any:
         nonlocal looks
         looks += 1
         if looks == 1:
             User.objects.update(is_active=False)
-            wanted = [(member, []) for member, _ in wanted]
-        return decide(offers, wanted)
+            wanted = [(connection, []) for connection, _ in wanted]
+        return decide(offers, wanted, now)
 
     await offer(browser_access="signed_in")
     async with browsing(user=user) as browser:
@@ -198,8 +198,8 @@ async def test_a_subscription_is_not_begun_for_a_user_who_is_gone_meanwhile(
         await browser.send({"type": "subscribe", "collection": "articles", "uid": "1"})
         await reads.wait()
         await User.objects.aupdate(is_active=False)
-        member = next(iter(current_hub().members))
-        await await_for(lambda: not member.user.is_authenticated, what="a look at the users")
+        connection = next(iter(current_hub().connections))
+        await await_for(lambda: not connection.user.is_authenticated, what="a look at the users")
         may_end.set()
         assert await is_forbidden(browser)
 
@@ -210,16 +210,16 @@ async def test_who_says_to_be_somebody_else_meanwhile_is_not_taken_for_the_one_b
     other = await User.objects.acreate_user("ben")
     decide, looks = access_recheck._decide, 0
 
-    def late(offers: Any, wanted: Any) -> Any:
+    def late(offers: Any, wanted: Any, now: Any) -> Any:
         nonlocal looks
         looks += 1
-        decided = decide(offers, wanted)
+        decided = decide(offers, wanted, now)
         if looks == 1:
             wanted[0][0].user = other
         return decided
 
     async with browsing(user=user):
-        member = next(iter(current_hub().members))
+        connection = next(iter(current_hub().connections))
         monkeypatch.setattr(access_recheck, "_decide", late)
         await await_for(lambda: looks >= 3, what="three looks at the users")
-        assert member.user == other
+        assert connection.user == other

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.gateway import missed_events, topics
-from directus_realtime.gateway.hub import current_hub
+from directus_realtime.gateway.hub_tasks import current_hub
 from directus_realtime.gateway.offers import Offer
 from tests.integration.gateway.browsers import Browser, browsing, deliver, event, offer
 
@@ -139,7 +139,6 @@ async def test_a_look_serves_as_long_as_all_that_came_after_it_is_remembered(
     looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(topics, "RING", 2)
-    monkeypatch.setattr(missed_events, "RING", 2)
     await offer()
     last = event(1)
     await deliver(last)
@@ -155,12 +154,12 @@ async def test_a_look_serves_as_long_as_all_that_came_after_it_is_remembered(
 
 async def test_looks_are_remembered_for_a_few_events_only(looks: list[str]) -> None:
     await offer()
-    events = [event(number) for number in range(missed_events.KEPT + 2)]
+    events = [event(number) for number in range(topics.MISSED + 2)]
     await deliver(*events)
     async with browsing() as browser:
         for number, last in enumerate([*events[:-1], events[0]]):
             await browser.subscribe(last_event_id=last.id, event="delete", uid=str(number))
-        assert len(current_hub().streams["articles"].missed) == missed_events.KEPT
+        assert len(current_hub().topics["articles"].missed) == topics.MISSED
     assert looks == [*(each.id for each in events[:-1]), events[0].id]
 
 

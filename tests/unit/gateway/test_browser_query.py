@@ -8,7 +8,7 @@ import pytest
 from directus_realtime.gateway.browser_query import (
     BrowserQuery,
     QueryRefused,
-    Subscribe,
+    SubscribeRequest,
     parse_subscribe,
     parse_uid,
 )
@@ -16,12 +16,12 @@ from directus_realtime.gateway.browser_query import (
 ALL = ("create", "update", "delete")
 
 
-def parsed(**message: Any) -> Subscribe:
+def parsed(**message: Any) -> SubscribeRequest:
     return parse_subscribe({"type": "subscribe", "collection": "articles", **message})
 
 
 def test_a_bare_subscribe_asks_for_everything() -> None:
-    assert parsed() == Subscribe("articles", BrowserQuery(ALL, ("*",), {}, (), None, None))
+    assert parsed() == SubscribeRequest("articles", BrowserQuery(ALL, ("*",), {}, (), None, None))
 
 
 def test_an_event_alone_asks_for_no_data() -> None:

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
+from directus_realtime.gateway.browser_connections import BrowserLimits
+from directus_realtime.gateway.browser_query import SubscribeRequest
 from directus_realtime.gateway.conversation import (
-    Ask,
-    Authenticate,
-    Close,
+    Acknowledgement,
+    AuthRequest,
+    Closure,
     Conversation,
-    End,
-    PongReceived,
-    Say,
+    Reply,
+    UnsubscribeRequest,
 )
-from directus_realtime.gateway.limits import BrowserLimits
 
 
 def said(content: Any, limits: BrowserLimits | None = None) -> Any:
@@ -23,7 +23,7 @@ def said(content: Any, limits: BrowserLimits | None = None) -> Any:
 
 
 def error_of(action: Any) -> tuple[str, str]:
-    assert isinstance(action, Say)
+    assert isinstance(action, Reply)
     return action.message["type"], action.message["error"]["code"]
 
 
@@ -55,29 +55,29 @@ def test_an_unknown_type_gets_no_reply() -> None:
 
 
 def test_bytes_are_as_good_as_text() -> None:
-    assert said(b'{"type": "pong"}') == PongReceived()
+    assert said(b'{"type": "pong"}') == Acknowledgement()
 
 
 def test_a_ping_is_answered() -> None:
-    assert said({"type": "ping"}) == Say({"type": "pong"})
-    assert said({"type": "ping", "uid": 5}) == Say({"type": "pong", "uid": 5})
+    assert said({"type": "ping"}) == Reply({"type": "pong"})
+    assert said({"type": "ping", "uid": 5}) == Reply({"type": "pong", "uid": 5})
 
 
 def test_a_uid_is_a_text_for_subscriptions_and_comes_back_as_it_was() -> None:
-    assert said({"type": "unsubscribe", "uid": 5}) == End("5", 5)
-    assert said({"type": "unsubscribe"}) == End(None, None)
+    assert said({"type": "unsubscribe", "uid": 5}) == UnsubscribeRequest("5", 5)
+    assert said({"type": "unsubscribe"}) == UnsubscribeRequest(None, None)
 
 
 def test_credentials_are_handed_on() -> None:
     action = said({"type": "auth", "access_token": "t", "uid": "a"})
-    assert isinstance(action, Authenticate)
+    assert isinstance(action, AuthRequest)
     assert (action.credentials["access_token"], action.uid) == ("t", "a")
 
 
 def test_a_subscribe_is_understood() -> None:
     action = said({"type": "subscribe", "collection": "articles", "uid": 3})
-    assert isinstance(action, Ask)
-    assert (action.subscribe.collection, action.subscribe.uid) == ("articles", "3")
+    assert isinstance(action, SubscribeRequest)
+    assert (action.collection, action.uid) == ("articles", "3")
 
 
 def test_a_bad_subscribe_is_answered_with_its_uid() -> None:
@@ -88,19 +88,19 @@ def test_a_bad_subscribe_is_answered_with_its_uid() -> None:
 
 def test_size_is_counted_in_bytes() -> None:
     limits = BrowserLimits(max_message_size=40)
-    assert isinstance(said('"' + "x" * 38 + '"', limits), Say)
-    assert isinstance(said('"' + "é" * 38 + '"', limits), Close)
+    assert isinstance(said('"' + "x" * 38 + '"', limits), Reply)
+    assert isinstance(said('"' + "é" * 38 + '"', limits), Closure)
 
 
 def test_the_rate_allows_a_burst_and_then_so_many_a_second() -> None:
     conversation = Conversation(BrowserLimits(messages_per_second=2, burst=3), 0.0)
     pong = '{"type": "pong"}'
-    assert [conversation.receive(pong, 0.0) for _ in range(3)] == [PongReceived()] * 3
+    assert [conversation.receive(pong, 0.0) for _ in range(3)] == [Acknowledgement()] * 3
     refused = conversation.receive(pong, 0.0)
-    assert isinstance(refused, Say)
+    assert isinstance(refused, Reply)
     assert refused.message["error"] == {
         "code": "REQUESTS_EXCEEDED",
         "message": "Too many messages, retry after 500ms.",
     }
-    assert conversation.receive(pong, 0.6) == PongReceived()
+    assert conversation.receive(pong, 0.6) == Acknowledgement()
     assert error_of(conversation.receive(pong, 0.6)) == ("server", "REQUESTS_EXCEEDED")

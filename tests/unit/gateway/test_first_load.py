@@ -15,7 +15,7 @@ def row(key: int, title: str = "as read") -> dict[str, Any]:
 
 def load(*keys: int, is_all: bool = True) -> FirstLoad:
     """What was read, the newest first."""
-    return FirstLoad(Newest([(key, row(key)) for key in keys], is_all, "id"), LIMIT)
+    return FirstLoad(Newest([(key, row(key)) for key in keys], is_all, "id"), LIMIT, 0.0)
 
 
 def told(key: int, title: str | None = "told") -> TopicChange:

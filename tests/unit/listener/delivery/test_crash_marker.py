@@ -14,7 +14,7 @@ from django.db import OperationalError
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
-from directus_realtime.layers import InboxCursor
+from directus_realtime.layers import LayerFeed
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.crash_marker import CRASHED
@@ -24,6 +24,7 @@ from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.receiver_calls import Job
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
+from directus_realtime.utils.system_clock import SystemClock
 from tests.helpers.waiting import DEADLINE
 from tests.unit.listener.conftest import Receivers, RunDelivery, fails
 from tests.unit.listener.delivery.rows import astore, row, until_states
@@ -162,18 +163,19 @@ async def test_a_receiver_that_fails_after_a_crash_is_the_one_that_failed(
 async def test_after_a_crash_browsers_are_notified_after_the_commit(
     receivers: Receivers, deliver: RunDelivery
 ) -> None:
-    cursor = await sync_to_async(InboxCursor.at_end)(["default"])
+    feed = LayerFeed(SystemClock())
+    await sync_to_async(feed.start)(["default"])
     told: list[int] = []
 
     async def receiver(event: Event, **kwargs: Any) -> None:
-        told.append(len(await sync_to_async(cursor.read)(False)))
+        told.append(len(await sync_to_async(feed.read)(False)))
 
     receivers.connect(receiver)
     await astore(1, "a")
     async with deliver(after_crash=True):
         await until_states("done")
     assert told == [0]
-    assert await sync_to_async(cursor.read)(False)
+    assert await sync_to_async(feed.read)(False)
 
 
 async def test_after_a_crash_a_database_that_becomes_unavailable_is_no_failure(

@@ -17,8 +17,8 @@ from django.test import Client
 from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.gateway import live_consumer
-from directus_realtime.gateway.limits import SERVER_ERROR
+from directus_realtime.gateway import group_subscriber, live_consumer
+from directus_realtime.gateway.browser_connections import SERVER_ERROR
 from directus_realtime.gateway.live_consumer import NOT_ALLOWED, LiveConsumer
 from directus_realtime.groups import (
     connection_group_name,
@@ -97,7 +97,7 @@ async def test_a_burst_is_a_frame_of_the_newest() -> None:
 
 
 async def test_it_joins_the_groups_of_new_subscriptions(monkeypatch: Any) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     socket = socket_of(await user(*RIGHTS))
     await socket.connect()
     await database_sync_to_async(subscription)("own", collection="notes", group="own.group")
@@ -111,8 +111,8 @@ async def test_it_joins_the_groups_of_new_subscriptions(monkeypatch: Any) -> Non
 
 
 async def test_what_the_layer_forgot_of_an_old_page_is_joined_anew(monkeypatch: Any) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.01)
-    monkeypatch.setattr(live_consumer, "REJOIN_AFTER", 0.01)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.01)
+    monkeypatch.setattr(group_subscriber, "REJOIN_AFTER", 0.01)
     await database_sync_to_async(subscription)()
     socket = socket_of(await user(*RIGHTS))
     await socket.connect()
@@ -144,7 +144,7 @@ async def test_it_is_for_staff() -> None:
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}], ids=str)
 async def test_it_ends_when_the_right_is_gone(monkeypatch: Any, change: dict[str, bool]) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     watcher = await user(*RIGHTS)
     socket = socket_of(watcher)
     assert (await socket.connect())[0]
@@ -179,7 +179,7 @@ def change_password(user: User) -> None:
 async def test_it_ends_when_the_session_does(
     monkeypatch: Any, change: Callable[[User], None]
 ) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     watcher = await user(*RIGHTS)
     socket = socket_of(watcher)
     socket.scope["session"] = await signed_in(watcher)
@@ -191,7 +191,7 @@ async def test_it_ends_when_the_session_does(
 
 
 async def test_it_stays_while_the_session_does(monkeypatch: Any) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.01)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.01)
     await database_sync_to_async(subscription)()
     watcher = await user(*RIGHTS)
     for session in (await signed_in(watcher), SessionStore()):
@@ -200,10 +200,10 @@ async def test_it_stays_while_the_session_does(monkeypatch: Any) -> None:
         assert (await socket.connect())[0]
         looks, may_watch = 0, live_consumer._may_watch
 
-        async def counted(scope: Any) -> bool:
+        async def counted(*args: Any) -> bool:
             nonlocal looks
             looks += 1
-            return await may_watch(scope)  # noqa: B023
+            return await may_watch(*args)  # noqa: B023
 
         with monkeypatch.context() as patched:
             patched.setattr(live_consumer, "_may_watch", counted)
@@ -224,16 +224,16 @@ async def failing(error: Exception, *arguments: Any) -> Any:
 async def test_a_right_that_is_lost_counts_also_after_looks_that_failed(
     monkeypatch: Any, error: Exception
 ) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     watcher = await user(*RIGHTS)
     may_watch, looks = live_consumer._may_watch, 0
 
-    async def fails_at_first(user: Any) -> bool:
+    async def fails_at_first(*args: Any) -> bool:
         nonlocal looks
         looks += 1
-        if 1 < looks < 1 + live_consumer.PATIENCE:
+        if 1 < looks < 1 + live_consumer.MAX_FAILURES:
             raise error
-        return await may_watch(user)
+        return await may_watch(*args)
 
     monkeypatch.setattr(live_consumer, "_may_watch", fails_at_first)
     socket = socket_of(watcher)
@@ -248,18 +248,20 @@ async def test_a_right_that_is_lost_counts_also_after_looks_that_failed(
 async def test_it_ends_when_the_right_cannot_be_looked_up(
     monkeypatch: Any, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     socket = socket_of(await user(*RIGHTS))
     assert (await socket.connect())[0]
     monkeypatch.setattr(live_consumer, "_may_watch", partial(failing, error))
     closed = await socket.receive_output(5)
     assert (closed["type"], closed["code"]) == ("websocket.close", SERVER_ERROR)
-    assert caplog.text.count("The live page's rights cannot be checked") == live_consumer.PATIENCE
+    assert (
+        caplog.text.count("The live page's rights cannot be checked") == live_consumer.MAX_FAILURES
+    )
     await socket.disconnect()
 
 
 async def test_a_layer_that_goes_away_means_to_come_again(monkeypatch: Any) -> None:
-    monkeypatch.setattr(live_consumer, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(live_consumer, "CHECK_INTERVAL", 0.02)
     socket = socket_of(await user(*RIGHTS))
     assert (await socket.connect())[0]
     layer, away = get_channel_layer(), partial(failing, ConnectionError("away"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.gateway.fields import field_tree, narrow
+from directus_realtime.gateway.browser_view import field_tree, narrow
 
 ROW = {
     "id": 1,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.gateway.fields import ordered
+from directus_realtime.gateway.browser_view import ordered
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.gateway import group_subscriber, inbox_sweep
+from directus_realtime.gateway import group_subscriber, missed_events
 from directus_realtime.gateway.missed_events import messages
 from directus_realtime.gateway.topics import Topic
 from directus_realtime.groups import event_message, group_name
@@ -104,14 +104,14 @@ async def test_an_event_that_waited_when_the_browser_came_arrives(state: str) ->
 async def test_an_event_that_cannot_be_handed_over_keeps_back_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    take = Topic.take
+    record = Topic.record
 
     def fails_for_one(self: Topic, message: Any) -> Any:
         if message["key"] == 1:
             raise RuntimeError("a mistake")
-        return take(self, message)
+        return record(self, message)
 
-    monkeypatch.setattr(Topic, "take", fails_for_one)
+    monkeypatch.setattr(Topic, "record", fails_for_one)
     await offer()
     async with browsing() as browser:
         await browser.subscribe()
@@ -128,7 +128,7 @@ async def test_a_look_that_breaks_off_loses_nothing(monkeypatch: pytest.MonkeyPa
             raise errors.pop()
         return messages(rows)
 
-    monkeypatch.setattr(inbox_sweep, "messages", fails_once)
+    monkeypatch.setattr(missed_events, "messages", fails_once)
     await offer()
     async with browsing() as browser:
         await browser.subscribe()
@@ -160,7 +160,7 @@ async def test_a_redis_that_goes_away_and_comes_back_loses_nothing(
     redis_server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("channels_redis")
-    monkeypatch.setattr(group_subscriber, "_INTERVAL", 0.1)
+    monkeypatch.setattr(group_subscriber, "INTERVAL", 0.1)
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

@@ -9,6 +9,7 @@ from channels.testing import WebsocketCommunicator
 
 from directus_realtime.gateway import DirectusGateway
 from directus_realtime.models import ConnectionStatus
+from directus_realtime.utils.system_clock import SystemClock
 from tests.integration.gateway.browsers import TIMEOUT, browsing, deliver, event, offer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,13 +54,19 @@ async def test_a_browser_whose_subscribes_take_long_leaves_time_to_others(
 ) -> None:
     costs, paused = iter([0.0, 0.5, 0.5, 0.5, 0.5, 4.5]), []
 
-    async def pause(seconds: float) -> None:
-        paused.append(seconds)
+    sleep = SystemClock.sleep
+
+    async def sleep_or_note(self: SystemClock, seconds: float) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "directus-gateway-browser":
+            paused.append(seconds)
+        else:
+            await sleep(self, seconds)
 
     monkeypatch.setattr(
         "directus_realtime.gateway.subscription_requests.thread_time", lambda: next(costs)
     )
-    monkeypatch.setattr("directus_realtime.gateway.gateway._pause", pause)
+    monkeypatch.setattr(SystemClock, "sleep", sleep_or_note)
     await offer()
     async with browsing() as browser:
         for uid in ("1", "2", "3"):

@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 from django.utils import timezone
 
 from directus_realtime.events import Event
-from directus_realtime.gateway import consumers
+from directus_realtime.gateway import group_subscriber
 from directus_realtime.gateway.consumers import DirectusConsumer
 from directus_realtime.groups import (
     connection_group_name,
@@ -111,7 +111,7 @@ async def test_it_has_joined_before_the_browser_is_told_that_it_is_connected() -
 async def test_what_the_layer_forgot_of_an_old_browser_is_joined_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumers, "REJOIN_AFTER", 0.01)
+    monkeypatch.setattr(group_subscriber, "REJOIN_AFTER", 0.01)
     socket = await connected()
     get_channel_layer().groups.clear()  # as layers do after a day
     await await_for(lambda: len(get_channel_layer().groups) == 2)
@@ -123,7 +123,7 @@ async def test_what_the_layer_forgot_of_an_old_browser_is_joined_anew(
 async def test_a_layer_that_is_away_is_joined_later(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(consumers, "REJOIN_AFTER", 0.01)
+    monkeypatch.setattr(group_subscriber, "REJOIN_AFTER", 0.01)
     socket = await connected()
     layer = get_channel_layer()
 
@@ -167,7 +167,7 @@ async def test_a_consumer_that_fails_is_told_with_its_own_error_while_the_layer_
 
 
 async def test_a_consumer_that_failed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers, "REJOIN_AFTER", 0.01)
+    monkeypatch.setattr(group_subscriber, "REJOIN_AFTER", 0.01)
     socket = await connected(FailingConsumer)
     await send()
     with pytest.raises(RuntimeError):
