@@ -72,8 +72,7 @@ class DirectusClient(SystemCollections):
     """A connection to one Directus server that comes back by itself.
 
     Args:
-        url: The server's URL, such as ``https://cms.example.com``; or that of a gateway in
-            Django, such as ``wss://shop.example.com/directus``, from which nothing can be read.
+        url: The server's URL, for example ``https://cms.example.com``.
         token: A static token, or a callable without arguments that returns it and is asked
             anew for each attempt to connect; or give ``email`` and ``password``.
         email: E-mail address of a Directus user.

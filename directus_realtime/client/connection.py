@@ -15,7 +15,6 @@ from websockets.exceptions import WebSocketException
 from directus_realtime.client.connection_errors import explain
 from directus_realtime.client.connection_state import ConnectionState, StateChange, StateStream
 from directus_realtime.client.credentials import AccessToken, Credentials
-from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
 from directus_realtime.client.options import ClientOptions, Proxy, find_proxy, header_problem
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.socket_driver import SocketDriver, SocketOpener
@@ -48,7 +47,7 @@ class Connection:
     the socket is kept open beside it.
 
     Args:
-        url: The server's URL, without a slash at the end; a gateway's begins with ``ws``.
+        url: The server's URL, without a slash at the end.
         credentials: Who we are.
         options: Timeouts, size limits, headers.
         on_action: Called with what the session says about subscriptions.
@@ -56,7 +55,6 @@ class Connection:
         on_socket: Called after each change of :attr:`socket_problem`.
 
     Attributes:
-        is_gateway: Whether the other side is a gateway of Django, which has no REST.
         server: What the server said of itself, once it was reached.
         identity: Who the token is, once that was asked.
         change: The state, its reason, and since when.
@@ -75,8 +73,7 @@ class Connection:
         on_change: Callable[[], None],
         on_socket: Callable[[], None],
     ) -> None:
-        self.is_gateway = is_gateway(url)
-        self.url = without_websocket(url)
+        self.url = url
         self.server: ServerInfo | None = None
         self.identity = ""
         self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
@@ -88,7 +85,7 @@ class Connection:
         self._on_action = on_action
         self._on_change = on_change
         self._on_socket = on_socket
-        self._needs_socket = self.is_gateway or options.socket == "required"
+        self._needs_socket = options.socket == "required"
         self._recheck_requested = asyncio.Event()
         self._rest: RestClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,8 +120,7 @@ class Connection:
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
-            kind = GatewayRest if self.is_gateway else RestClient
-            self._rest = kind(self.url, self._credentials, self._options, self._proxy)
+            self._rest = RestClient(self.url, self._credentials, self._options, self._proxy)
         return self._rest
 
     @property
@@ -151,7 +147,7 @@ class Connection:
 
     def explain(self, error: Exception) -> ConnectionFailed:
         """An error of REST or of the socket, as one of ours."""
-        return explain(error, self.url, self.proxy_address, is_gateway=self.is_gateway)
+        return explain(error, self.url, self.proxy_address)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background for as long as the socket of now lives."""
@@ -313,14 +309,13 @@ class Connection:
                 self.driver = None
 
     def _session(self, server: ServerInfo) -> Session:
-        # Directus ignores pings where its heartbeat is switched off; a gateway never does.
-        is_pinged = self.is_gateway or server.heartbeat > 0
         return Session(
             ping_interval=self._options.ping_interval,
             pong_timeout=self._options.pong_timeout,
             reply_timeout=self._options.reply_timeout,
             authenticated=server.auth_mode == "strict",
-            keepalive="ping" if is_pinged else "unsubscribe",
+            # Directus ignores pings where its heartbeat is switched off.
+            keepalive="ping" if server.heartbeat > 0 else "unsubscribe",
             now=monotonic(),
         )
 

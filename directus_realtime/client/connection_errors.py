@@ -35,16 +35,13 @@ from directus_realtime.utils.redaction import redact
 _MESSAGE_TOO_BIG = 1009
 
 
-def explain(
-    error: Exception, url: str, proxy: str = "", *, is_gateway: bool = False
-) -> ConnectionFailed:
+def explain(error: Exception, url: str, proxy: str = "") -> ConnectionFailed:
     """An error of connecting or of a live connection, as one of ours.
 
     Args:
         error: What was raised.
         url: The server's URL, for the sentence; it holds no secret.
         proxy: Address of the proxy in between, without user and password.
-        is_gateway: Whether the URL was taken for that of a gateway in Django.
     """
     if isinstance(error, ConnectionFailed):
         return error
@@ -66,12 +63,6 @@ def explain(
             return ConnectionImpossible(f"{url!r} is not a URL such as https://cms.example.com.")
         case httpx.TimeoutException():
             return ConnectionFailed(f"{url} did not answer in time.")
-        case TimeoutError() if is_gateway:
-            return ConnectionFailed(
-                f"{url} did not answer the WebSocket handshake in time. A ws or wss URL is that "
-                "of a gateway in Django; for Directus itself give its http or https URL, without "
-                "/websocket."
-            )
         case TimeoutError():
             return ConnectionFailed(
                 f"{url} did not answer the WebSocket handshake in time. Where this stays so, "

@@ -210,15 +210,13 @@ class Feed:
         news: Notes every item of which the server says anything.
         told: Notes every item of which something was handed over.
         leaving: Which items may have left the filter.
-        is_final: Whether what comes needs no check by a read: the server is a gateway.
         late: What has come of items that were gone already, to be checked by a read: the
             action of each.
     """
 
-    def __init__(self, uid: str, query: Query, is_final: bool = False) -> None:
+    def __init__(self, uid: str, query: Query) -> None:
         self.uid = uid
         self.query = query
-        self.is_final = is_final
         self.state = FeedState.WAITING
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
@@ -309,7 +307,7 @@ class Feed:
                 continue
             if action == "update" and self._hears_of_all_updates:
                 self.leaving.reported(key)
-            if not self.is_final and self._is_late(key):
+            if self._is_late(key):
                 self.late[key] = "create" if self.late.get(key) == "create" else action
             else:
                 self._hand_over(action, key, entry)
@@ -366,7 +364,7 @@ class Feed:
 
     @property
     def _hears_of_all_updates(self) -> bool:
-        return self.query.tells_leaving and not self.reads_updates and not self.is_final
+        return self.query.tells_leaving and not self.reads_updates
 
     def _is_late(self, key: Key) -> bool:
         return key in self.late or key in self._deleted or key in self._left

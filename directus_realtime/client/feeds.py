@@ -261,7 +261,7 @@ class Feeds:
             self.retry(feed)
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
-        feed = Feed(free, query, is_final=self._connection.is_gateway)
+        feed = Feed(free, query)
         self._by_uid[free] = self._by_query[fingerprint] = feed
         if self._connection.has_socket:
             self._activate(feed)

@@ -268,8 +268,6 @@ class Session:
                 self._auth_error(message)
             case ErrorReply():
                 self._error(message, now)
-            case messages.Unknown("connection"):
-                pass  # a gateway of Django tells how its own connection stands
             case messages.Unknown(kind):
                 problem = "The message has a type that this client does not know"
                 self._actions.append(Ignored(BadFrame(problem, excerpt(kind)[:50])))
