@@ -20,8 +20,7 @@ from directus_realtime.client.client_subscription import (
     StateCallback,
     refuse_async,
 )
-from directus_realtime.client.connection import Connection
-from directus_realtime.client.connection_state import ConnectionState, StateChange
+from directus_realtime.client.connection import Connection, ConnectionState, StateChange
 from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.doorbells import SocketDoorbell
 from directus_realtime.client.feeds import Feeds

@@ -8,7 +8,7 @@ from time import monotonic
 from django.utils import timezone
 
 from directus_realtime.client import ConnectionState, DirectusClient
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.utils.logs import Repetitions
 
 logger = logging.getLogger("directus_realtime.listener")

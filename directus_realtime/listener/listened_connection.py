@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from directus_realtime.client import ConnectionState
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.client.feed import FeedState
 from directus_realtime.database import DatabaseThread
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, EventFailed

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from directus_realtime.client.client_subscription import ClientSubscription
-from directus_realtime.client.connection import Connection
-from directus_realtime.client.connection_state import ConnectionState
+from directus_realtime.client.connection import Connection, ConnectionState
 from directus_realtime.client.credentials import AccessToken, StaticToken
 from directus_realtime.client.feed import CHANGED, Feed, FeedState
 from directus_realtime.client.feeds import Feeds

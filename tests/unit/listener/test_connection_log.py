@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from directus_realtime.client import ConnectionState
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.listener import connection_log as story_module
 from directus_realtime.listener.connection_log import ConnectionLog
 
