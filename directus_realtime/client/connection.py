@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from time import monotonic
+from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -27,10 +26,12 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.session import Session, SessionAction
-from directus_realtime.utils.aio import run_until_first
-from directus_realtime.utils.backoff import Backoff, endless
+from directus_realtime.utils.aio import Wakeup, cancel_all, run_until_first
+from directus_realtime.utils.backoff import Backoff, endless, full_jitter
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 #: Errors that end a connection and need no traceback.
 _EXPECTED = (
@@ -43,13 +44,13 @@ _NOT_CONNECTED = "The client is not connected."
 
 
 class ConnectionState(StrEnum):
-    """Where a connection stands."""
+    """States of a connection."""
 
     #: Authenticated; the subscriptions are confirmed or on their way.
     CONNECTED = "connected"
     #: Lost or not yet made; the next attempt comes by itself.
     RECONNECTING = "reconnecting"
-    #: Not wanted, or given up.
+    #: Not requested, or given up.
     DISCONNECTED = "disconnected"
 
 
@@ -59,8 +60,8 @@ class StateChange:
 
     Attributes:
         state: The new state.
-        reason: Why, as a sentence; empty where there is nothing to say.
-        at: When, aware.
+        reason: Reason as a sentence, or empty.
+        at: Time of the change; aware.
     """
 
     state: ConnectionState
@@ -69,14 +70,14 @@ class StateChange:
 
 
 class StateStream:
-    """Hands each change to every reader that is there when it happens."""
+    """Passes each change to all present readers."""
 
     def __init__(self) -> None:
-        # Weak: a reader that nobody iterates any more is forgotten.
+        # Weak: readers that are no longer iterated are forgotten.
         self._readers: weakref.WeakSet[StateReader] = weakref.WeakSet()
 
     def publish(self, change: StateChange) -> None:
-        """Tell every reader."""
+        """Pass a change to every reader."""
         for reader in list(self._readers):
             reader.queue.put_nowait(change)
 
@@ -86,14 +87,14 @@ class StateStream:
             reader.queue.put_nowait(None)
 
     def read(self, current: StateChange) -> AsyncIterator[StateChange]:
-        """The current state first, then each change from now on, however late it is read."""
+        """Return the current state and each change from now on, however late it is read."""
         reader = StateReader(current)
         self._readers.add(reader)
         return reader
 
 
 class StateReader:
-    """What one reader has not read yet; a queue of changes, ended by ``None``."""
+    """Changes that one reader has not read yet; ``None`` in the queue is the end."""
 
     def __init__(self, current: StateChange) -> None:
         self.queue: asyncio.Queue[StateChange | None] = asyncio.Queue()
@@ -105,7 +106,7 @@ class StateReader:
     async def __anext__(self) -> StateChange:
         change = await self.queue.get()
         if change is None:
-            self.queue.put_nowait(None)  # for whoever asks again
+            self.queue.put_nowait(None)  # for further calls
             raise StopAsyncIteration
         return change
 
@@ -118,20 +119,21 @@ class Connection:
 
     Args:
         url: The server's URL, without a slash at the end.
-        credentials: Who we are.
+        credentials: Source of access tokens.
         options: Timeouts, size limits, headers.
-        on_action: Called with what the session says about subscriptions.
+        on_action: Called with the session's messages about subscriptions.
         on_change: Called after each change of :attr:`change`.
         on_socket: Called after each change of :attr:`socket_problem`.
+        clock: Clock of the client.
 
     Attributes:
-        server: What the server said of itself, once it was reached.
-        identity: Who the token is, once that was asked.
-        change: The state, its reason, and since when.
-        changes: The stream of changes.
-        driver: The socket of now; ``None`` while there is none.
-        socket_problem: Why no socket is open and authenticated, as a sentence; empty where
-            one is.
+        server: Description of the server; ``None`` until it was reached.
+        identity: User of the token; empty until it was read.
+        change: Current state with its reason and time.
+        changes: Stream of changes.
+        driver: Driver of the current socket; ``None`` without one.
+        socket_problem: Reason why no socket is open and authenticated, as a sentence; empty
+            where one is.
     """
 
     def __init__(
@@ -142,21 +144,26 @@ class Connection:
         on_action: Callable[[SessionAction], None],
         on_change: Callable[[], None],
         on_socket: Callable[[], None],
+        clock: SystemClock,
     ) -> None:
         self.url = url
+        self.clock = clock
         self.server: ServerInfo | None = None
         self.identity = ""
-        self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
+        self.change = StateChange(ConnectionState.DISCONNECTED, "", clock.now())
         self.changes = StateStream()
         self.driver: SocketDriver | None = None
         self.socket_problem = _NOT_CONNECTED
         self._options = options
+        self._delays = options.delays
+        if options.delays is full_jitter:
+            self._delays = partial(full_jitter, clock=clock)
         self._credentials = credentials
         self._on_action = on_action
         self._on_change = on_change
         self._on_socket = on_socket
         self._needs_socket = options.socket == "required"
-        self._recheck_requested = asyncio.Event()
+        self._recheck_requested = Wakeup(clock)
         self._rest: RestClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._proxy: Proxy | None = None
@@ -179,7 +186,7 @@ class Connection:
 
     @property
     def last_heard_at(self) -> datetime | None:
-        """When the server was last heard while connected; ``None`` where it never was."""
+        """Time of the server's last message while connected; ``None`` where none came."""
         return (self.driver and self.driver.heard_at) or self._last_heard_at
 
     @property
@@ -190,16 +197,18 @@ class Connection:
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
-            self._rest = RestClient(self.url, self._credentials, self._options, self._proxy)
+            self._rest = RestClient(
+                self.url, self._credentials, self._options, self._proxy, self.clock
+            )
         return self._rest
 
     @property
     def proxy_address(self) -> str:
-        """Address of the proxy in between, for people; empty where there is none."""
+        """Address of the proxy without its password; empty where there is none."""
         return self._proxy.address if self._proxy else ""
 
     def bind_to_loop(self) -> None:
-        """Belong to the event loop that comes first: no other can use its sockets.
+        """Bind the connection to the first event loop that uses it, like its sockets.
 
         Raises:
             RuntimeError: It belongs to another loop.
@@ -207,7 +216,7 @@ class Connection:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return  # from outside nothing is sent
+            return  # outside of a loop nothing is sent
         if self._loop not in {None, loop}:
             raise RuntimeError(
                 "This DirectusClient belongs to another event loop. Make one for each "
@@ -216,17 +225,17 @@ class Connection:
         self._loop = loop
 
     def explain(self, error: Exception) -> ConnectionFailed:
-        """An error of REST or of the socket, as one of ours."""
+        """Return an error of REST or of the socket as one of ours."""
         return explain(error, self.url, self.proxy_address)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something in the background for as long as the socket of now lives."""
+        """Run work in the background until the current socket ends."""
         task = asyncio.create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chore_done)
 
     async def aclose(self) -> None:
-        """Say that the connection is no longer wanted, and close what REST has open."""
+        """Set the state to *disconnected*, and close REST's connections."""
         if self.change.state is not ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
         self.changes.close()
@@ -254,11 +263,11 @@ class Connection:
         Raises:
             ConnectionImpossible: It has never worked and will not by itself.
         """
-        backoff = Backoff(self._options.delays, self._options.stable_after)
+        backoff = Backoff(self._delays, self._options.stable_after, self.clock)
         while True:
             failure = await self._one_connection()
             self._set_state(ConnectionState.RECONNECTING, str(failure))
-            await asyncio.sleep(backoff.next_delay(self._connected_at))
+            await self.clock.sleep(backoff.next_delay(self._connected_at))
 
     def recheck(self) -> None:
         """Verify over REST, soon, that the server still accepts the credentials.
@@ -269,12 +278,12 @@ class Connection:
         self._recheck_requested.set()
 
     async def _one_connection(self) -> ConnectionFailed:
-        """Connect and work until the connection ends; the reason is returned.
+        """Connect, run until the connection ends, and return the reason.
 
         Raises:
             ConnectionImpossible: It has never worked and will not by itself. Once it
-                has worked, the same error may heal (a renewed certificate, a token
-                that is given back), so it is tried again like any other.
+                has worked, the same error may be temporary (an expired certificate, a
+                revoked token), so it is retried like any other.
             Exception: An unexpected error of a connection that has never worked.
         """
         self._connected_at = None
@@ -308,7 +317,7 @@ class Connection:
                 f"{self.url!r} is not a URL such as https://cms.example.com."
             )
         self._credentials.begin()
-        self._recheck_requested = asyncio.Event()  # the event loop may be another one by now
+        self._recheck_requested = Wakeup(self.clock)  # the event loop may be another one by now
         await self._verify()
         if self._needs_socket:
             await run_until_first(self._run_socket, self._recheck_on_request)
@@ -317,33 +326,32 @@ class Connection:
             await run_until_first(self._keep_socket, self._recheck_on_request)
 
     async def _verify(self) -> ServerInfo:
-        """Read over REST what the server and the user of the token are."""
+        """Read the server's description and the user of the token over REST."""
         rest = self.rest
         self.server = await rest.server_info()
         self.identity = await rest.identity()
         if not self._needs_socket:
-            self._last_heard_at = datetime.now(UTC)
+            self._last_heard_at = self.clock.now()
         return self.server
 
     async def _recheck_on_request(self) -> None:
         while True:
             await self._recheck_requested.wait()
-            self._recheck_requested.clear()
             await self._verify()
 
     async def _keep_socket(self) -> None:
-        """Keep a socket open beside REST, whatever is wrong with it, until REST fails."""
-        backoff = Backoff(self._options.delays, self._options.stable_after)
+        """Keep a socket open beside REST, and reopen it after any error, until REST fails."""
+        backoff = Backoff(self._delays, self._options.stable_after, self.clock)
         while True:
             self._set_socket_problem(await self._socket_until_lost())
             if self.server is not None and self.server.websocket_path is None:
-                await asyncio.sleep(self._options.socket_recheck_interval)
+                await self.clock.sleep(self._options.socket_recheck_interval)
             # At once after a loss: the server may be down, or have suspended the user.
             await self._verify()
-            await asyncio.sleep(backoff.next_delay(self._socket_at))
+            await self.clock.sleep(backoff.next_delay(self._socket_at))
 
     async def _socket_until_lost(self) -> str:
-        """Run one socket until it ends; the reason is returned."""
+        """Run one socket until it ends, and return the reason."""
         try:
             await self._run_socket()
         except Exception as error:
@@ -353,7 +361,7 @@ class Connection:
         return str(failure)
 
     async def _run_socket(self) -> None:
-        """Open a socket and work on it until it ends.
+        """Open a socket and run it until it ends.
 
         Raises:
             ConnectionFailed: The server is silent, or refuses the authentication.
@@ -365,7 +373,8 @@ class Connection:
         opener = self._opener = self._opener or SocketOpener(self.url, self._options, self._proxy)
         async with opener.open(server, token) as socket:
             session = self._session(server)
-            driver = SocketDriver(socket, session, self._act, self._options.max_message_size)
+            limit = self._options.max_message_size
+            driver = SocketDriver(socket, session, self._act, limit, self.clock)
             self.driver = driver
             try:
                 if session.authenticated:
@@ -386,35 +395,37 @@ class Connection:
             authenticated=server.auth_mode == "strict",
             # Directus ignores pings where its heartbeat is switched off.
             keepalive="ping" if server.heartbeat > 0 else "unsubscribe",
-            now=monotonic(),
+            now=self.clock.monotonic(),
         )
 
     async def _renew_token(self, driver: SocketDriver, token: AccessToken) -> None:
-        """Authenticate anew on the same socket before the token runs out."""
+        """Authenticate again on the same socket before the token expires."""
         while token.renew_at is not None:
-            await asyncio.sleep(max(token.renew_at - monotonic(), 0))
+            await self.clock.sleep(max(token.renew_at - self.clock.monotonic(), 0))
             token = await self._fresh_token(driver)
 
     async def _fresh_token(self, driver: SocketDriver) -> AccessToken:
-        delays = endless(self._options.delays())
+        delays = endless(self._delays())
         while True:
             try:
                 token = await self.rest.access_token()
             except (RequestRefused, ConnectionFailed) as error:
                 reason = self.explain(error)
                 logger.warning(
+                    "token-again",
                     "The token could not be renewed: %s",
                     reason,
-                    extra={"event": "token-again", "url": self.url, "reason": str(reason)},
+                    url=self.url,
+                    reason=str(reason),
                 )
-                await asyncio.sleep(next(delays))
+                await self.clock.sleep(next(delays))
             else:
                 driver.authenticate({"access_token": token.value})
                 return token
 
     def _set_state(self, state: ConnectionState, reason: str = "") -> None:
         if (state, reason) != (self.change.state, self.change.reason):
-            self.change = StateChange(state, reason, datetime.now(UTC))
+            self.change = StateChange(state, reason, self.clock.now())
             self.changes.publish(self.change)
             self._on_change()
             if state is not ConnectionState.CONNECTED:
@@ -444,13 +455,13 @@ class Connection:
 
     def _authenticated(self) -> None:
         if not self.has_socket:  # else a renewal on the same socket
-            self._socket_at = monotonic()
+            self._socket_at = self.clock.monotonic()
             if self._needs_socket:
                 self._connected()
             self._set_socket_problem("")
 
     def _connected(self) -> None:
-        self._connected_at = monotonic()
+        self._connected_at = self.clock.monotonic()
         self._connected_once = True
         self._set_state(ConnectionState.CONNECTED)
 
@@ -470,13 +481,8 @@ class Connection:
 
     def _log_unexpected(self, error: BaseException) -> None:
         logger.error(
-            "An unexpected error in the client.",
-            exc_info=error,
-            extra={"event": "unexpected", "url": self.url},
+            "unexpected", "An unexpected error in the client.", exc_info=error, url=self.url
         )
 
     async def _stop_chores(self) -> None:
-        chores = list(self._chores)
-        for task in chores:
-            task.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await cancel_all(list(self._chores))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.session import SessionAction
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,7 @@ class SocketDoorbell:
         try:
             self.on_ring(ring)
         except CALLBACK_FAILURES:
-            logger.exception(
-                "on_ring of the client failed.",
-                extra={"event": "callback-failed", "callback": "on_ring"},
-            )
+            logger.exception("callback-failed", "on_ring of the client failed.", callback="on_ring")
 
     def _refused(self, collection: str, code: str, message: str) -> None:
         self._problems[collection] = (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from directus_realtime.exceptions import BadFrame
+from directus_realtime.utils.json_parser import parse_json
 from directus_realtime.utils.redaction import excerpt
 
 Action = Literal["create", "update", "delete"]
@@ -124,8 +125,8 @@ def decode(frame: str | bytes) -> Message:
 
 def _parse(frame: str | bytes) -> Any:
     try:
-        return json.loads(frame, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return parse_json(frame, parse_constant=_refuse_constant)
+    except ValueError:
         raise BadFrame("The frame is not JSON", excerpt(frame)) from None
 
 

@@ -87,8 +87,8 @@ class Query:
         return bool(self.filter or self.search)
 
     @property
-    def tells_leaving(self) -> bool:
-        """Whether items that leave the filter are told: who follows a set wants to know."""
+    def reports_leaving(self) -> bool:
+        """Whether items that leave the filter are reported: creates and updates are followed."""
         return self.has_condition and {"create", "update"} <= set(self.events)
 
     def without_condition(self) -> Self:

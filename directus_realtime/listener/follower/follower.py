@@ -26,7 +26,7 @@ from directus_realtime.client.activity_log import (
     changes_of,
 )
 from directus_realtime.client.doorbells import LONG_PATIENCE, PollPace, Ring
-from directus_realtime.client.feed import ChangeNotes
+from directus_realtime.client.feed import KeyRecorder
 from directus_realtime.client.log_position import MOST_ASKED
 from directus_realtime.events import Key, Origin
 from directus_realtime.exceptions import (
@@ -114,7 +114,7 @@ class Follower:
         self._rung = RungItems(self._alias, self._builder, self._last_states, clock)
         self._parked = ParkedChanges(self._alias, inbox, clock, pace.hole_age)
         self._repetitions = Repetitions()
-        self._notes: dict[str, ChangeNotes] = {}
+        self._notes: dict[str, KeyRecorder] = {}
         self._log: ActivityLog | None = None
         self._must_learn = True
         self._learnt_at = 0.0
@@ -200,8 +200,8 @@ class Follower:
     @contextlib.contextmanager
     def noting_changes(self, collection: str) -> Iterator[set[Key]]:
         """The keys of the items whose changes are seen while the block runs."""
-        notes = self._notes.setdefault(collection, ChangeNotes())
-        with notes.taken() as changed:
+        notes = self._notes.setdefault(collection, KeyRecorder())
+        with notes.record() as changed:
             yield changed
 
     def _note_changed(self, collection: str, key: Key) -> None:
