@@ -194,6 +194,11 @@ class Connection:
         """REST with the same credentials."""
         self.bind_to_loop()
         if self._rest is None:
+            parts = urlsplit(self.url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ConnectionImpossible(
+                    f"{self.url!r} is not a URL such as https://cms.example.com."
+                )
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
@@ -312,10 +317,6 @@ class Connection:
         )
 
     async def _connect_and_run(self) -> None:
-        if not urlsplit(self.url).hostname:
-            raise ConnectionImpossible(
-                f"{self.url!r} is not a URL such as https://cms.example.com."
-            )
         self._credentials.begin()
         self._recheck_requested = Wakeup(self.clock)  # the event loop may be another one by now
         await self._verify()

@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
@@ -51,7 +51,7 @@ class AccessToken:
     renew_at: float | None = None
 
 
-class Credentials(Protocol):
+class Credentials:
     """Source of the current access token."""
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
@@ -62,11 +62,10 @@ class Credentials(Protocol):
             ConnectionFailed: No token is available now.
             httpx.TransportError: Directus could not be reached; :class:`RestClient` explains it.
         """
-        ...
+        raise NotImplementedError
 
     def begin(self) -> None:
         """Drop what may have changed outside; an attempt to connect begins."""
-        ...
 
     def forget(self) -> bool:
         """Drop the token, which the server refuses.
@@ -74,10 +73,10 @@ class Credentials(Protocol):
         Returns:
             Whether another one is available.
         """
-        ...
+        return False
 
 
-class StaticToken:
+class StaticToken(Credentials):
     """A static token of a Directus user; it does not expire."""
 
     def __init__(self, token: str) -> None:
@@ -87,15 +86,8 @@ class StaticToken:
         """Return the token."""
         return self._token
 
-    def begin(self) -> None:
-        """Do nothing: the token cannot change."""
 
-    def forget(self) -> bool:
-        """Return that there is no other token."""
-        return False
-
-
-class CalledToken:
+class CalledToken(Credentials):
     """A static token that may change: a callable returns it for each attempt to connect.
 
     The callable may read a file or query a vault, so it runs in a thread.
@@ -202,7 +194,7 @@ class _Refusals:
 _refusals: dict[tuple[str, str, int], _Refusals] = {}
 
 
-class PasswordLogin:
+class PasswordLogin(Credentials):
     """Logs in over REST, and renews the access token by the refresh token.
 
     A log-in over the socket would return neither an access token nor its lifetime.

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -27,10 +27,10 @@ from directus_realtime.client.rest_messages import (
     is_interpreted,
     is_not_ready,
     is_under_pressure,
-    key_batches,
     malformed,
     refuses_method,
     taken_apart,
+    url_batches,
     with_fresh_cache_key,
 )
 from directus_realtime.events import Key
@@ -177,18 +177,12 @@ class RestClient:
         Returns:
             The ``data`` of the answer; ``None`` where it has no content.
         """
-        query = encoded(parameters or {})
         content: dict[str, Any] = {"content" if isinstance(body, bytes) else "json": body}
         if isinstance(body, bytes):
             content["headers"] = {"Content-Type": "application/json"}
         if is_long:
             content["timeout"] = self._long_timeout
-
-        async def send() -> httpx.Response:
-            request = self._build(method, path, query, content)
-            return await self._send(request, await self.access_token())
-
-        response = await self._accepted(send)
+        response = await self._answer(method, path, parameters or {}, content)
         return None if response.status_code == HTTPStatus.NO_CONTENT else data_of(response)
 
     async def search(
@@ -247,7 +241,7 @@ class RestClient:
         if keys is None:
             return await self.get_fresh(path, query)
         rows: list[Any] = []
-        for batch in key_batches([key for key in keys if not is_interpreted(key)]):
+        for batch in url_batches(key for key in keys if not is_interpreted(key)):
             found = await self.get_fresh(path, filtered_by_keys(query, key_field, batch))
             if not isinstance(found, list):
                 return found  # a singleton
@@ -288,16 +282,19 @@ class RestClient:
                 status=error.status,
             )
 
-    def _build(
-        self, method: str, path: str, query: dict[str, str], content: dict[str, Any]
-    ) -> httpx.Request:
-        try:
-            return self._http.build_request(method, path, params=query, **content)
-        except httpx.InvalidURL as error:
-            raise _not_sendable(str(error)) from None
-
-    async def _accepted(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _answer(
+        self, method: str, path: str, parameters: Mapping[str, Any], content: dict[str, Any]
+    ) -> httpx.Response:
         """Send a request, and retry it while a limit or the load of the server refuses it."""
+        query = encoded(parameters)
+
+        async def send() -> httpx.Response:
+            try:
+                request = self._http.build_request(method, path, params=query, **content)
+            except httpx.InvalidURL as error:
+                raise _not_sendable(str(error)) from None
+            return await self._send(request, await self.access_token())
+
         token = await self.access_token()
         response = await send()
         if (
@@ -360,13 +357,7 @@ class RestClient:
 
         With ``CACHE_AUTO_PURGE=true`` Directus does not announce its cache, and answers are fresh.
         """
-
-        async def send() -> httpx.Response:
-            query = encoded(with_fresh_cache_key({}))
-            request = self._build("GET", "/server/info", query, {})
-            return await self._send(request, await self.access_token())
-
-        response = await self._accepted(send)
+        response = await self._answer("GET", "/server/info", with_fresh_cache_key({}), {})
         found = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
         return float(found[1]) if found else 0.0
 

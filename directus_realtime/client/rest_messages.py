@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -141,7 +141,7 @@ def with_fresh_cache_key(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_interpreted(key: Key) -> bool:
-    """Return whether a filter of Directus takes a key for something else than its text."""
+    """Return whether a filter of Directus interprets a key instead of comparing its text."""
     return isinstance(key, str) and (key in _INTERPRETED or key.startswith(_VARIABLES))
 
 
@@ -153,19 +153,36 @@ def filtered_by_keys(
     return {**query, "filter": {"_and": [{key_field: {"_in": list(keys)}}, *own]}}
 
 
-def key_batches(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """Yield keys in batches that fit into a URL each."""
+def batches(
+    keys: Iterable[Key], size: int, budget: int, length_of: Callable[[Key], int]
+) -> Iterator[list[Key]]:
+    """Yield keys in batches that fit into one request each.
+
+    Args:
+        keys: The keys.
+        size: Most keys of a batch.
+        budget: Most characters of a batch.
+        length_of: Returns the characters that a key takes.
+    """
     batch: list[Key] = []
-    length = 0
+    total = 0
     for key in keys:
-        cost = len(quote(str(key), errors="replace")) + 12  # quotes and a comma, encoded
-        if batch and (len(batch) == _KEYS or length + cost > _KEYS_BUDGET):
+        length = length_of(key)
+        if batch and (len(batch) == size or total + length > budget):
             yield batch
-            batch, length = [], 0
+            batch, total = [], 0
         batch.append(key)
-        length += cost
+        total += length
     if batch:
         yield batch
+
+
+def url_batches(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """Yield keys in batches that fit into a URL each."""
+    # Quotes and a comma are 12 characters there.
+    return batches(
+        keys, _KEYS, _KEYS_BUDGET, lambda key: len(quote(str(key), errors="replace")) + 12
+    )
 
 
 def _text(value: Any) -> str:
