@@ -196,7 +196,7 @@ class DirectusClient(SystemCollections):
 
     def states(self) -> AsyncIterator[StateChange]:
         """Yield the current state, then each change, until :meth:`disconnect`."""
-        return self._connection.changes.read(self._connection.change)
+        return self._connection.states()
 
     @property
     def subscriptions(self) -> list[ClientSubscription]:

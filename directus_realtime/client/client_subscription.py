@@ -12,6 +12,7 @@ from directus_realtime.client.feed import Feed, FeedState
 from directus_realtime.events import Action, Event, Key, Origin
 from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query
+from directus_realtime.utils.aio import ClosableQueue
 from directus_realtime.utils.logs import EventLogger
 
 
@@ -177,8 +178,8 @@ class ClientSubscription:
         self.name = name
         self.feed = feed
         self._connection = connection
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._on_event = on_event or self._queue.put_nowait
+        self._queue: ClosableQueue[Event] = ClosableQueue()
+        self._on_event = on_event or self._queue.put
         self._debouncer = Debouncer(debounce, debounce_by, self._deliver) if debounce > 0 else None
         self._on_error = on_error
         self._on_state = on_state
@@ -194,11 +195,7 @@ class ClientSubscription:
         return self
 
     async def __anext__(self) -> Event:
-        event = await self._queue.get()
-        if event is None:
-            self._queue.put_nowait(None)  # for further calls
-            raise StopAsyncIteration
-        return event
+        return await anext(self._queue)
 
     @property
     def query(self) -> Query:
@@ -278,7 +275,7 @@ class ClientSubscription:
         self.is_ended = True
         if self._debouncer is not None:
             self._debouncer.close()
-        self._queue.put_nowait(None)
+        self._queue.close()
 
     def _put(
         self,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.exceptions import WebSocketException
@@ -26,7 +26,7 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.session import Session, SessionAction
-from directus_realtime.utils.aio import Wakeup, cancel_all, run_until_first
+from directus_realtime.utils.aio import ClosableQueue, Wakeup, cancel_all, run_until_first
 from directus_realtime.utils.backoff import Backoff, endless, full_jitter
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
@@ -69,48 +69,6 @@ class StateChange:
     at: datetime
 
 
-class StateStream:
-    """Passes each change to all present readers."""
-
-    def __init__(self) -> None:
-        # Weak: readers that are no longer iterated are forgotten.
-        self._readers: weakref.WeakSet[StateReader] = weakref.WeakSet()
-
-    def publish(self, change: StateChange) -> None:
-        """Pass a change to every reader."""
-        for reader in list(self._readers):
-            reader.queue.put_nowait(change)
-
-    def close(self) -> None:
-        """End the iteration of every reader."""
-        for reader in list(self._readers):
-            reader.queue.put_nowait(None)
-
-    def read(self, current: StateChange) -> AsyncIterator[StateChange]:
-        """Return the current state and each change from now on, however late it is read."""
-        reader = StateReader(current)
-        self._readers.add(reader)
-        return reader
-
-
-class StateReader:
-    """Changes that one reader has not read yet; ``None`` in the queue is the end."""
-
-    def __init__(self, current: StateChange) -> None:
-        self.queue: asyncio.Queue[StateChange | None] = asyncio.Queue()
-        self.queue.put_nowait(current)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> StateChange:
-        change = await self.queue.get()
-        if change is None:
-            self.queue.put_nowait(None)  # for further calls
-            raise StopAsyncIteration
-        return change
-
-
 class Connection:
     """Keeps one connection authenticated, and connects again after each loss.
 
@@ -130,7 +88,6 @@ class Connection:
         server: Description of the server; ``None`` until it was reached.
         identity: User of the token; empty until it was read.
         change: Current state with its reason and time.
-        changes: Stream of changes.
         driver: Driver of the current socket; ``None`` without one.
         socket_problem: Reason why no socket is open and authenticated, as a sentence; empty
             where one is.
@@ -151,7 +108,8 @@ class Connection:
         self.server: ServerInfo | None = None
         self.identity = ""
         self.change = StateChange(ConnectionState.DISCONNECTED, "", clock.now())
-        self.changes = StateStream()
+        # Weak: streams that are no longer iterated are forgotten.
+        self._streams: weakref.WeakSet[ClosableQueue[StateChange]] = weakref.WeakSet()
         self.driver: SocketDriver | None = None
         self.socket_problem = _NOT_CONNECTED
         self._options = options
@@ -229,6 +187,13 @@ class Connection:
             )
         self._loop = loop
 
+    def states(self) -> AsyncIterator[StateChange]:
+        """Return the current state and each change from now on, however late it is read."""
+        stream: ClosableQueue[StateChange] = ClosableQueue()
+        stream.put(self.change)
+        self._streams.add(stream)
+        return stream
+
     def explain(self, error: Exception) -> ConnectionFailed:
         """Return an error of REST or of the socket as one of ours."""
         return explain(error, self.url, self.proxy_address)
@@ -243,7 +208,8 @@ class Connection:
         """Set the state to *disconnected*, and close REST's connections."""
         if self.change.state is not ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
-        self.changes.close()
+        for stream in list(self._streams):
+            stream.close()
         rest, self._rest, self._loop = self._rest, None, None
         if rest is not None:
             await rest.aclose()
@@ -427,7 +393,8 @@ class Connection:
     def _set_state(self, state: ConnectionState, reason: str = "") -> None:
         if (state, reason) != (self.change.state, self.change.reason):
             self.change = StateChange(state, reason, self.clock.now())
-            self.changes.publish(self.change)
+            for stream in list(self._streams):
+                stream.put(self.change)
             self._on_change()
             if state is not ConnectionState.CONNECTED:
                 self._set_socket_problem(reason or _NOT_CONNECTED)
