@@ -129,7 +129,7 @@ def read_back(row: InboxEvent) -> Event | None:
     """Return the event of a row; ``None`` if its payload cannot be decoded."""
     try:
         return row.to_event()
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 

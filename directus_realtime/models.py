@@ -22,6 +22,7 @@ from directus_realtime.protocol.messages import ACTIONS, Action
 from directus_realtime.protocol.queries import Query, check_filter
 from directus_realtime.settings import DEFAULT_ALIAS, aliases
 from directus_realtime.subscriptions import is_permission_name
+from directus_realtime.utils.json_parser import parse_json
 
 #: Age of the last heartbeat at which a listener counts as dead.
 HEARTBEAT_LIMIT = timedelta(seconds=5)
@@ -409,7 +410,7 @@ class InboxEvent(_StoredModel):
     @property
     def key(self) -> Key:
         """The primary key of the item, with the type of the column."""
-        return json.loads(self.key_json)  # type: ignore[no-any-return]
+        return parse_json(self.key_json)  # type: ignore[no-any-return]
 
     def to_event(self) -> Event:
         """Return the event for receivers."""
@@ -420,7 +421,7 @@ class InboxEvent(_StoredModel):
             collection=self.collection,
             action=self.action,  # type: ignore[arg-type]
             key=self.key,
-            data=json.loads(self.data_json) if self.data_json else None,
+            data=parse_json(self.data_json) if self.data_json else None,
             origin=self.origin,  # type: ignore[arg-type]
             received_at=self.received_at,
             activity_id=self.activity_id,

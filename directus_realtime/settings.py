@@ -18,6 +18,7 @@ from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.client.client_subscription import ErrorCallback
 from directus_realtime.client.credentials import Token, token_problem
 from directus_realtime.client.options import header_problem, parse_proxy
+from directus_realtime.utils.system_clock import SystemClock
 
 __all__ = ["ConnectionSettings", "connection_settings"]
 
@@ -116,6 +117,7 @@ class ConnectionSettings:
         *,
         socket: Literal["required", "optional"] = "required",
         on_socket: Callable[[], None] | None = None,
+        clock: SystemClock | None = None,
     ) -> DirectusClient:
         """Return a client of this connection, not connected yet.
 
@@ -123,6 +125,7 @@ class ConnectionSettings:
             on_error: Called with errors that belong to no subscription.
             socket: Whether a connection requires a WebSocket.
             on_socket: Called when a WebSocket was opened or closed.
+            clock: Gives the time.
         """
         return DirectusClient(
             self.url,
@@ -133,6 +136,7 @@ class ConnectionSettings:
             options=self.client_options(socket),
             on_error=on_error,
             on_socket=on_socket,
+            clock=clock,
         )
 
 

@@ -30,6 +30,7 @@ from directus_realtime.admin.inbox_change_list import InboxChangeList, KnownValu
 from directus_realtime.admin.inbox_views import InboxViews, is_open
 from directus_realtime.listener.delivery.receiver_calls import calls_for
 from directus_realtime.models import InboxEvent, InboxState
+from directus_realtime.utils.json_parser import parse_json
 from directus_realtime.utils.redaction import storable
 
 _LABELS = {
@@ -100,7 +101,7 @@ def _connected(row: InboxEvent) -> Iterator[str]:
         return
     try:
         event = row.to_event()
-    except (ValueError, RecursionError):
+    except ValueError:
         return
     yield from (call.name for call in calls_for(event))
 
@@ -298,8 +299,8 @@ _ROW = (
 def indented(data_json: str) -> str:
     """A payload as indented JSON."""
     try:
-        text = json.dumps(json.loads(data_json), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
+        text = json.dumps(parse_json(data_json), indent=2, ensure_ascii=False)
+    except ValueError:
         text = data_json
     return storable(text)
 

@@ -21,6 +21,7 @@ from directus_realtime.admin.base_admin import ACTION_LABELS, ORIGIN_LABELS, to_
 from directus_realtime.health_facts import OPEN_STATES
 from directus_realtime.models import DirectusSubscription, InboxEvent, InboxState
 from directus_realtime.settings import aliases
+from directus_realtime.utils.json_parser import parse_json
 
 #: Maximum number of rows that are counted.
 COUNTED = 10_000
@@ -254,8 +255,8 @@ def _keys(term: str) -> set[str]:
     """The stored forms of a key."""
     found = {json.dumps(term)}
     try:
-        value = json.loads(term)
-    except (ValueError, RecursionError):
+        value = parse_json(term)
+    except ValueError:
         return found
     if isinstance(value, str):
         return {json.dumps(value)}

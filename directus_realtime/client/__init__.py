@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from directus_realtime.client.client import DirectusClient
 from directus_realtime.client.client_subscription import ClientSubscription
-from directus_realtime.client.connection_state import ConnectionState, StateChange
+from directus_realtime.client.connection import ConnectionState, StateChange
 from directus_realtime.client.doorbells import Ring, SocketDoorbell
 from directus_realtime.client.items import CurrentItems
 from directus_realtime.client.options import ClientOptions

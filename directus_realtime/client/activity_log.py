@@ -16,13 +16,13 @@ from directus_realtime.protocol.messages import ACTIONS
 
 #: Rows of one request.
 PAGE_SIZE = 1000
-#: Rows of a request for one, in case that the first ones cannot be read.
+#: Rows of a request for one row, in case that the first ones are unreadable.
 _SPARE = 10
 
 #: The highest id that a column of a database can hold.
 _HIGHEST_ID = 2**63 - 1
 _PATH = "/activity"
-#: Fields that are needed of a row, and the one that is read where it may be.
+#: Required fields of a row, and the one that is read where the token may.
 FIELDS = ("id", "action", "collection", "item", "timestamp")
 USER = "user"
 
@@ -45,7 +45,7 @@ class IdRange:
         return {"id": {"_gte": self.first, **upper}}
 
     def after(self, number: int) -> IdRange | None:
-        """Return what is left of the range behind an id; ``None`` for nothing."""
+        """Return the part of the range after an id; ``None`` for nothing."""
         first = max(self.first, number + 1)
         return None if self.last is not None and first > self.last else IdRange(first, self.last)
 
@@ -56,10 +56,10 @@ class ActivityRow:
 
     Attributes:
         id: Grows with each row, though not in the order of commits.
-        action: ``create``, ``update`` or ``delete``; of other kinds of rows, ``None``.
+        action: ``create``, ``update`` or ``delete``; ``None`` for other kinds of rows.
         collection: Name of the collection.
-        item: The item's key as its caller wrote it, always as text.
-        timestamp: When the row was written, by the server's clock; aware.
+        item: Key of the item as its caller wrote it, always as text.
+        timestamp: Time of the row by the server's clock; aware.
         user: Id of the Directus user; ``None`` where there is none, or it may not be read.
     """
 
@@ -73,10 +73,10 @@ class ActivityRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row of the log that has another shape than Directus gives it.
+    """A row of the log that cannot be parsed.
 
     Attributes:
-        place: Where it is, for people: ``Row 17``.
+        place: Its place for people: ``Row 17``.
         collection: Name of its collection; empty where that is unknown.
     """
 
@@ -86,13 +86,13 @@ class UnreadableRow:
 
 @dataclass
 class LogPage:
-    """Some rows of the log, in the order of ids.
+    """A page of the log, in the order of ids.
 
     Attributes:
-        rows: Those that can be read.
+        rows: The readable rows.
         ids: Ids of all rows, in ascending order.
         unreadable: The other rows.
-        size: How many rows the answer had.
+        size: Number of rows in the answer.
     """
 
     rows: list[ActivityRow] = field(default_factory=list)
@@ -102,13 +102,13 @@ class LogPage:
 
 
 class ActivityLog:
-    """Reads the log. Every method may raise :class:`RequestRefused`, where the token may not
-    read it or the answer makes no sense, or :class:`ConnectionFailed`.
+    """Reader of the log. Every method may raise :class:`RequestRefused`, where the token may not
+    read it or the answer is malformed, or :class:`ConnectionFailed`.
 
-    A row that makes no sense is left out: it would be the same the next time.
+    Malformed rows are left out: they would be the same the next time.
 
     Args:
-        rest: To read with.
+        rest: REST client to read with.
 
     Attributes:
         reads_user: Whether rows carry the user; ``False`` after Directus refused the field.
@@ -119,7 +119,7 @@ class ActivityLog:
         self.reads_user = True
 
     async def newest(self) -> ActivityRow | None:
-        """Return the row with the highest id, of whatever kind; ``None`` for an empty log."""
+        """Return the row with the highest id, of any kind; ``None`` for an empty log."""
         rows = await self._some({"sort": ["-id"]})
         return rows[-1] if rows else None
 
@@ -135,7 +135,7 @@ class ActivityLog:
         return rows[0] if rows else None
 
     async def find(self, ids: Iterable[int]) -> dict[int, ActivityRow]:
-        """Return those of some rows that are in the log, by id."""
+        """Return the rows with these ids that are in the log, by id."""
         wanted = list(ids)
         found: dict[int, ActivityRow] = {}
         for start in range(0, len(wanted), self.page_size):
@@ -145,7 +145,7 @@ class ActivityLog:
         return found
 
     async def has_change_up_to(self, number: int) -> bool:
-        """Return whether a create, update or delete with this id or a lower one is left.
+        """Return whether a create, update or delete with this id or a lower one exists.
 
         Retention deletes rows by action and in batches without an order (M59), so the lowest
         id of the log proves nothing.
@@ -155,7 +155,7 @@ class ActivityLog:
         return bool(found.ids)
 
     async def deleted(self, collection: str, items: Sequence[str]) -> set[str]:
-        """Return those of some items, as they are written, whose delete is in the log."""
+        """Return the items, as they are written, whose delete is in the log."""
         size, found = self.page_size, set[str]()
         for start in range(0, len(items), size):
             deletes = {
@@ -163,13 +163,13 @@ class ActivityLog:
                 "action": {"_eq": "delete"},
                 "item": {"_in": list(items[start : start + size])},
             }
-            # An item may have been deleted many times: one page need not have all items.
+            # An item may have been deleted many times: one page may not have all items.
             async for page in self._pages([IdRange(1)], [deletes]):
                 found |= {row.item for row in page.rows}
         return found
 
     async def count(self, ranges: Sequence[IdRange], collections: Sequence[str] = ()) -> int:
-        """Return how many rows some ranges have."""
+        """Count the rows of ranges."""
         found = await self._rest.search(
             _PATH,
             {"filter": _condition(ranges, _of(collections)), "aggregate": {"count": ["*"]}},
@@ -180,11 +180,11 @@ class ActivityLog:
     def pages(
         self, ranges: Sequence[IdRange], collections: Sequence[str] = ()
     ) -> AsyncGenerator[LogPage, None]:
-        """Read some ranges in the order of ids, a page at a time.
+        """Read ranges in the order of ids, page by page.
 
         Args:
-            ranges: In ascending order.
-            collections: Names; empty for all, which is cheaper to ask for (M38).
+            ranges: Ranges in ascending order.
+            collections: Names of collections; empty for all, which is cheaper (M38).
 
         Yields:
             Pages; the last one has fewer rows than :attr:`page_size`, and may be empty.
@@ -202,7 +202,7 @@ class ActivityLog:
             if page.size < size:
                 return
             if not page.ids:
-                raise malformed(_PATH)  # there is no telling where the next page begins
+                raise malformed(_PATH)  # the next page cannot be determined
             rest = [each.after(page.ids[-1]) for each in ranges]
             ranges = [each for each in rest if each is not None]
             if not ranges:
@@ -223,7 +223,7 @@ class ActivityLog:
         return PAGE_SIZE if limit < 0 else min(PAGE_SIZE, limit)
 
     async def _some(self, query: dict[str, Any]) -> list[ActivityRow]:
-        """Read some rows, in the order of ids; the wanted one may be unreadable."""
+        """Read the first rows of a query, more of them where those are unreadable."""
         for limit in (min(_SPARE, self.page_size), self.page_size):
             page = await self._page({**query, "limit": limit})
             if page.rows or not page.unreadable:
@@ -235,7 +235,7 @@ class ActivityLog:
         try:
             found = await self._rest.search(_PATH, {**query, "fields": fields})
         except RequestRefused as error:
-            # One field that may not be read refuses all of them (M20).
+            # One forbidden field refuses all of them (M20).
             if not self.reads_user or error.status != HTTPStatus.FORBIDDEN:
                 raise
             self.reads_user = False
@@ -246,7 +246,6 @@ class ActivityLog:
 
 
 def _of(collections: Sequence[str]) -> list[dict[str, Any]]:
-    """The condition on the collection; none for all of them."""
     return [{"collection": {"_in": list(collections)}}] if collections else []
 
 
@@ -273,14 +272,14 @@ def _page_of(found: list[Any]) -> LogPage:
 
 
 def _row(found: Any) -> ActivityRow | None:
-    """A row of the log; ``None`` where it makes no sense."""
+    """Return a row of the log; ``None`` where it is malformed."""
     try:
-        return _read_row(found)
+        return _parse_row(found)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 
-def _read_row(found: dict[str, Any]) -> ActivityRow:
+def _parse_row(found: dict[str, Any]) -> ActivityRow:
     action, item, user = found.get("action"), found.get("item"), found.get("user")
     number = _id(found)
     if number is None:
@@ -300,14 +299,14 @@ def _read_row(found: dict[str, Any]) -> ActivityRow:
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    if moment.year < 1970:  # before there were databases; near the first year no sums can be done
+    if moment.year < 1970:  # no database is older, and year 1 overflows in calculations
         raise ValueError(f"{text} is no time of a change.")
-    # Directus writes the time zone, and means this one where it does not.
+    # Directus writes the time zone; without one the time is in UTC.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _id(found: Any) -> int | None:
-    """The id of a row of which nothing else may make sense."""
+    """Return the id of a row that may be malformed otherwise."""
     try:
         number = int(found["id"])
     except (LookupError, TypeError, ValueError, OverflowError):
@@ -323,7 +322,7 @@ def _unreadable(found: Any, number: int | None) -> UnreadableRow:
     )
 
 
-#: Its own rows are the changes of this collection; Directus logs none of them.
+#: Each row of the log is a create of this collection; Directus does not log those.
 ACTIVITY = "directus_activity"
 
 
@@ -333,9 +332,9 @@ class Change:
 
     Attributes:
         collection: Name of the collection.
-        action: What happened to the item.
-        item: Its key, as its caller wrote it.
-        row: The row of the log; ``None`` where there is none.
+        action: The action.
+        item: Key of the item, as its caller wrote it.
+        row: The row of the log; ``None`` without one.
     """
 
     collection: str
@@ -345,11 +344,11 @@ class Change:
 
 
 def changes_of(rows: Iterable[ActivityRow], collections: Container[str]) -> list[Change]:
-    """Return what rows of the log are about: items that changed, and the new rows themselves.
+    """Return the changes that rows of the log describe, and the creates of the rows themselves.
 
     Args:
-        rows: In the order of the log.
-        collections: Only changes of these.
+        rows: Rows in the order of the log.
+        collections: Only changes of these collections.
     """
     changes: list[Change] = []
     for row in rows:

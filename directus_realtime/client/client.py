@@ -1,12 +1,10 @@
-"""The client: one connection kept up, and the subscriptions on it."""
+"""The client: one permanent connection and its subscriptions."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -20,8 +18,7 @@ from directus_realtime.client.client_subscription import (
     StateCallback,
     refuse_async,
 )
-from directus_realtime.client.connection import Connection
-from directus_realtime.client.connection_state import ConnectionState, StateChange
+from directus_realtime.client.connection import Connection, ConnectionState, StateChange
 from directus_realtime.client.credentials import Token, make_credentials
 from directus_realtime.client.doorbells import SocketDoorbell
 from directus_realtime.client.feeds import Feeds
@@ -60,34 +57,37 @@ from directus_realtime.filters import to_directus_filter
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, listed, refuse_harmful
 from directus_realtime.protocol.session import SessionAction
-from directus_realtime.utils.logs import Repetitions
+from directus_realtime.utils.aio import cancel_all
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from django.db.models import Q
 
-logger = logging.getLogger("directus_realtime.client")
-
 
 class DirectusClient(SystemCollections):
-    """A connection to one Directus server that comes back by itself.
+    """A connection to one Directus server that reconnects by itself.
+
+    Methods that read or write over REST raise :class:`RequestRefused` where Directus answers with
+    an error, and :class:`ConnectionFailed` where it cannot be reached.
 
     Args:
-        url: The server's URL, such as ``https://cms.example.com``; or that of a gateway in
-            Django, such as ``wss://shop.example.com/directus``, from which nothing can be read.
-        token: A static token, or a callable without arguments that returns it and is asked
-            anew for each attempt to connect; or give ``email`` and ``password``.
+        url: The server's URL, for example ``https://cms.example.com``.
+        token: A static token, or a callable without arguments that returns it and is called
+            for each attempt to connect; or give ``email`` and ``password``.
         email: E-mail address of a Directus user.
         password: Password of that user.
-        name: Alias in each event's ``connection``.
+        name: Value of each event's ``connection``.
         options: Timeouts, size limits, headers.
         on_error: Called with errors that belong to no subscription.
         on_socket: Called after each change of :attr:`socket_problem`.
+        clock: Time, waiting and randomness; replaced by tests.
 
     Attributes:
         doorbell: Rings when items of watched collections change.
 
     Raises:
-        ConnectionImpossible: No credentials were given, or the URL has some in it.
+        ConnectionImpossible: No credentials were given, or the URL contains some.
         TypeError: ``on_error`` or ``on_socket`` is async.
     """
 
@@ -102,6 +102,7 @@ class DirectusClient(SystemCollections):
         options: ClientOptions | None = None,
         on_error: ErrorCallback | None = None,
         on_socket: Callable[[], None] | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
         refuse_async(on_error=on_error, on_socket=on_socket)
         if problem := secret_in(url):
@@ -109,19 +110,21 @@ class DirectusClient(SystemCollections):
         self.url = url.rstrip("/")
         self.name = name
         self.options = options or ClientOptions()
+        clock = clock or SystemClock()
         self._connection = Connection(
             self.url,
-            make_credentials(token, email, password),
+            make_credentials(token, email, password, clock),
             self.options,
             self._act,
             self._state_changed,
             self._socket_changed,
+            clock,
         )
         self.doorbell = SocketDoorbell(self._connection)
         self._on_socket = on_socket
         self._feeds = Feeds(self._connection, on_error or self._log_error)
         self._subscriptions: dict[str, ClientSubscription] = {}
-        self._repetitions = Repetitions()
+        self._log = EventLogger("directus_realtime.client", clock=clock, connection=name)
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -148,17 +151,17 @@ class DirectusClient(SystemCollections):
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
+        """Current state of the connection."""
         return self._connection.change.state
 
     @property
     def reason(self) -> str:
-        """Why it stands there; empty where there is nothing to say."""
+        """Reason of the state as a sentence, or empty."""
         return self._connection.change.reason
 
     @property
     def changed_at(self) -> datetime:
-        """Since when; aware."""
+        """Time of the last change of state; aware."""
         return self._connection.change.at
 
     @property
@@ -173,37 +176,37 @@ class DirectusClient(SystemCollections):
 
     @property
     def socket_problem(self) -> str:
-        """Why no WebSocket is open and authenticated, as a sentence; empty where one is."""
+        """Reason why no WebSocket is open and authenticated; empty where one is."""
         return self._connection.socket_problem
 
     @property
     def last_heard_at(self) -> datetime | None:
-        """When the server was last heard while connected; ``None`` where it never was."""
+        """Time of the server's last message while connected; ``None`` where none came."""
         return self._connection.last_heard_at
 
     @property
     def server(self) -> ServerInfo | None:
-        """What the server said of itself; ``None`` until it was reached."""
+        """Description of the server; ``None`` until it was reached."""
         return self._connection.server
 
     @property
     def identity(self) -> str:
-        """Who the token is: an e-mail address, a name or an id; empty until that was asked."""
+        """User of the token: an e-mail address, a name or an id; empty until it was read."""
         return self._connection.identity
 
     def states(self) -> AsyncIterator[StateChange]:
-        """The current state first, then each change, until :meth:`disconnect`."""
-        return self._connection.changes.read(self._connection.change)
+        """Yield the current state, then each change, until :meth:`disconnect`."""
+        return self._connection.states()
 
     @property
     def subscriptions(self) -> list[ClientSubscription]:
-        """The subscriptions, whatever their state."""
+        """All subscriptions, in any state."""
         return list(self._subscriptions.values())
 
     # Connection
 
     def start(self) -> asyncio.Task[None]:
-        """Begin to connect in the background, and keep at it.
+        """Start to connect and reconnect in the background.
 
         Returns:
             The task of the connection. It ends by :meth:`disconnect`, or raises
@@ -219,10 +222,10 @@ class DirectusClient(SystemCollections):
         return self._running
 
     async def connect(self) -> None:
-        """Wait until the connection is authenticated; a server that is away is waited for.
+        """Wait until the connection is authenticated, however long the server is unavailable.
 
         Raises:
-            ConnectionImpossible: It cannot succeed, and the sentence says what to do.
+            ConnectionImpossible: It cannot succeed; the sentence names the remedy.
             ConnectionFailed: :meth:`disconnect` was called meanwhile.
         """
         running = self.start()
@@ -245,7 +248,7 @@ class DirectusClient(SystemCollections):
         self._connection.recheck()
 
     async def log_in(self) -> str:
-        """Verify the credentials over REST; no WebSocket is opened, and nothing is kept up.
+        """Verify the credentials over REST, without a WebSocket or a permanent connection.
 
         Returns:
             The identity: an e-mail address, a name or an id.
@@ -256,11 +259,9 @@ class DirectusClient(SystemCollections):
         return await self._connection.log_in()
 
     async def disconnect(self) -> None:
-        """Close the connection for good and leave no task behind; may be called twice."""
+        """Close the connection and end all tasks; may be called twice."""
         running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+        await cancel_all([running])
         self.unsubscribe_all()
         await self._connection.aclose()
 
@@ -287,38 +288,35 @@ class DirectusClient(SystemCollections):
         on_error: ErrorCallback | None = None,
         **harmful: Any,
     ) -> ClientSubscription:
-        """Ask for the changes of a collection, and wait until the server has confirmed.
+        """Subscribe to the changes of a collection, and wait for the server's confirmation.
 
         Args:
-            collection: Such as ``articles`` or ``directus_users``.
+            collection: For example ``articles`` or ``directus_users``.
             events: Any of ``create``, ``update``, ``delete``.
-            filter: A Directus filter, or a Django ``Q``. Where creates and updates are asked
-                for, an item that was seen in the filter and leaves it comes as an update with
-                ``left_filter``. Directus sends deletes whatever the filter says; after
-                ``snapshot``, those of items that were not in it are left out until the
-                connection is lost.
+            filter: A Directus filter, or a Django ``Q``. With creates and updates, an item that
+                was seen in the filter and leaves it comes as an update with ``left_filter``.
+                Directus sends the deletes of all items; after ``snapshot``, those of items that
+                were not in the filter are left out until the connection is lost.
             fields: Field names with dots for relations; the primary key comes with them.
             sort: Orders the rows inside one message.
             deep: Directus's ``deep``: queries of relations.
             alias: Directus's ``alias``: other names for fields.
             search: Only items that contain this text.
             item: Only the item with this key.
-            snapshot: First hand over all items that match; see :meth:`load`. Returns once
-                they were handed over.
+            snapshot: First deliver all matching items, before this returns; see :meth:`load`.
             debounce: Seconds; of the changes within them, only the last state of each item
-                is handed over.
+                is delivered.
             debounce_by: ``item``, or ``subscription`` for one window for all of its items.
-            uid: Of the subscription; made where none is given.
-            name: In each event's ``subscription``; the collection where none is given.
+            uid: Identifier of the subscription; generated where none is given.
+            name: Value of each event's ``subscription``; by default the collection.
             on_event: Called with each event; without it, iterate the subscription.
             on_error: Called with each error of this subscription.
 
         Raises:
-            SubscriptionRefused: With the server's own sentence.
-            RequestRefused: The first load was answered with an error.
-            ConnectionFailed: The client is not connected, nor about to be; or Directus could
+            SubscriptionRefused: The server refused it, with its own sentence.
+            ConnectionFailed: The client is neither connected nor connecting; or Directus could
                 not be reached for the first load.
-            ValueError: The uid is taken, no or an unknown event is asked for, the filter has
+            ValueError: The uid is taken, no event or an unknown one is given, the filter has
                 an unknown operator or something that cannot be sent, or ``limit``, ``offset``
                 or ``page`` was given.
             TypeError: There is no such option, or a callback is async.
@@ -352,7 +350,7 @@ class DirectusClient(SystemCollections):
             if snapshot:
                 async for _ in self.load(subscription):
                     pass
-        except BaseException:  # a timeout of the caller leaves nothing behind, either
+        except BaseException:  # also a timeout of the caller
             self.unsubscribe(subscription)
             raise
         return subscription
@@ -386,23 +384,18 @@ class DirectusClient(SystemCollections):
         on_state: StateCallback | None = None,
         debounce: float = 0,
         debounce_by: DebounceBy = "item",
-        remembers_items: bool = True,
     ) -> ClientSubscription:
-        """Like :meth:`subscribe`, without waiting: the subscription's state tells.
+        """Add a subscription without waiting for its confirmation.
 
         Args:
-            query: What to ask for.
-            name: In each event's ``subscription``.
-            uid: Of the subscription; made where none is given.
-            on_event: Called with each event; without it, iterate the subscription.
-            on_error: Called with each error of this subscription.
-            on_state: Called after each change of its state.
+            query: The query.
+            name: As in :meth:`subscribe`, like the other arguments.
+            uid: Likewise.
+            on_event: Likewise.
+            on_error: Likewise.
+            on_state: Called after each change of the subscription's state.
             debounce: As in :meth:`subscribe`.
-            debounce_by: As in :meth:`subscribe`.
-            remembers_items: Whether to remember in memory which items were seen in the
-                filter. With ``False``, for a caller with a memory of its own, every delete
-                comes, and for every item that is found outside the filter after a change
-                an update with ``left_filter``.
+            debounce_by: Likewise.
 
         Raises:
             ValueError: The uid is taken, or something in the query cannot be sent.
@@ -422,26 +415,23 @@ class DirectusClient(SystemCollections):
             on_state=on_state,
             debounce=debounce,
             debounce_by=debounce_by,
-            remembers_items=remembers_items,
         )
         subscription.feed.subscriptions.append(subscription)
         self._subscriptions[uid] = subscription
         return subscription
 
     async def load(self, subscription: ClientSubscription) -> AsyncIterator[Page]:
-        """Hand over all items that match, as events with the origin ``snapshot``.
+        """Deliver all matching items as events with the origin ``snapshot``.
 
-        Their action is ``update``: receivers of new items must not take them for new.
-        What changes meanwhile comes live, and is not handed over a second time with what
-        may be an older state. An item comes at least once, none is missed in between.
+        Their action is ``update``, because the items are not new. An item that changes during
+        the load is delivered by its live event only, because the loaded row may be older. No
+        item is missed.
 
         Yields:
-            Each page, after it was handed over.
+            Each page, after its delivery.
 
         Raises:
-            SubscriptionRefused: The subscription is not to be had.
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
+            SubscriptionRefused: The subscription was refused or ended.
         """
         feed = subscription.feed
         await feed.settled()
@@ -459,59 +449,40 @@ class DirectusClient(SystemCollections):
                 yield page
         subscription.load_ends()
 
-    async def load_keys(self, subscription: ClientSubscription) -> AsyncIterator[list[Key]]:
-        """The keys of all items that match now, each once; nothing is handed over.
-
-        Yields:
-            Some of the keys.
-
-        Raises:
-            SubscriptionRefused: The subscription is not to be had.
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
-        primary_key = await self._primary_key(subscription)
-        async for keys in read_keys(self._connection.rest, subscription.query, primary_key):
-            yield keys
-
     async def read_current(
         self, subscription: ClientSubscription, keys: Sequence[Key]
     ) -> CurrentItems:
-        """Read items by key as they are now, in the filter of a subscription or not.
+        """Read the present state of items by key, in the filter of a subscription or not.
 
-        Nothing is handed over. With :meth:`noting_changes` around it one knows which of
-        them changed meanwhile, so that what was read may be old.
+        Nothing is delivered.
 
         Args:
-            subscription: Whose filter and fields to read with.
-            keys: With the type of the column; any number of them.
+            subscription: Subscription with the filter and the fields.
+            keys: Any number of keys, with the type of the column.
 
         Raises:
-            SubscriptionRefused: The subscription is not to be had.
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
+            SubscriptionRefused: The subscription was refused.
         """
-        primary_key = await self._primary_key(subscription)
+        feed = subscription.feed
+        if feed.primary_key is None:
+            await feed.settled()
+        primary_key = feed.primary_key or PrimaryKey()
         return await read_current(self._connection.rest, subscription.query, primary_key, keys)
 
-    def noting_changes(self, subscription: ClientSubscription) -> AbstractContextManager[set[Key]]:
-        """The keys of the items of which live news came while the block runs."""
-        return subscription.feed.noting_changes()
-
     def retry(self, subscription: ClientSubscription) -> None:
-        """Ask again for a subscription that was refused."""
+        """Request a subscription again that was refused."""
         self._feeds.retry(subscription.feed)
 
     def unsubscribe(self, subscription: ClientSubscription | str) -> None:
-        """End a subscription; nothing of it is handed over from now on.
+        """End a subscription; nothing of it is delivered from now on.
 
         Args:
-            subscription: It, or its uid. One that has ended already is left alone.
+            subscription: The subscription, or its uid. Ignored if it has ended already.
         """
         uid = subscription if isinstance(subscription, str) else subscription.uid
         found = self._subscriptions.get(uid)
         if found is None or subscription not in (uid, found):
-            return  # ended already; the uid may be another's by now
+            return  # another subscription may have the uid now
         del self._subscriptions[uid]
         found.feed.subscriptions.remove(found)
         self._feeds.release(found.feed)
@@ -528,16 +499,12 @@ class DirectusClient(SystemCollections):
         """Read items over REST, all of them where no limit is given.
 
         Args:
-            collection: Such as ``articles``, or a system collection such as ``directus_users``.
+            collection: For example ``articles``, or a system collection like ``directus_users``.
             parameters: Directus's query: ``fields``, ``filter`` (or a Django ``Q``), ``sort``,
                 ``limit``, ``aggregate={"count": "*"}``, ``groupBy``, …
 
         Returns:
             A list of dicts; of one dict for an aggregate without ``groupBy``.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
         """
         return await self._connection.rest.read_items(collection, **parameters)
 
@@ -545,27 +512,24 @@ class DirectusClient(SystemCollections):
         """Read one item over REST.
 
         Raises:
-            RequestRefused: Directus answered with an error; ``FORBIDDEN`` also where there
-                is no such item.
-            ConnectionFailed: Directus could not be reached.
+            RequestRefused: ``FORBIDDEN`` also where there is no such item.
         """
         return await self._connection.rest.read_item(collection, key, **parameters)
 
     async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
-        """Make an item over REST.
+        """Create an item over REST.
 
         Args:
-            collection: Such as ``articles``.
-            data: The values of its fields; dates, decimals and UUIDs may be among them.
-            parameters: Directus's query for what is returned, such as ``fields``.
+            collection: For example ``articles``.
+            data: The values of its fields; also dates, decimals and UUIDs.
+            parameters: Directus's query for the returned item, for example ``fields``.
 
         Returns:
             The item; ``None`` where the token may not read it.
 
         Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached; whether the item was made is not
-                known where the connection was lost on the way.
+            ConnectionFailed: Directus could not be reached, or the connection was lost; then the
+                item may have been created.
             ValueError: A value cannot be sent as JSON.
         """
         return await self._connection.rest.create_item(collection, data, **parameters)
@@ -576,38 +540,26 @@ class DirectusClient(SystemCollections):
         """Change fields of an item over REST.
 
         Args:
-            collection: Such as ``articles``.
-            key: Of the item.
-            data: The values that change, as for :meth:`create_item`.
-            parameters: Directus's query for what is returned, such as ``fields``.
+            collection: For example ``articles``.
+            key: Key of the item.
+            data: The new values, as for :meth:`create_item`.
+            parameters: Directus's query for the returned item, for example ``fields``.
 
         Returns:
             The item; ``None`` where the token may not read it.
 
         Raises:
-            RequestRefused: Directus answered with an error; ``FORBIDDEN`` also where there
-                is no such item.
-            ConnectionFailed: Directus could not be reached.
+            RequestRefused: ``FORBIDDEN`` also where there is no such item.
             ValueError: A value cannot be sent as JSON.
         """
         return await self._connection.rest.update_item(collection, key, data, **parameters)
 
     async def delete_item(self, collection: str, key: Key) -> None:
-        """Delete an item over REST.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Delete an item over REST."""
         await self._connection.rest.delete_item(collection, key)
 
     async def read_schema(self) -> Schema:
-        """The collections that the token may see, with their fields and relations.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the collections that the token may see, with their fields and relations."""
         return await read_schema(self._connection.rest)
 
     async def check_query(self, query: Query) -> PrimaryKey:
@@ -615,8 +567,6 @@ class DirectusClient(SystemCollections):
 
         Raises:
             SubscriptionRefused: It does not, with the server's own sentence.
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
         """
         rest = self._connection.rest
         primary_key = await rest.primary_key(query.collection)
@@ -626,71 +576,39 @@ class DirectusClient(SystemCollections):
     async def read_by_keys(
         self, query: Query, primary_key: PrimaryKey, keys: Iterable[Key]
     ) -> ItemsRead:
-        """Read the items with these keys that match a query, in their present state.
-
-        Raises:
-            RequestRefused: Directus refuses the query, or is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the items with these keys that match a query, in their present state."""
         return await read_by_keys(self._connection.rest, query, primary_key, keys)
 
     def read_pages(self, query: Query, primary_key: PrimaryKey) -> AsyncIterator[Page]:
-        """Read every item that matches a query, once.
-
-        Raises:
-            RequestRefused: Directus refuses the query, or is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read every item that matches a query, once."""
         return read_pages(self._connection.rest, query, primary_key)
 
     def read_keys(self, query: Query, primary_key: PrimaryKey) -> AsyncIterator[list[Key]]:
-        """Read the keys of every item that matches a query, each once.
-
-        Raises:
-            RequestRefused: Directus refuses the query, or is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read the keys of every item that matches a query, each once."""
         return read_keys(self._connection.rest, query, primary_key)
 
     async def read_sample(self, query: Query, size: int = 10) -> Sample:
-        """The items that match now: their number, and some of them.
-
-        Args:
-            query: What a subscription would ask for.
-            size: So many items at the most.
+        """Count the items that match a query now, and read at most ``size`` of them.
 
         Raises:
             SubscriptionRefused: The collection does not exist, or the token may not see it.
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
         """
         return await read_sample(self._connection.rest, query, size)
 
     async def read_newest(self, query: Query, limit: int) -> Newest:
-        """Read the newest items as a subscription would see them, the newest first.
-
-        Args:
-            query: Of the subscription; its ``sort`` is not used.
-            limit: How many items at the most.
+        """Read at most ``limit`` items of a query, the newest first; its ``sort`` is not used.
 
         Raises:
-            RequestRefused: Directus answered with an error.
             SubscriptionRefused: The collection does not exist, or may not be read.
-            ConnectionFailed: Directus could not be reached.
         """
         return await read_newest(self._connection.rest, query, limit)
 
     async def read_access(self, collection: str) -> str:
-        """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
-
-        Raises:
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Return how much of a collection the token may read: ``full``, ``partial`` or ``none``."""
         return await self._connection.rest.read_access(collection)
 
     async def _settled(self, subscription: ClientSubscription) -> None:
-        """Wait for the answer; without a connection, or an attempt at one, none would come."""
+        """Wait for the server's answer; it needs a connection, or an attempt at one."""
         running = self._running
         if running is None:
             raise ConnectionFailed(
@@ -700,60 +618,45 @@ class DirectusClient(SystemCollections):
         try:
             await asyncio.wait({running, settled}, return_when=asyncio.FIRST_COMPLETED)
             if not settled.done() and not running.cancelled():
-                running.result()  # it was given up, and raises why
+                running.result()  # raises the reason why it was given up
             await settled
         finally:
             settled.cancel()
 
-    async def _primary_key(self, subscription: ClientSubscription) -> PrimaryKey:
-        feed = subscription.feed
-        if feed.primary_key is None:
-            await feed.settled()
-        return feed.primary_key or PrimaryKey()
-
     @property
     def activity(self) -> ActivityLog:
-        """Directus's activity log."""
+        """Reader of Directus's activity log."""
         return ActivityLog(self._connection.rest)
 
     @property
     def rights(self) -> Rights:
-        """What the token may read."""
+        """Reader of the token's rights."""
         return Rights(self._connection.rest)
 
     @property
     def lets_search_through(self) -> bool:
-        """Whether items are read by the method SEARCH; a proxy may refuse it, then by GET."""
+        """Whether items are read by the method SEARCH; by GET where a proxy refuses it."""
         return self._connection.rest.lets_search_through
 
     async def cache_lifetime(self) -> float:
-        """Return for how many seconds Directus answers GET from its cache; 0 for not at all.
-
-        Raises:
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Return for how many seconds Directus answers GET from its cache; 0 without one."""
         return await self._connection.rest.cache_lifetime()
 
     @property
     def clock(self) -> ServerClock:
-        """The Directus server's clock."""
+        """Estimate of the Directus server's clock."""
         return self._connection.rest.clock
 
     async def accountability(self, collection: str) -> Accountability:
-        """What Directus logs of a collection's changes.
+        """Return what Directus logs of a collection's changes.
 
         Returns:
-            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where
-            the token may not see it: it needs read on ``directus_collections``.
-
-        Raises:
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
+            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where the
+            token may not see it: it needs read on ``directus_collections``.
         """
         return await self._connection.rest.accountability(collection)
 
-    # What the connection says
+    # Callbacks of the connection
 
     def _act(self, action: SessionAction) -> None:
         if not self.doorbell.handle(action):
@@ -775,10 +678,5 @@ class DirectusClient(SystemCollections):
             self._on_socket()
 
     def _log_error(self, error: DirectusRealtimeError) -> None:
-        logger.log(
-            logging.WARNING if self._repetitions.first_within(str(error)) else logging.DEBUG,
-            "%s  %s",
-            self.name,
-            error,
-            extra={"event": "error", "connection": self.name, "error": str(error)},
-        )
+        text = str(error)
+        self._log.repeated(text, "error", "%s  %s", self.name, error, error=text)

@@ -1,21 +1,21 @@
-"""One connection, kept up: attempts, authentication, renewal and state."""
+"""Connection to one server: its states, attempts, authentication and renewal."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
-from time import monotonic
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.exceptions import WebSocketException
 
 from directus_realtime.client.connection_errors import explain
-from directus_realtime.client.connection_state import ConnectionState, StateChange, StateStream
 from directus_realtime.client.credentials import AccessToken, Credentials
-from directus_realtime.client.gateway_rest import GatewayRest, is_gateway, without_websocket
 from directus_realtime.client.options import ClientOptions, Proxy, find_proxy, header_problem
 from directus_realtime.client.rest import RestClient, ServerInfo
 from directus_realtime.client.socket_driver import SocketDriver, SocketOpener
@@ -26,10 +26,12 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.session import Session, SessionAction
-from directus_realtime.utils.aio import run_until_first
-from directus_realtime.utils.backoff import Backoff, endless
+from directus_realtime.utils.aio import ClosableQueue, Wakeup, cancel_all, run_until_first
+from directus_realtime.utils.backoff import Backoff, endless, full_jitter
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 #: Errors that end a connection and need no traceback.
 _EXPECTED = (
@@ -41,6 +43,32 @@ _EXPECTED = (
 _NOT_CONNECTED = "The client is not connected."
 
 
+class ConnectionState(StrEnum):
+    """States of a connection."""
+
+    #: Authenticated; the subscriptions are confirmed or on their way.
+    CONNECTED = "connected"
+    #: Lost or not yet made; the next attempt comes by itself.
+    RECONNECTING = "reconnecting"
+    #: Not requested, or given up.
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A change of state.
+
+    Attributes:
+        state: The new state.
+        reason: Reason as a sentence, or empty.
+        at: Time of the change; aware.
+    """
+
+    state: ConnectionState
+    reason: str
+    at: datetime
+
+
 class Connection:
     """Keeps one connection authenticated, and connects again after each loss.
 
@@ -48,22 +76,21 @@ class Connection:
     the socket is kept open beside it.
 
     Args:
-        url: The server's URL, without a slash at the end; a gateway's begins with ``ws``.
-        credentials: Who we are.
+        url: The server's URL, without a slash at the end.
+        credentials: Source of access tokens.
         options: Timeouts, size limits, headers.
-        on_action: Called with what the session says about subscriptions.
+        on_action: Called with the session's messages about subscriptions.
         on_change: Called after each change of :attr:`change`.
         on_socket: Called after each change of :attr:`socket_problem`.
+        clock: Clock of the client.
 
     Attributes:
-        is_gateway: Whether the other side is a gateway of Django, which has no REST.
-        server: What the server said of itself, once it was reached.
-        identity: Who the token is, once that was asked.
-        change: The state, its reason, and since when.
-        changes: The stream of changes.
-        driver: The socket of now; ``None`` while there is none.
-        socket_problem: Why no socket is open and authenticated, as a sentence; empty where
-            one is.
+        server: Description of the server; ``None`` until it was reached.
+        identity: User of the token; empty until it was read.
+        change: Current state with its reason and time.
+        driver: Driver of the current socket; ``None`` without one.
+        socket_problem: Reason why no socket is open and authenticated, as a sentence; empty
+            where one is.
     """
 
     def __init__(
@@ -74,22 +101,27 @@ class Connection:
         on_action: Callable[[SessionAction], None],
         on_change: Callable[[], None],
         on_socket: Callable[[], None],
+        clock: SystemClock,
     ) -> None:
-        self.is_gateway = is_gateway(url)
-        self.url = without_websocket(url)
+        self.url = url
+        self.clock = clock
         self.server: ServerInfo | None = None
         self.identity = ""
-        self.change = StateChange(ConnectionState.DISCONNECTED, "", datetime.now(UTC))
-        self.changes = StateStream()
+        self.change = StateChange(ConnectionState.DISCONNECTED, "", clock.now())
+        # Weak: streams that are no longer iterated are forgotten.
+        self._streams: weakref.WeakSet[ClosableQueue[StateChange]] = weakref.WeakSet()
         self.driver: SocketDriver | None = None
         self.socket_problem = _NOT_CONNECTED
         self._options = options
+        self._delays = options.delays
+        if options.delays is full_jitter:
+            self._delays = partial(full_jitter, clock=clock)
         self._credentials = credentials
         self._on_action = on_action
         self._on_change = on_change
         self._on_socket = on_socket
-        self._needs_socket = self.is_gateway or options.socket == "required"
-        self._recheck_requested = asyncio.Event()
+        self._needs_socket = options.socket == "required"
+        self._recheck_requested = Wakeup(clock)
         self._rest: RestClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._proxy: Proxy | None = None
@@ -112,7 +144,7 @@ class Connection:
 
     @property
     def last_heard_at(self) -> datetime | None:
-        """When the server was last heard while connected; ``None`` where it never was."""
+        """Time of the server's last message while connected; ``None`` where none came."""
         return (self.driver and self.driver.heard_at) or self._last_heard_at
 
     @property
@@ -120,20 +152,26 @@ class Connection:
         """REST with the same credentials."""
         self.bind_to_loop()
         if self._rest is None:
+            parts = urlsplit(self.url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ConnectionImpossible(
+                    f"{self.url!r} is not a URL such as https://cms.example.com."
+                )
             if problem := header_problem(self._options.headers):
                 raise ConnectionImpossible(f"The headers are wrong. {problem} Check HEADERS.")
             self._proxy = find_proxy(self._options.proxy, self.url)
-            kind = GatewayRest if self.is_gateway else RestClient
-            self._rest = kind(self.url, self._credentials, self._options, self._proxy)
+            self._rest = RestClient(
+                self.url, self._credentials, self._options, self._proxy, self.clock
+            )
         return self._rest
 
     @property
     def proxy_address(self) -> str:
-        """Address of the proxy in between, for people; empty where there is none."""
+        """Address of the proxy without its password; empty where there is none."""
         return self._proxy.address if self._proxy else ""
 
     def bind_to_loop(self) -> None:
-        """Belong to the event loop that comes first: no other can use its sockets.
+        """Bind the connection to the first event loop that uses it, like its sockets.
 
         Raises:
             RuntimeError: It belongs to another loop.
@@ -141,7 +179,7 @@ class Connection:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return  # from outside nothing is sent
+            return  # outside of a loop nothing is sent
         if self._loop not in {None, loop}:
             raise RuntimeError(
                 "This DirectusClient belongs to another event loop. Make one for each "
@@ -149,21 +187,29 @@ class Connection:
             )
         self._loop = loop
 
+    def states(self) -> AsyncIterator[StateChange]:
+        """Return the current state and each change from now on, however late it is read."""
+        stream: ClosableQueue[StateChange] = ClosableQueue()
+        stream.put(self.change)
+        self._streams.add(stream)
+        return stream
+
     def explain(self, error: Exception) -> ConnectionFailed:
-        """An error of REST or of the socket, as one of ours."""
-        return explain(error, self.url, self.proxy_address, is_gateway=self.is_gateway)
+        """Return an error of REST or of the socket as one of ours."""
+        return explain(error, self.url, self.proxy_address)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something in the background for as long as the socket of now lives."""
+        """Run work in the background until the current socket ends."""
         task = asyncio.create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chore_done)
 
     async def aclose(self) -> None:
-        """Say that the connection is no longer wanted, and close what REST has open."""
+        """Set the state to *disconnected*, and close REST's connections."""
         if self.change.state is not ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.DISCONNECTED)
-        self.changes.close()
+        for stream in list(self._streams):
+            stream.close()
         rest, self._rest, self._loop = self._rest, None, None
         if rest is not None:
             await rest.aclose()
@@ -188,11 +234,11 @@ class Connection:
         Raises:
             ConnectionImpossible: It has never worked and will not by itself.
         """
-        backoff = Backoff(self._options.delays, self._options.stable_after)
+        backoff = Backoff(self._delays, self._options.stable_after, self.clock)
         while True:
             failure = await self._one_connection()
             self._set_state(ConnectionState.RECONNECTING, str(failure))
-            await asyncio.sleep(backoff.next_delay(self._connected_at))
+            await self.clock.sleep(backoff.next_delay(self._connected_at))
 
     def recheck(self) -> None:
         """Verify over REST, soon, that the server still accepts the credentials.
@@ -203,12 +249,12 @@ class Connection:
         self._recheck_requested.set()
 
     async def _one_connection(self) -> ConnectionFailed:
-        """Connect and work until the connection ends; the reason is returned.
+        """Connect, run until the connection ends, and return the reason.
 
         Raises:
             ConnectionImpossible: It has never worked and will not by itself. Once it
-                has worked, the same error may heal (a renewed certificate, a token
-                that is given back), so it is tried again like any other.
+                has worked, the same error may be temporary (an expired certificate, a
+                revoked token), so it is retried like any other.
             Exception: An unexpected error of a connection that has never worked.
         """
         self._connected_at = None
@@ -237,12 +283,8 @@ class Connection:
         )
 
     async def _connect_and_run(self) -> None:
-        if not urlsplit(self.url).hostname:
-            raise ConnectionImpossible(
-                f"{self.url!r} is not a URL such as https://cms.example.com."
-            )
         self._credentials.begin()
-        self._recheck_requested = asyncio.Event()  # the event loop may be another one by now
+        self._recheck_requested = Wakeup(self.clock)  # the event loop may be another one by now
         await self._verify()
         if self._needs_socket:
             await run_until_first(self._run_socket, self._recheck_on_request)
@@ -251,33 +293,32 @@ class Connection:
             await run_until_first(self._keep_socket, self._recheck_on_request)
 
     async def _verify(self) -> ServerInfo:
-        """Read over REST what the server and the user of the token are."""
+        """Read the server's description and the user of the token over REST."""
         rest = self.rest
         self.server = await rest.server_info()
         self.identity = await rest.identity()
         if not self._needs_socket:
-            self._last_heard_at = datetime.now(UTC)
+            self._last_heard_at = self.clock.now()
         return self.server
 
     async def _recheck_on_request(self) -> None:
         while True:
             await self._recheck_requested.wait()
-            self._recheck_requested.clear()
             await self._verify()
 
     async def _keep_socket(self) -> None:
-        """Keep a socket open beside REST, whatever is wrong with it, until REST fails."""
-        backoff = Backoff(self._options.delays, self._options.stable_after)
+        """Keep a socket open beside REST, and reopen it after any error, until REST fails."""
+        backoff = Backoff(self._delays, self._options.stable_after, self.clock)
         while True:
             self._set_socket_problem(await self._socket_until_lost())
             if self.server is not None and self.server.websocket_path is None:
-                await asyncio.sleep(self._options.socket_recheck_interval)
+                await self.clock.sleep(self._options.socket_recheck_interval)
             # At once after a loss: the server may be down, or have suspended the user.
             await self._verify()
-            await asyncio.sleep(backoff.next_delay(self._socket_at))
+            await self.clock.sleep(backoff.next_delay(self._socket_at))
 
     async def _socket_until_lost(self) -> str:
-        """Run one socket until it ends; the reason is returned."""
+        """Run one socket until it ends, and return the reason."""
         try:
             await self._run_socket()
         except Exception as error:
@@ -287,7 +328,7 @@ class Connection:
         return str(failure)
 
     async def _run_socket(self) -> None:
-        """Open a socket and work on it until it ends.
+        """Open a socket and run it until it ends.
 
         Raises:
             ConnectionFailed: The server is silent, or refuses the authentication.
@@ -299,7 +340,8 @@ class Connection:
         opener = self._opener = self._opener or SocketOpener(self.url, self._options, self._proxy)
         async with opener.open(server, token) as socket:
             session = self._session(server)
-            driver = SocketDriver(socket, session, self._act, self._options.max_message_size)
+            limit = self._options.max_message_size
+            driver = SocketDriver(socket, session, self._act, limit, self.clock)
             self.driver = driver
             try:
                 if session.authenticated:
@@ -313,44 +355,46 @@ class Connection:
                 self.driver = None
 
     def _session(self, server: ServerInfo) -> Session:
-        # Directus ignores pings where its heartbeat is switched off; a gateway never does.
-        is_pinged = self.is_gateway or server.heartbeat > 0
         return Session(
             ping_interval=self._options.ping_interval,
             pong_timeout=self._options.pong_timeout,
             reply_timeout=self._options.reply_timeout,
             authenticated=server.auth_mode == "strict",
-            keepalive="ping" if is_pinged else "unsubscribe",
-            now=monotonic(),
+            # Directus ignores pings where its heartbeat is switched off.
+            keepalive="ping" if server.heartbeat > 0 else "unsubscribe",
+            now=self.clock.monotonic(),
         )
 
     async def _renew_token(self, driver: SocketDriver, token: AccessToken) -> None:
-        """Authenticate anew on the same socket before the token runs out."""
+        """Authenticate again on the same socket before the token expires."""
         while token.renew_at is not None:
-            await asyncio.sleep(max(token.renew_at - monotonic(), 0))
+            await self.clock.sleep(max(token.renew_at - self.clock.monotonic(), 0))
             token = await self._fresh_token(driver)
 
     async def _fresh_token(self, driver: SocketDriver) -> AccessToken:
-        delays = endless(self._options.delays())
+        delays = endless(self._delays())
         while True:
             try:
                 token = await self.rest.access_token()
             except (RequestRefused, ConnectionFailed) as error:
                 reason = self.explain(error)
                 logger.warning(
+                    "token-again",
                     "The token could not be renewed: %s",
                     reason,
-                    extra={"event": "token-again", "url": self.url, "reason": str(reason)},
+                    url=self.url,
+                    reason=str(reason),
                 )
-                await asyncio.sleep(next(delays))
+                await self.clock.sleep(next(delays))
             else:
                 driver.authenticate({"access_token": token.value})
                 return token
 
     def _set_state(self, state: ConnectionState, reason: str = "") -> None:
         if (state, reason) != (self.change.state, self.change.reason):
-            self.change = StateChange(state, reason, datetime.now(UTC))
-            self.changes.publish(self.change)
+            self.change = StateChange(state, reason, self.clock.now())
+            for stream in list(self._streams):
+                stream.put(self.change)
             self._on_change()
             if state is not ConnectionState.CONNECTED:
                 self._set_socket_problem(reason or _NOT_CONNECTED)
@@ -379,13 +423,13 @@ class Connection:
 
     def _authenticated(self) -> None:
         if not self.has_socket:  # else a renewal on the same socket
-            self._socket_at = monotonic()
+            self._socket_at = self.clock.monotonic()
             if self._needs_socket:
                 self._connected()
             self._set_socket_problem("")
 
     def _connected(self) -> None:
-        self._connected_at = monotonic()
+        self._connected_at = self.clock.monotonic()
         self._connected_once = True
         self._set_state(ConnectionState.CONNECTED)
 
@@ -405,13 +449,8 @@ class Connection:
 
     def _log_unexpected(self, error: BaseException) -> None:
         logger.error(
-            "An unexpected error in the client.",
-            exc_info=error,
-            extra={"event": "unexpected", "url": self.url},
+            "unexpected", "An unexpected error in the client.", exc_info=error, url=self.url
         )
 
     async def _stop_chores(self) -> None:
-        chores = list(self._chores)
-        for task in chores:
-            task.cancel()
-        await asyncio.gather(*chores, return_exceptions=True)
+        await cancel_all(list(self._chores))

@@ -1,8 +1,7 @@
-"""What went wrong while connecting, as a sentence with the way out.
+"""Errors of connecting, as sentences that name the remedy.
 
-:func:`explain` is the whole policy: it says of each error whether trying again may help
-(:class:`ConnectionFailed`) or whether somebody has to change something first
-(:class:`ConnectionImpossible`).
+:func:`explain` is the whole policy: it maps each error to :class:`ConnectionFailed`, where a retry
+may help, or :class:`ConnectionImpossible`, where a setting has to change first.
 """
 
 from __future__ import annotations
@@ -35,16 +34,13 @@ from directus_realtime.utils.redaction import redact
 _MESSAGE_TOO_BIG = 1009
 
 
-def explain(
-    error: Exception, url: str, proxy: str = "", *, is_gateway: bool = False
-) -> ConnectionFailed:
-    """An error of connecting or of a live connection, as one of ours.
+def explain(error: Exception, url: str, proxy: str = "") -> ConnectionFailed:
+    """Return an error of connecting or of a live connection as one of ours.
 
     Args:
-        error: What was raised.
+        error: The error.
         url: The server's URL, for the sentence; it holds no secret.
         proxy: Address of the proxy in between, without user and password.
-        is_gateway: Whether the URL was taken for that of a gateway in Django.
     """
     if isinstance(error, ConnectionFailed):
         return error
@@ -66,12 +62,6 @@ def explain(
             return ConnectionImpossible(f"{url!r} is not a URL such as https://cms.example.com.")
         case httpx.TimeoutException():
             return ConnectionFailed(f"{url} did not answer in time.")
-        case TimeoutError() if is_gateway:
-            return ConnectionFailed(
-                f"{url} did not answer the WebSocket handshake in time. A ws or wss URL is that "
-                "of a gateway in Django; for Directus itself give its http or https URL, without "
-                "/websocket."
-            )
         case TimeoutError():
             return ConnectionFailed(
                 f"{url} did not answer the WebSocket handshake in time. Where this stays so, "
@@ -87,7 +77,7 @@ def explain(
 
 
 def _status_of_proxy(error: Exception) -> int:
-    """The HTTP status that a proxy itself answered with; 0 where it did not."""
+    """Return the HTTP status of a proxy's own answer; 0 without one."""
     match error:
         case InvalidProxyStatus():
             return error.response.status_code
@@ -100,7 +90,7 @@ def _status_of_proxy(error: Exception) -> int:
 
 
 def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
-    # 407 by the book; tinyproxy says 401 to a wrong password and 407 to none.
+    # The standard is 407; tinyproxy answers 401 to a wrong password and 407 to none.
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
         return ConnectionImpossible(
             f"The proxy {proxy} does not accept the user name and password (HTTP {status}). "
@@ -116,10 +106,7 @@ def _refused_by_proxy(status: int, url: str, proxy: str) -> ConnectionFailed:
 
 @contextlib.contextmanager
 def explained(url: str, proxy: str = "") -> Iterator[None]:
-    """Raise what goes wrong in a REST request as :class:`ConnectionFailed`.
-
-    An answer of Directus stays what it is, :class:`RequestRefused`.
-    """
+    """Raise httpx's errors of a REST request as :class:`ConnectionFailed`."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -179,7 +166,7 @@ def _closed(error: ConnectionClosed, url: str) -> ConnectionFailed:
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """The certificate error that an error came from, if there is one."""
+    """Return the certificate error that caused an error, if there is one."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error
@@ -188,10 +175,10 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, in the system's words where it has some."""
+    """Return the innermost cause, in the words of the operating system if possible."""
     while (inner := error.__cause__ or error.__context__) is not None and str(inner):
         error = inner
-    if isinstance(error, ssl.SSLError):  # whose number is none of the system's
+    if isinstance(error, ssl.SSLError):  # its errno is not the system's
         no_tls = error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
         return "no TLS is spoken there; is it http://?" if no_tls else f"TLS: {error.reason}"
     if isinstance(error, OSError) and (error.errno or 0) > 0:

@@ -1,4 +1,4 @@
-"""Who we are for Directus: a token, static or asked for, or an e-mail and a password."""
+"""Credentials for Directus: a token, static or from a callable, or an e-mail and a password."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
@@ -20,21 +19,22 @@ from directus_realtime.exceptions import (
     CredentialsRefused,
     RequestRefused,
 )
+from directus_realtime.utils.system_clock import SystemClock
 
-# What a wrong password is answered with; anything else is a server that is not ready.
+# Answers to a wrong password; with any other the server is not ready.
 _REFUSALS = frozenset({400, 401, 403})
 #: The share of a token's life after which it is renewed.
 RENEW_AFTER = 0.6
 #: Seconds for a callable to return the token.
 CALL_TIMEOUT = 10.0
 
-#: Log-ins that are refused in a row before the next one waits. Directus suspends a user after 25
-#: (10, 11 and 12 do), and refuses the right password from then on.
+#: Refused log-ins in a row before the next one is delayed. Directus 10, 11 and 12 suspend a user
+#: after 25, and refuse the right password from then on.
 LOG_INS_AT_ONCE = 3
-#: Seconds that the next one waits; the one after that twice as long, and so on.
+#: First delay in seconds, doubled each time, and its limit.
 LOG_IN_PAUSE, LONGEST_PAUSE = 3600.0, 86400.0
 
-#: A static token, or a callable without arguments that returns the one of now.
+#: A static token, or a callable without arguments that returns the current one.
 Token = str | Callable[[], str]
 
 
@@ -51,57 +51,49 @@ class AccessToken:
     renew_at: float | None = None
 
 
-class Credentials(Protocol):
-    """Gives the access token that is valid now."""
+class Credentials:
+    """Source of the current access token."""
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
-        """The token; fetched or renewed when it must be.
+        """Return the token, fetched or renewed if necessary.
 
         Raises:
             CredentialsRefused: Directus does not accept the credentials.
-            ConnectionFailed: There is no token to be had now.
+            ConnectionFailed: No token is available now.
             httpx.TransportError: Directus could not be reached; :class:`RestClient` explains it.
         """
-        ...
+        raise NotImplementedError
 
     def begin(self) -> None:
-        """An attempt to connect begins: what may have been changed outside is asked anew."""
-        ...
+        """Drop what may have changed outside; an attempt to connect begins."""
 
     def forget(self) -> bool:
-        """The server says that the token has ended before its time.
+        """Drop the token, which the server refuses.
 
         Returns:
-            Whether another one can be had.
+            Whether another one is available.
         """
-        ...
+        return False
 
 
-class StaticToken:
-    """A static token of a Directus user; it has no end."""
+class StaticToken(Credentials):
+    """A static token of a Directus user; it does not expire."""
 
     def __init__(self, token: str) -> None:
         self._token = AccessToken(token)
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
-        """The token as given."""
+        """Return the token."""
         return self._token
 
-    def begin(self) -> None:
-        """Nothing can have changed."""
 
-    def forget(self) -> bool:
-        """There is no other."""
-        return False
+class CalledToken(Credentials):
+    """A static token that may change: a callable returns it for each attempt to connect.
 
-
-class CalledToken:
-    """A static token that may change: a callable is asked for each attempt to connect.
-
-    The callable may read a file or ask a vault, so it runs in a thread.
+    The callable may read a file or query a vault, so it runs in a thread.
 
     Args:
-        read: Returns the token of now.
+        read: Returns the current token.
         timeout: Seconds for it to return.
     """
 
@@ -112,7 +104,7 @@ class CalledToken:
         self._reading = asyncio.Lock()
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
-        """The token of this attempt; the callable is asked where there is none yet."""
+        """Return the token of this attempt, and call the callable once for it."""
         async with self._reading:
             if self._token is None:
                 token = await self._call()
@@ -122,12 +114,12 @@ class CalledToken:
             return self._token
 
     def begin(self) -> None:
-        """Ask again at the next call."""
+        """Call the callable again for the next token."""
         self._token = None
         self._reading = asyncio.Lock()  # the event loop may be another one by now
 
     def forget(self) -> bool:
-        """Ask again at the next call."""
+        """Call the callable again for the next token."""
         self._token = None
         return True
 
@@ -145,22 +137,22 @@ class CalledToken:
 
 
 async def _call_in_thread(function: Callable[[], object]) -> tuple[object, str]:
-    """What a function returns, or how it failed.
+    """Return the result of a function, or how it failed.
 
     Unlike :func:`asyncio.to_thread`, a function that hangs does not keep the process alive.
-    What it raises may hold a secret, so only its kind is told.
+    The text of an exception may contain a secret, so only its type is named.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[object, str]] = loop.create_future()
 
     def settle(outcome: tuple[object, str]) -> None:
-        if not future.done():  # else nobody waits any more
+        if not future.done():  # else the call was cancelled
             future.set_result(outcome)
 
     def work() -> None:
         try:
             outcome = function(), ""
-        except BaseException as error:  # such as SystemExit: not for the loop to obey
+        except BaseException as error:  # SystemExit, for example, must not end the loop
             outcome = None, f"raised {type(error).__name__}"
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, outcome)
@@ -171,17 +163,17 @@ async def _call_in_thread(function: Callable[[], object]) -> tuple[object, str]:
 
 @dataclass(slots=True)
 class _Refusals:
-    """Log-ins of a user that were refused in a row, by all clients of this process.
+    """Refused log-ins of a user in a row, by all clients of this process.
 
-    A password that was changed must not suspend its user by being tried for ever.
+    A changed password must not suspend its user by endless attempts.
     """
 
     count: int = 0
     next_at: float = 0.0
     reason: str = ""
 
-    def note(self, error: RequestRefused) -> str:
-        """Count one, and give the reason in words."""
+    def note(self, error: RequestRefused, now: float) -> str:
+        """Count a refusal, and return the reason as a sentence."""
         self.reason = (
             f"Directus refused the log-in ({error.message.rstrip('.')}). "
             "Check EMAIL and PASSWORD, and that the user is active."
@@ -190,7 +182,7 @@ class _Refusals:
             self.count += 1
         if self.count >= LOG_INS_AT_ONCE:
             pause = min(LOG_IN_PAUSE * 2 ** (self.count - LOG_INS_AT_ONCE), LONGEST_PAUSE)
-            self.next_at = time.monotonic() + pause
+            self.next_at = now + pause
             self.reason += (
                 f" The next try comes after {pause / 3600:g} h, since Directus suspends a user "
                 "after 25 refusals; a restart tries at once."
@@ -198,20 +190,20 @@ class _Refusals:
         return self.reason
 
 
-#: By server, e-mail and hash of the password; those that were refused last.
+#: By server, e-mail and hash of the password.
 _refusals: dict[tuple[str, str, int], _Refusals] = {}
 
 
-class PasswordLogin:
-    """Logs in over REST and keeps the access token fresh by the refresh token.
+class PasswordLogin(Credentials):
+    """Logs in over REST, and renews the access token by the refresh token.
 
-    The login is made over REST and not over the socket because the socket tells
-    neither an access token nor when it ends.
+    A log-in over the socket would return neither an access token nor its lifetime.
     """
 
-    def __init__(self, email: str, password: str) -> None:
+    def __init__(self, email: str, password: str, clock: SystemClock | None = None) -> None:
         self._email = email
         self._password = password
+        self._clock = clock or SystemClock()
         self._token: AccessToken | None = None
         self._refresh_token = ""
         self._renewing = asyncio.Lock()
@@ -219,18 +211,18 @@ class PasswordLogin:
         self._failed_at = 0.0
 
     async def access_token(self, http: httpx.AsyncClient) -> AccessToken:
-        """The current token, or a new one where the current one nears its end."""
-        asked_at = time.monotonic()
-        async with self._renewing:  # a refresh token is good for one who asks
+        """Return the current token, or a new one where the current one expires soon."""
+        asked_at = self._clock.monotonic()
+        async with self._renewing:  # a refresh token can be used once
             if self._failure is not None and self._failed_at >= asked_at:
-                raise self._failure  # and who waited meanwhile need not fail anew
+                raise self._failure  # for the calls that waited for this attempt, too
             token = self._token
-            if token is None or (token.renew_at or 0) <= time.monotonic():
+            if token is None or (token.renew_at or 0) <= self._clock.monotonic():
                 token = self._token = await self._renew_or_note(http)
             return token
 
     def begin(self) -> None:
-        """A log-in is good until its end."""
+        """Keep the log-in."""
         self._renewing = asyncio.Lock()  # the event loop may be another one by now
 
     def forget(self) -> bool:
@@ -242,7 +234,7 @@ class PasswordLogin:
         try:
             token = await self._renew(http)
         except Exception as error:
-            self._failure, self._failed_at = error, time.monotonic()
+            self._failure, self._failed_at = error, self._clock.monotonic()
             raise
         self._failure = None
         return token
@@ -254,14 +246,14 @@ class PasswordLogin:
                     http, "/auth/refresh", {"refresh_token": self._refresh_token, "mode": "json"}
                 )
             except RequestRefused:
-                # Used up by a request whose answer got lost, or too old: log in anew.
+                # Used by a request whose answer was lost, or too old: log in again.
                 self._refresh_token = ""
         return await self._log_in(http)
 
     async def _log_in(self, http: httpx.AsyncClient) -> AccessToken:
         user = str(http.base_url), self._email, hash(self._password)
         refused = _refusals.get(user)
-        if refused is not None and time.monotonic() < refused.next_at:
+        if refused is not None and self._clock.monotonic() < refused.next_at:
             raise CredentialsRefused(refused.reason)
         try:
             token = await self._request(
@@ -271,14 +263,15 @@ class PasswordLogin:
             if error.status not in _REFUSALS:
                 raise
             refused = _refusals.setdefault(user, _Refusals())
-            raise CredentialsRefused(refused.note(error)) from None
+            reason = refused.note(error, self._clock.monotonic())
+            raise CredentialsRefused(reason) from None
         _refusals.pop(user, None)
         return token
 
     async def _request(
         self, http: httpx.AsyncClient, path: str, body: dict[str, str]
     ) -> AccessToken:
-        asked_at = time.monotonic()
+        asked_at = self._clock.monotonic()
         data: Any = data_of(await http.post(path, json=body))
         with taken_apart(path):
             token, lifetime = data["access_token"], data["expires"] / 1000
@@ -289,7 +282,7 @@ class PasswordLogin:
 
 
 def token_problem(token: object) -> str:
-    """What is wrong with a token, as a sentence that does not show it; ``""`` for nothing."""
+    """Return the defect of a token, as a sentence that does not show it; ``""`` for none."""
     if not isinstance(token, str):
         return f"It is a {type(token).__name__}, not a text."
     if not token:
@@ -300,13 +293,16 @@ def token_problem(token: object) -> str:
 
 
 def make_credentials(
-    token: Token | None = None, email: str | None = None, password: str | None = None
+    token: Token | None = None,
+    email: str | None = None,
+    password: str | None = None,
+    clock: SystemClock | None = None,
 ) -> Credentials:
-    """Credentials from what was configured.
+    """Return the configured credentials.
 
     Raises:
-        ConnectionImpossible: Neither a token nor an e-mail with a password was given, or
-            the token cannot be sent.
+        ConnectionImpossible: Neither a token nor an e-mail with a password was given, or the
+            token cannot be sent.
     """
     if callable(token):
         return CalledToken(token)
@@ -315,5 +311,5 @@ def make_credentials(
             raise ConnectionImpossible(f"The token is wrong. {problem} Check TOKEN.")
         return StaticToken(token)
     if email and password:
-        return PasswordLogin(email, password)
+        return PasswordLogin(email, password, clock)
     raise ConnectionImpossible("Give a token, or an email and a password.")

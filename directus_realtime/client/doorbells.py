@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from cachetools import FIFOCache
 
 from directus_realtime.client.client_subscription import CALLBACK_FAILURES
 from directus_realtime.client.connection import Connection
@@ -16,9 +17,10 @@ from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.session import SessionAction
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Ring:
     Attributes:
         collection: Name of the collection.
         action: Action of the message; ``None`` where the server failed to send it.
-        keys: Keys as Directus sent them; empty where they are not known.
+        keys: Keys as Directus sent them; empty where they are unknown.
     """
 
     collection: str
@@ -37,13 +39,12 @@ class Ring:
 
 
 class SocketDoorbell:
-    """Subscribes to the keys of all changes of some collections, on each socket again.
+    """Subscribes to the keys of all changes of watched collections, on each socket again.
 
-    Nothing is checked or read over REST: a ring says that something may have changed, and
-    none may come for a change.
+    Nothing is checked or read over REST: a ring is a hint, and a change may have none.
 
     Args:
-        connection: The connection of which the sockets are used.
+        connection: Connection with the sockets.
 
     Attributes:
         on_ring: Called with each ring, in the task that reads the socket; must not block.
@@ -62,13 +63,13 @@ class SocketDoorbell:
         return MappingProxyType(self._problems)
 
     def watch(self, collections: Mapping[str, str]) -> None:
-        """Make the watched collections equal to these.
+        """Set the watched collections.
 
-        A collection that is watched already, by the same key, is not asked for again; one
-        that was refused is, on the next socket.
+        A collection that is watched already by the same key is not subscribed again; one that
+        was refused is, on the next socket.
 
         Args:
-            collections: The name of each collection's primary key, by collection.
+            collections: Name of each collection's primary key, by collection.
         """
         before, self._watched = self._watched, dict(collections)
         for collection in before.keys() - self._watched.keys():
@@ -85,10 +86,10 @@ class SocketDoorbell:
             self._subscribe(collection)
 
     def handle(self, action: SessionAction) -> bool:
-        """Take a message of the session.
+        """Process a message of the session.
 
         Returns:
-            Whether it belongs to the doorbell alone.
+            Whether it belongs to the doorbell only.
         """
         match action:
             case protocol.ItemsChanged(uid, event, data) if uid in self._by_uid:
@@ -121,10 +122,7 @@ class SocketDoorbell:
         try:
             self.on_ring(ring)
         except CALLBACK_FAILURES:
-            logger.exception(
-                "on_ring of the client failed.",
-                extra={"event": "callback-failed", "callback": "on_ring"},
-            )
+            logger.exception("callback-failed", "on_ring of the client failed.", callback="on_ring")
 
     def _refused(self, collection: str, code: str, message: str) -> None:
         self._problems[collection] = (
@@ -159,11 +157,11 @@ def _uids(collection: str) -> dict[Action, str]:
 
 #: Seconds to wait for the row of a ring, from the last ring of its collection: a list is
 #: announced item by item, long before its transaction is committed. The second number is the
-#: limit, and how long to wait while the log has young holes.
+#: limit, and the time to wait while the log has young holes.
 PATIENCE, LONG_PATIENCE = 10.0, 60.0
 #: Seconds to collect rings whose row was read before they came.
 _COLLECT = 1.0
-#: Seconds for which a row that was read is remembered.
+#: Seconds in which a row that was read is remembered.
 _REMEMBERED = 60.0
 #: Seconds until the log is polled again for a ring without a row, doubled each time.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -179,12 +177,12 @@ class OpenRing:
 
     Attributes:
         collection: Name of the collection.
-        key: In its canonical form.
-        action: What the last ring said of the item.
-        rung_at: When the last ring came, by the monotonic clock.
-        first_rung_at: When the first one came that was not answered, likewise.
-        due_at: When to read the item where no row has come by then, likewise.
-        waits_for_row: Whether a row may still come; none does where it was read before.
+        key: Canonical key.
+        action: Action of the last ring.
+        rung_at: Time of the last ring, by the monotonic clock.
+        first_rung_at: Time of the first ring that was not answered, likewise.
+        due_at: Time to read the item if no row has appeared by then, likewise.
+        waits_for_row: Whether a row may still appear; not if it was read before.
     """
 
     collection: str
@@ -199,22 +197,20 @@ class OpenRing:
 class RingBook:
     """Matches rings with the reads of their items.
 
-    A read of the item that begins after the ring answers it: what the ring announced is in
-    what was read.
+    A read of the item that starts after the ring answers it: it contains the announced change.
 
     Args:
-        clock: Gives the time.
+        clock: Clock of the rings.
 
     Attributes:
-        has_young_holes: Whether rows of transactions that are still open may follow, so that
-            rings wait longer for theirs.
+        has_young_holes: Whether rows of open transactions may follow, so that rings wait longer.
     """
 
     def __init__(self, clock: SystemClock) -> None:
         self.has_young_holes = False
         self._clock = clock
         self._open: dict[_Item, OpenRing] = {}
-        self._rows: dict[_Item, float] = {}
+        self._rows: FIFOCache[_Item, float] = FIFOCache(_MOST)
         self._last_rung: dict[str, float] = {}
         self._pause = _FIRST_PAUSE
         self._poll_at: float | None = None
@@ -223,14 +219,14 @@ class RingBook:
         return len(self._open)
 
     def add(self, collection: str, key: Key, action: Action) -> None:
-        """Note a ring."""
+        """Record a ring."""
         now, item = self._clock.monotonic(), (collection, key)
         self._last_rung[collection] = now
         was_read = now - self._rows.get(item, -_REMEMBERED) < _REMEMBERED
         before = self._open.pop(item, None)
         first_rung_at = before.first_rung_at if before else now
         due_at = now + (_COLLECT if was_read else PATIENCE)
-        # An item that rings again and again is read all the same.
+        # An item that keeps ringing is read as well.
         due_at = min(due_at, first_rung_at + LONG_PATIENCE)
         self._open[item] = OpenRing(
             collection, key, action, now, due_at, not was_read, first_rung_at
@@ -239,11 +235,11 @@ class RingBook:
             del self._open[next(iter(self._open))]
 
     def poll_soon(self) -> None:
-        """Ask for a poll at once; a ring came, whatever it was about."""
+        """Request a poll at once, because a ring came."""
         self._pause, self._poll_at = _FIRST_PAUSE, self._clock.monotonic()
 
     def polled(self) -> None:
-        """Note that the log was polled."""
+        """Record a poll of the log."""
         if not self._open:
             self._poll_at = None
             return
@@ -251,23 +247,20 @@ class RingBook:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def answer(self, items: Iterable[_Item], read_from: float) -> None:
-        """Note that items were read for rows of the log.
+        """Record that items were read for rows of the log.
 
         Args:
             items: Collections and canonical keys.
-            read_from: When the read began, by the monotonic clock.
+            read_from: Start of the read, by the monotonic clock.
         """
         for item in items:
             ring = self._open.get(item)
             if ring is not None and ring.rung_at <= read_from:
                 del self._open[item]
-            self._rows.pop(item, None)
             self._rows[item] = read_from
-        while len(self._rows) > _MOST:
-            del self._rows[next(iter(self._rows))]
 
     def take_due(self) -> list[OpenRing]:
-        """Return the rings whose items are to be read now; they are closed."""
+        """Remove and return the rings whose items must be read now."""
         now = self._clock.monotonic()
         due = [ring for ring in self._open.values() if self._due_at(ring) <= now]
         for ring in due:
@@ -275,7 +268,7 @@ class RingBook:
         return due
 
     def wait(self) -> float | None:
-        """Return the seconds until a poll or a read is due; ``None`` where nothing is open."""
+        """Return the seconds until a poll or a read is due; ``None`` without open rings."""
         times = [self._due_at(ring) for ring in self._open.values()]
         if self._poll_at is not None:
             times.append(self._poll_at)
@@ -291,19 +284,19 @@ class RingBook:
 
 #: Seconds over which the load is measured.
 _SPAN = 1.0
-#: Rows a second up to which each change is polled for at once.
+#: Rows per second up to which each change is polled at once.
 _LONE = 10.0
-#: Seconds between two polls for each row a second above that, and at the most. Measured on
-#: PostgreSQL with four writers: polls 50 ms apart cost Directus 9.5 ms of CPU for a change,
+#: Seconds between two polls for each row per second above that, and their limit. Measured on
+#: PostgreSQL with four writers: polls 50 ms apart cost Directus 9.5 ms of CPU per change,
 #: 250 ms apart 6.8 ms.
 _PER_ROW, LONGEST = 0.005, 0.25
 
 
 class PollPace:
-    """Keeps a distance between polls that grows with the number of changes.
+    """Keeps a distance between polls that grows with the rate of changes.
 
     Args:
-        clock: Gives the time.
+        clock: Clock of the polls.
     """
 
     def __init__(self, clock: SystemClock) -> None:
@@ -313,27 +306,27 @@ class PollPace:
         self._polled_at = -LONGEST
 
     def delay(self) -> float:
-        """Return the seconds until the next poll may begin."""
-        # A change has a row and a ring, or one of them.
+        """Return the seconds until the next poll may start."""
+        # A change has a row, a ring or both.
         rate = max(self._found.value(), self._rings.value())
         distance = min(max(rate - _LONE, 0.0) * _PER_ROW, LONGEST)
         return max(self._polled_at + distance - self._clock.monotonic(), 0.0)
 
     def polled(self) -> None:
-        """Note that a poll begins."""
+        """Record the start of a poll."""
         self._polled_at = self._clock.monotonic()
 
     def found(self, rows: int) -> None:
-        """Note how many rows a poll has found."""
+        """Record the number of rows of a poll."""
         self._found.add(rows)
 
     def rang(self) -> None:
-        """Note a ring: a change without a row is load, too."""
+        """Record a ring: a change without a row is load, too."""
         self._rings.add(1)
 
 
 class _Rate:
-    """Counts what happens in a second."""
+    """Rate of occurrences per second."""
 
     def __init__(self, clock: SystemClock) -> None:
         self._clock = clock

@@ -1,35 +1,34 @@
-"""A feed: one query that the server knows, shared by all subscriptions that ask for it."""
+"""A feed: one query on the wire, shared by all subscriptions that ask for it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from cachetools import TTLCache
 
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.events import Action, Key
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, SubscriptionRefused
 from directus_realtime.protocol.queries import Query, WireSubscription
+from directus_realtime.utils.json_parser import copy_json
 from directus_realtime.utils.redaction import excerpt
-
-if TYPE_CHECKING:
-    from directus_realtime.client.client_subscription import ClientSubscription
+from directus_realtime.utils.system_clock import SystemClock
 
 
 class Leaving:
-    """Changes of an item less its messages with the filter, in windows of time.
+    """Counts the changes of each item minus its messages with the filter, in windows of time.
 
-    Each change of an item in the filter brings one of both. Where there are more changes
-    the item is suspected to have left; a read of it tells.
+    Each change of an item in the filter brings one of both. An item with more changes is
+    suspected to have left the filter; a read of it decides.
 
     Attributes:
-        suspects: Items to be read, in the order they were told of.
+        suspects: Items to read, in the order of their changes.
     """
 
     def __init__(self) -> None:
@@ -43,23 +42,23 @@ class Leaving:
         return not self._balance and not self.suspects
 
     def changed(self, key: Key) -> None:
-        """An item changed, in the filter or not."""
+        """Count a change of an item, in the filter or not."""
         self._add(key, 1)
 
     def reported(self, key: Key) -> None:
-        """An item changed and was in the filter."""
+        """Count a message about an item in the filter."""
         self._add(key, -1)
 
     def deleted(self, key: Key) -> None:
-        """An item is gone for good; it leaves nothing."""
+        """Forget an item that was deleted: it leaves no filter."""
         self.suspects.pop(key, None)
         self._balance.pop(key, None)
 
     def end_window(self) -> None:
-        """Suspect what only its change was told of.
+        """Suspect the items with more changes than messages.
 
-        Of a message with the filter the other half may still be on its way, for one more
-        window; it does not come where the item was deleted meanwhile.
+        The change that belongs to a message with the filter may still arrive, for one more
+        window; none does where the item was deleted.
         """
         self._suspect()
         self._balance = {
@@ -70,7 +69,7 @@ class Leaving:
         self._ahead = set(self._balance)
 
     def gap(self) -> None:
-        """The other half of what was told does not come any more."""
+        """End all windows: the missing counterparts do not arrive any more."""
         self._suspect()
         self._balance.clear()
         self._ahead.clear()
@@ -84,105 +83,46 @@ class Leaving:
             self._balance[key] = count
 
 
-class ChangeNotes:
-    """Keys, noted for everybody who wants to know."""
+class KeyRecorder:
+    """Records keys for all readers that are open."""
 
     def __init__(self) -> None:
         self._open: dict[int, set[Key]] = {}
 
     def add(self, key: Key) -> None:
-        """There is news of this item."""
-        for notes in self._open.values():
-            notes.add(key)
+        """Record a key."""
+        for keys in self._open.values():
+            keys.add(key)
 
-    @contextlib.contextmanager
-    def taken(self, notes: set[Key] | None = None) -> Iterator[set[Key]]:
-        """The keys of which news comes while the block runs.
+    @contextmanager
+    def record(self, keys: set[Key] | None = None) -> Iterator[set[Key]]:
+        """Collect the keys that are recorded while the block runs.
 
         Args:
-            notes: Where to add them; a new set if not given.
+            keys: Set to add them to; a new one if not given.
         """
-        notes = set() if notes is None else notes
-        self._open[id(notes)] = notes
+        keys = set() if keys is None else keys
+        self._open[id(keys)] = keys
         try:
-            yield notes
+            yield keys
         finally:
-            del self._open[id(notes)]
+            del self._open[id(keys)]
 
 
-#: How long a late message is reckoned with, in seconds; on a busy server events lag that much.
-SECONDS = 60.0
-#: How many keys are remembered; the oldest is forgotten first.
-LIMIT = 10_000
+#: Seconds after the end of an item in which a message about it may be late; on a busy server
+#: events lag that much.
+LATE_AFTER_END = 60.0
+#: Ended items that are remembered.
+ENDED_LIMIT = 10_000
 
-
-class Tombstones:
-    """The keys of items that were told to be gone a short time ago.
-
-    Args:
-        clock: Seconds, of a clock that never goes back.
-    """
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
-        self._since: dict[Key, float] = {}  # the oldest first
-
-    def __contains__(self, key: Key) -> bool:
-        since = self._since.get(key)
-        return since is not None and self._clock() - since < SECONDS
-
-    def __len__(self) -> int:
-        return len(self._since)
-
-    def add(self, key: Key) -> None:
-        """This item is gone."""
-        now = self._clock()
-        self._since.pop(key, None)
-        self._since[key] = now
-        while len(self._since) > LIMIT or now - next(iter(self._since.values())) >= SECONDS:
-            del self._since[next(iter(self._since))]
-
-    def discard(self, key: Key) -> None:
-        """This item is there."""
-        self._since.pop(key, None)
-
-
-def copied(value: Any) -> Any:
-    """A copy that shares nothing that can be changed.
-
-    Nothing here calls itself: whatever depth could be read can be copied, which is not so with
-    :func:`copy.deepcopy`.
-
-    Args:
-        value: Of dicts, lists and what cannot be changed.
-    """
-    if not isinstance(value, dict | list):
-        return value
-    copy = value.copy()
-    unfinished: list[dict[str, Any] | list[Any]] = [copy]
-    while unfinished:
-        container = unfinished.pop()
-        if isinstance(container, dict):
-            for name, entry in container.items():  # its size stays
-                if isinstance(entry, dict | list):
-                    container[name] = inner = entry.copy()
-                    unfinished.append(inner)
-        else:
-            for place, entry in enumerate(container):
-                if isinstance(entry, dict | list):
-                    container[place] = inner = entry.copy()
-                    unfinished.append(inner)
-    return copy
-
-
-#: In the place of the action: the wire subscription that tells the keys of all updates.
+#: In the place of the action: the wire subscription to the keys of all updates.
 CHANGED = "changed"
 
 
 class FeedState(StrEnum):
-    """Where a subscription stands."""
+    """States of a subscription."""
 
-    #: Not asked for yet, or not answered yet, or the connection is down.
+    #: Not requested yet, or not answered yet, or the connection is down.
     WAITING = "waiting"
     #: Confirmed by the server.
     SUBSCRIBED = "subscribed"
@@ -190,54 +130,82 @@ class FeedState(StrEnum):
     REFUSED = "refused"
 
 
-class Feed:
-    """One query on the wire, and who listens to it.
+class FeedListener(Protocol):
+    """A subscription as its feed sees it."""
 
-    Directus reads the database for every subscription of every change, so those that ask
-    the same share one.
+    uid: str
+
+    def receive(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
+        """Process a change of one item."""
+
+    def receive_left(self, key: Key, data: dict[str, Any]) -> None:
+        """Process that an item is not in the filter."""
+
+    def may_lose(self, key: Key) -> bool:
+        """Return whether :meth:`receive_left` would deliver something for this item."""
+
+    def gap(self) -> None:
+        """Note that changes may be missed from now on."""
+
+    def refused(self, error: SubscriptionRefused) -> None:
+        """Process a refusal."""
+
+    def report(self, error: DirectusRealtimeError) -> None:
+        """Process any other error."""
+
+    def state_changed(self) -> None:
+        """Note that the state of the feed has changed."""
+
+
+class Feed:
+    """One query on the wire, and the subscriptions that share it.
+
+    Directus reads the database for every subscription of every change, so equal
+    subscriptions share one.
+
+    Args:
+        uid: Stable over reconnects; never used again for another query.
+        query: The query.
+        clock: Measures how long ended items are remembered.
 
     Attributes:
-        uid: Stable over reconnects; never used again for another query.
-        query: What is asked for.
-        state: Where it stands.
-        error: Why it was refused, else ``None``.
-        primary_key: Of the collection; ``None`` until the server was asked.
-        subscriptions: Who listens.
-        reads_updates: Whether updates come without the query, and their items are read by
-            key: a server with a query limit cuts a batch of updates, except where there is
-            no query.
+        state: Current state.
+        error: The refusal; else ``None``.
+        primary_key: Primary key of the collection; ``None`` until it was read.
+        subscriptions: The subscriptions.
+        reads_updates: Whether updates arrive without the query, and their items are read by
+            key: a server with a query limit cuts a batch of updates, unless the query is empty.
         updated: Keys of the updates whose items are still to be read, message by message.
-        news: Notes every item of which the server says anything.
-        told: Notes every item of which something was handed over.
-        leaving: Which items may have left the filter.
-        is_final: Whether what comes needs no check by a read: the server is a gateway.
-        late: What has come of items that were gone already, to be checked by a read: the
-            action of each.
+        announced: Records every item that a message of the server names.
+        delivered: Records every item of which something was delivered.
+        leaving: Items that may have left the filter.
+        late: Items that had ended before their messages arrived, to be checked by a read, with
+            the action of each.
     """
 
-    def __init__(self, uid: str, query: Query, is_final: bool = False) -> None:
+    def __init__(self, uid: str, query: Query, clock: SystemClock | None = None) -> None:
         self.uid = uid
         self.query = query
-        self.is_final = is_final
         self.state = FeedState.WAITING
         self.error: SubscriptionRefused | None = None
         self.primary_key: PrimaryKey | None = None
-        self.subscriptions: list[ClientSubscription] = []
+        self.subscriptions: list[FeedListener] = []
         self.reads_updates = False
         self.updated: deque[list[Key]] = deque()
-        self.news = ChangeNotes()
-        self.told = ChangeNotes()
+        self.announced = KeyRecorder()
+        self.delivered = KeyRecorder()
         self.leaving = Leaving()
         self.late: dict[Key, Action] = {}
-        self._deleted = Tombstones()
-        self._left = Tombstones()
+        timer = (clock or SystemClock()).monotonic
+        self._deleted: TTLCache[Key, None] = TTLCache(ENDED_LIMIT, LATE_AFTER_END, timer=timer)
+        self._left: TTLCache[Key, None] = TTLCache(ENDED_LIMIT, LATE_AFTER_END, timer=timer)
         self._unconfirmed: set[str] = set()
         self._settled = asyncio.Event()
 
     def wire_subscriptions(self) -> list[WireSubscription]:
-        """One ``subscribe`` for each wanted action; each must be confirmed from now on.
+        """Return one ``subscribe`` for each wanted action; each must be confirmed from now on.
 
-        Where items can leave the filter, one more for the keys of all updates.
+        Where items can leave the filter, there is one more for the keys of all updates.
         """
         primary_key = (self.primary_key or PrimaryKey()).name
         parameters = self.query.rest_parameters(primary_key)
@@ -245,15 +213,15 @@ class Feed:
             self._wire(event, event, {} if event == "update" and self.reads_updates else parameters)
             for event in self.query.events
         ]
-        if self._hears_of_all_updates:
+        if self._has_all_updates:
             wires.append(self._wire(CHANGED, "update", self.query.rest_key(primary_key)))
         self._unconfirmed = {wire.uid for wire in wires}
         return wires
 
     def wire_uids(self) -> list[str]:
-        """The uids under which the server knows this feed."""
+        """Return the uids of this feed on the server."""
         names: list[str] = [*self.query.events]
-        if self._hears_of_all_updates:
+        if self._has_all_updates:
             names.append(CHANGED)
         return [f"{self.uid}.{name}" for name in names]
 
@@ -261,21 +229,21 @@ class Feed:
         """Wait until the server has confirmed.
 
         Raises:
-            SubscriptionRefused: It refused instead.
+            SubscriptionRefused: The server refused.
         """
         await self._settled.wait()
         if self.error is not None:
             raise self.error
 
     def confirm(self, wire_uid: str) -> None:
-        """The server accepted one of the wire subscriptions."""
+        """Note that the server accepted one of the wire subscriptions."""
         self._unconfirmed.discard(wire_uid)
         if not self._unconfirmed and self.state is FeedState.WAITING:
             self.error = None
             self._settle(FeedState.SUBSCRIBED)
 
     def refuse(self, error: SubscriptionRefused) -> None:
-        """The feed is not to be had; tell every subscription, once."""
+        """Note that the feed was refused, and report it to every subscription, once."""
         if self.state is FeedState.REFUSED:
             return
         self.error = error
@@ -284,7 +252,7 @@ class Feed:
             subscription.refused(error)
 
     def wait_again(self) -> None:
-        """Nothing is confirmed any more: asked for anew, or the connection is gone."""
+        """Reset the state: the feed is requested again, or the connection is lost."""
         self.state = FeedState.WAITING
         self.error = None
         self._settled.clear()
@@ -293,56 +261,56 @@ class Feed:
             subscription.gap()
 
     def report(self, error: DirectusRealtimeError) -> None:
-        """Hand an error to every subscription."""
+        """Pass an error to every subscription."""
         for subscription in list(self.subscriptions):
             subscription.report(error)
 
     def receive(self, action: Action, data: list[Any]) -> None:
-        """Hand a change message to every subscription, item by item.
+        """Deliver a change message to every subscription, item by item.
 
-        What is told of an item that is gone is kept in :attr:`late`: Directus reads the
+        A message about an item that has ended is kept in :attr:`late`: Directus reads the
         row before it sends, so it can send a create or an update after the delete.
         """
         for key, entry in self.keyed(action, data):
             if action == "delete":
                 self._delete(key)
                 continue
-            if action == "update" and self._hears_of_all_updates:
+            if action == "update" and self._has_all_updates:
                 self.leaving.reported(key)
-            if not self.is_final and self._is_late(key):
+            if self._is_late(key):
                 self.late[key] = "create" if self.late.get(key) == "create" else action
             else:
-                self._hand_over(action, key, entry)
+                self._deliver(action, key, entry)
 
     def receive_changed(self, data: list[Any]) -> None:
-        """Take note of items that changed, in the filter or not."""
+        """Count changes of items, in the filter or not."""
         for key, _ in self.keyed("update", data):
             self.leaving.changed(key)
 
     def receive_current(self, action: Action, key: Key, row: dict[str, Any]) -> None:
-        """Hand over an item that was just read, so that it is there for sure."""
+        """Deliver an item that was just read, so that it exists."""
         self.late.pop(key, None)
-        self._deleted.discard(key)
-        self._left.discard(key)
-        self._hand_over(action, key, row)
+        self._deleted.pop(key, None)
+        self._left.pop(key, None)
+        self._deliver(action, key, row)
 
     def receive_left(self, key: Key, row: dict[str, Any] | None) -> None:
-        """Hand over that an item is not in the filter, with its row where it can be read."""
+        """Deliver that an item is not in the filter, with its row where it can be read."""
         if row is None:
             if key in self._deleted:
                 return
             row = {(self.primary_key or PrimaryKey()).name: key}
-        self._left.add(key)
-        self.told.add(key)
+        self._left[key] = None
+        self.delivered.add(key)
         for subscription in self._listeners():
-            subscription.receive_left(key, copied(row))
+            subscription.receive_left(key, copy_json(row))
 
     def may_lose(self, key: Key) -> bool:
-        """Whether anybody would be told that this item is not in the filter."""
+        """Return whether :meth:`receive_left` would deliver something for this item."""
         return any(subscription.may_lose(key) for subscription in self.subscriptions)
 
     def keyed(self, action: Action, data: list[Any]) -> list[tuple[Key, Any]]:
-        """The entries of a message that are wanted, with their keys; each is noted as news."""
+        """Return the wanted entries of a message with their keys, and record all keys."""
         entries = []
         for entry in data:
             try:
@@ -350,23 +318,23 @@ class Feed:
             except BadFrame as error:
                 self.report(error)
                 continue
-            self.news.add(key)
+            self.announced.add(key)
             if self._is_wanted(key):
                 entries.append((key, entry))
         return entries
 
     @contextmanager
     def noting_changes(self) -> Iterator[set[Key]]:
-        """The keys of the items of which news comes, or is handed over, while the block runs.
+        """Collect the keys of items that are announced or delivered while the block runs.
 
-        News that is checked first is handed over some time after it came.
+        A message that is checked first is delivered some time after it arrived.
         """
-        with self.news.taken() as changed, self.told.taken(changed):
+        with self.announced.record() as changed, self.delivered.record(changed):
             yield changed
 
     @property
-    def _hears_of_all_updates(self) -> bool:
-        return self.query.tells_leaving and not self.reads_updates and not self.is_final
+    def _has_all_updates(self) -> bool:
+        return self.query.reports_leaving and not self.reads_updates
 
     def _is_late(self, key: Key) -> bool:
         return key in self.late or key in self._deleted or key in self._left
@@ -375,11 +343,11 @@ class Feed:
         return WireSubscription(f"{self.uid}.{name}", self.query.collection, event, query)
 
     def _delete(self, key: Key) -> None:
-        self._deleted.add(key)
-        self._left.discard(key)
+        self._deleted[key] = None
+        self._left.pop(key, None)
         self.late.pop(key, None)
         self.leaving.deleted(key)
-        self._hand_over("delete", key, None)
+        self._deliver("delete", key, None)
 
     def _settle(self, state: FeedState) -> None:
         self.state = state
@@ -387,16 +355,16 @@ class Feed:
         for subscription in list(self.subscriptions):
             subscription.state_changed()
 
-    def _hand_over(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
-        self.told.add(key)
+    def _deliver(self, action: Action, key: Key, data: dict[str, Any] | None) -> None:
+        self.delivered.add(key)
         subscriptions = self._listeners()
         for subscription in subscriptions:
-            # What one does to its data is no business of the others.
+            # Each may change its data.
             is_last = subscription is subscriptions[-1]
-            subscription.receive(action, key, data if is_last else copied(data))
+            subscription.receive(action, key, data if is_last else copy_json(data))
 
-    def _listeners(self) -> list[ClientSubscription]:
-        """Who is to be told; nobody once the feed was refused, though a read may still end."""
+    def _listeners(self) -> list[FeedListener]:
+        # None once the feed was refused, though a read may still end.
         return [] if self.state is FeedState.REFUSED else list(self.subscriptions)
 
     def _key(self, action: Action, entry: Any) -> Key:
@@ -404,7 +372,7 @@ class Feed:
         key = entry if action == "delete" else entry.get(primary_key.name)
         if not isinstance(key, int | str) or isinstance(key, bool):
             problem = f"An item of {self.query.collection} has no {primary_key.name}"
-            raise BadFrame(problem, excerpt(_text(entry)))
+            raise BadFrame(problem, excerpt(json.dumps(entry)))
         if action != "delete":
             self.primary_key = primary_key = primary_key.seen(key)
         return primary_key.canonical(key)
@@ -412,10 +380,3 @@ class Feed:
     def _is_wanted(self, key: Key) -> bool:
         """Whether a change is of the one item asked for: deletes come for every item."""
         return self.query.item is None or str(key) == str(self.query.item)
-
-
-def _text(entry: Any) -> str:
-    try:
-        return json.dumps(entry)
-    except RecursionError:
-        return "(nested too deeply to be shown)"

@@ -1,10 +1,9 @@
-"""The feeds of a client, and the reads that change messages without data need."""
+"""Feeds of a client, and the reads that their change messages need."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -33,14 +32,15 @@ from directus_realtime.protocol import session as protocol
 from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.session import SessionAction
 from directus_realtime.utils.backoff import full_jitter
+from directus_realtime.utils.logs import EventLogger
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
-#: How long changed keys are gathered before one read of those that may have left, in seconds.
+#: Seconds in which changed keys are collected before one read of those that may have left.
 WINDOW = 0.2
-#: Items read at a time, so that few rows are in memory.
+#: Items of one read, so that few rows are in memory.
 _AT_A_TIME = 1000
-#: How often an item that goes on changing is read anew before a row is handed over in between.
+#: Reads of an item that keeps changing until a row is delivered in between.
 _READS = 3
 
 T = TypeVar("T", ItemsRead, CurrentItems)
@@ -49,13 +49,13 @@ Reading = Callable[[RestClient, Query, PrimaryKey, Sequence[Key]], Awaitable[T]]
 
 
 class ChangeReader:
-    """Takes the change messages of feeds.
+    """Processes the change messages of feeds.
 
-    Reads run in the background while other messages flow on. Each read notes what changes
-    meanwhile: what it found of those items may be old, and is not used.
+    Reads run in the background while other messages are processed. Each read records the keys
+    that change meanwhile: rows of those items may be stale, and are not used.
 
     Args:
-        connection: To read with.
+        connection: Connection to read with.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -63,7 +63,7 @@ class ChangeReader:
         self._busy: set[tuple[Follow, Feed]] = set()
 
     def take(self, feed: Feed, wire_uid: str, action: Action, data: list[Any]) -> None:
-        """Take a message of one of the feed's wire subscriptions."""
+        """Process a message of one of the feed's wire subscriptions."""
         if wire_uid == f"{feed.uid}.{CHANGED}":
             feed.receive_changed(data)
         elif action == "update" and feed.reads_updates:
@@ -73,7 +73,7 @@ class ChangeReader:
         self.go_on(feed)
 
     def go_on(self, feed: Feed) -> None:
-        """Read what has to be read, also what a lost connection has interrupted."""
+        """Start the pending reads, those that a lost connection interrupted included."""
         if feed.updated:
             self._follow(self._read_updated, feed)
         if feed.late:
@@ -86,7 +86,7 @@ class ChangeReader:
             self._connection.do(self._once(work, feed))
 
     async def _once(self, work: Follow, feed: Feed) -> None:
-        """Do some work on a feed unless the same is being done."""
+        """Run work on a feed unless the same work is running."""
         if (work, feed) in self._busy:
             return
         self._busy.add((work, feed))
@@ -98,10 +98,10 @@ class ChangeReader:
     # Late messages
 
     async def _check_late(self, feed: Feed) -> None:
-        """Hand over what came late of an item that is there, and drop what came of others."""
+        """Deliver late messages of items that exist, and drop those of others."""
         reads: Counter[Key] = Counter()
         while feed.subscriptions and (keys := list(islice(feed.late, _AT_A_TIME))):
-            with feed.news.taken() as changed:
+            with feed.announced.record() as changed:
                 read = await self._read(feed, read_by_keys, keys)
             rows = read.rows if read else None
             reads.update(keys)
@@ -110,17 +110,17 @@ class ChangeReader:
                 if key not in changed or rows is None:
                     _settle_late(feed, key, row)
                 elif row is not None and reads[key] >= _READS and (action := feed.late.get(key)):
-                    # It goes on changing. This row may be older than the last message, which
-                    # is not handed over itself, so it is read once more.
+                    # It keeps changing. This row may be older than the last message, which
+                    # is not delivered itself, so it is read once more.
                     feed.receive_current(action, key, row)
                     feed.late[key] = "update"
 
     # Items that leave the filter
 
     async def _find_left(self, feed: Feed) -> None:
-        """Tell of items that changed and are not in the filter any more."""
+        """Deliver that items changed and are no longer in the filter."""
         while feed.subscriptions and not feed.leaving.is_idle:
-            await asyncio.sleep(WINDOW)
+            await self._connection.clock.sleep(WINDOW)
             feed.leaving.end_window()
             suspects = feed.leaving.suspects
             for key in [key for key in suspects if not feed.may_lose(key)]:
@@ -129,10 +129,10 @@ class ChangeReader:
                 await self._read_suspects(feed, keys)
 
     async def _read_suspects(self, feed: Feed, keys: list[Key]) -> None:
-        with feed.news.taken() as changed:
+        with feed.announced.record() as changed:
             items = await self._read(feed, read_current, keys)
         for key in keys:
-            # What changed meanwhile is read again in the next window.
+            # An item that changed meanwhile is read again in the next window.
             if key not in feed.leaving.suspects or (items and key in changed):
                 continue
             del feed.leaving.suspects[key]
@@ -142,34 +142,34 @@ class ChangeReader:
     # Updates that come without the query
 
     async def _read_updated(self, feed: Feed) -> None:
-        """Hand over the items of updates as the query sees them, in the order they came."""
+        """Deliver the items of updates as the query sees them, in the order of arrival."""
         while feed.subscriptions and feed.updated:
-            await self._hand_over_updated(feed, feed.updated[0])
+            await self._deliver_updated(feed, feed.updated[0])
             feed.updated.popleft()  # not before: a lost connection ends this anywhere
 
-    async def _hand_over_updated(self, feed: Feed, keys: list[Key]) -> None:
-        # What was handed over while it was read has told its newer state already.
-        with feed.told.taken() as told:
+    async def _deliver_updated(self, feed: Feed, keys: list[Key]) -> None:
+        # An item that was delivered during the read has a newer state already.
+        with feed.delivered.record() as delivered:
             read = await self._read(feed, read_by_keys, keys)
         if read is None:
             return
         for key, row in read.rows.items():
-            if key not in told:
+            if key not in delivered:
                 feed.receive_current("update", key, row)
-        if feed.query.tells_leaving:
+        if feed.query.reports_leaving:
             absent = [key for key in keys if key not in read.rows and key not in read.unreadable]
-            await self._tell_outside(feed, [key for key in absent if feed.may_lose(key)])
+            await self._deliver_outside(feed, [key for key in absent if feed.may_lose(key)])
 
-    async def _tell_outside(self, feed: Feed, keys: list[Key]) -> None:
-        with feed.told.taken() as told:
+    async def _deliver_outside(self, feed: Feed, keys: list[Key]) -> None:
+        with feed.delivered.record() as delivered:
             others = await self._read(feed, _read_unfiltered, keys)
         for key in keys:
-            if others is not None and key not in told and key not in others.unreadable:
+            if others is not None and key not in delivered and key not in others.unreadable:
                 feed.receive_left(key, others.rows.get(key))
 
     async def _read(self, feed: Feed, read: Reading[T], keys: list[Key]) -> T | None:
-        """Read items; ``None`` where Directus refuses, a server that is away is waited for."""
-        delays = full_jitter()
+        """Read items, and retry while the server is unavailable; ``None`` if it refuses."""
+        delays = full_jitter(clock=self._connection.clock)
         while True:
             try:
                 found = await read(
@@ -188,7 +188,7 @@ class ChangeReader:
                 for sentence in found.unreadable.values():
                     feed.report(EventFailed(UNREADABLE, sentence))
                 return found
-            await asyncio.sleep(next(delays))
+            await self._connection.clock.sleep(next(delays))
 
 
 def _slices(keys: list[Key]) -> list[list[Key]]:
@@ -202,17 +202,16 @@ def _settle_late(feed: Feed, key: Key, row: dict[str, Any] | None) -> None:
     if row is not None:
         feed.receive_current(action, key, row)
     else:
+        collection = feed.query.collection
         logger.debug(
+            "late-message",
             "A late %s of %s %s is left out.",
             action,
-            feed.query.collection,
+            collection,
             key,
-            extra={
-                "event": "late-message",
-                "collection": feed.query.collection,
-                "action": action,
-                "key": key,
-            },
+            action=action,
+            collection=collection,
+            key=key,
         )
 
 
@@ -222,15 +221,15 @@ async def _read_unfiltered(
     return await read_by_keys(rest, query.without_condition(), primary_key, keys)
 
 
-#: Checks over REST at a time.
+#: Concurrent checks over REST.
 _CHECKS = 4
 
 
 class Feeds:
-    """Keeps what the server knows of equal to the feeds that have subscriptions.
+    """Keeps the subscriptions on the server in sync with the local feeds.
 
     Args:
-        connection: The connection they live on.
+        connection: Connection of the feeds.
         on_error: Called with errors that belong to no feed.
     """
 
@@ -246,29 +245,28 @@ class Feeds:
         self._changes = ChangeReader(connection)
 
     def get(self, uid: str, query: Query) -> Feed:
-        """The feed of a query; a new one, named after its first subscription, where none is.
+        """Return the feed of a query; create it where there is none.
 
-        A feed can outlive that subscription, so its uid may be taken; a uid is never used
-        for two queries at a time. The query is kept as it is now, whatever its caller does
-        with the dicts in it.
+        A feed can outlive the subscription that it is named after, so its uid may be taken; a
+        uid is never used for two queries at a time. The query is copied.
 
         Raises:
             ValueError: Something in the query cannot be sent.
         """
-        query = _copied(query)
+        query = _plain_copy(query)
         fingerprint = query.fingerprint()
         if feed := self._by_query.get(fingerprint):
             self.retry(feed)
             return feed
         free = next(name for name in _names(uid) if name not in self._by_uid)
-        feed = Feed(free, query, is_final=self._connection.is_gateway)
+        feed = Feed(free, query, self._connection.clock)
         self._by_uid[free] = self._by_query[fingerprint] = feed
         if self._connection.has_socket:
             self._activate(feed)
         return feed
 
     def release(self, feed: Feed) -> None:
-        """End a feed that has no subscription left."""
+        """End a feed without subscriptions."""
         if not feed.subscriptions:
             del self._by_uid[feed.uid]
             del self._by_query[feed.query.fingerprint()]
@@ -277,7 +275,7 @@ class Feeds:
                 feed.refuse(SubscriptionRefused("UNSUBSCRIBED", "The subscription was ended."))
 
     def retry(self, feed: Feed) -> None:
-        """Ask again for a feed that was refused."""
+        """Request a feed again that was refused."""
         if feed.state is FeedState.REFUSED:
             feed.wait_again()
             feed.primary_key = None
@@ -286,7 +284,7 @@ class Feeds:
                 self._activate(feed)
 
     def activate(self) -> None:
-        """Ask for every feed that waits; a new socket is authenticated."""
+        """Request every waiting feed; a new socket is authenticated."""
         self._checks = asyncio.Semaphore(_CHECKS)  # the event loop may be another one by now
         for feed in list(self._by_uid.values()):
             if feed.state is FeedState.WAITING:
@@ -303,7 +301,7 @@ class Feeds:
                 feed.wait_again()
 
     def handle(self, action: SessionAction) -> None:
-        """Take what the session says."""
+        """Process a message of the session."""
         match action:
             case protocol.ItemsChanged(uid, event, data):
                 if feed := self._owner(uid):
@@ -314,7 +312,7 @@ class Feeds:
                     self._changes.go_on(feed)
             case protocol.SubscribeRefused(uid, code, message):
                 if feed := self._owner(uid):
-                    self._unsubscribe(feed)  # it is had whole or not at all
+                    self._unsubscribe(feed)  # its other wire subscriptions
                     feed.refuse(SubscriptionRefused(code, message))
             case protocol.SubscriptionError(uid, code, message):
                 self._report(EventFailed(code, message), self._owner(uid) if uid else None)
@@ -334,28 +332,27 @@ class Feeds:
             self._on_error(error)
         except CALLBACK_FAILURES:
             logger.exception(
-                "on_error of the client failed.",
-                extra={"event": "callback-failed", "callback": "on_error"},
+                "callback-failed", "on_error of the client failed.", callback="on_error"
             )
 
     def _activate(self, feed: Feed) -> None:
         self._connection.do(self._check_and_subscribe(feed))
 
     async def _check_and_subscribe(self, feed: Feed) -> None:
-        """Ask over REST what the socket would not tell, then subscribe."""
-        delays = full_jitter()
+        """Check a query over REST, because a subscribe is not checked, then subscribe."""
+        delays = full_jitter(clock=self._connection.clock)
         while self._is_kept(feed):
             try:
                 async with self._checks:
                     feed.primary_key = await self._check(feed.query)
             except (RequestRefused, ConnectionFailed) as error:
                 self._log_again(feed, error)
-                await asyncio.sleep(next(delays))
+                await self._connection.clock.sleep(next(delays))
             except Exception as error:
                 feed.refuse(_refusal(error))
                 if isinstance(error, SubscriptionRefused):
                     return
-                raise  # a bug of ours; but nobody waits for ever
+                raise  # a bug; settled() must not wait for ever
             else:
                 self._warn_of_gaps(feed.query.collection)
                 self._subscribe(feed)
@@ -363,20 +360,19 @@ class Feeds:
 
     def _log_again(self, feed: Feed, error: Exception) -> None:
         reason = self._connection.explain(error)
+        collection = feed.query.collection
         logger.warning(
+            "subscribe-again",
             "%s is asked for again: %s",
-            feed.query.collection,
+            collection,
             reason,
-            extra={
-                "event": "subscribe-again",
-                "url": self._connection.url,
-                "collection": feed.query.collection,
-                "reason": str(reason),
-            },
+            url=self._connection.url,
+            collection=collection,
+            reason=str(reason),
         )
 
     async def _check(self, query: Query) -> PrimaryKey:
-        """Check a query, and give the primary key of its collection."""
+        """Check a query, and return the primary key of its collection."""
         rest = self._connection.rest
         primary_key = self._primary_keys.get(query.collection)
         if primary_key is None:
@@ -389,15 +385,13 @@ class Feeds:
         server = self._connection.server
         if server is not None and (gap := known_gap(collection, server.version)):
             logger.warning(
+                "directus-sends-less",
                 "%s: %s",
                 collection,
                 gap,
-                extra={
-                    "event": "directus-sends-less",
-                    "url": self._connection.url,
-                    "collection": collection,
-                    "reason": gap,
-                },
+                url=self._connection.url,
+                collection=collection,
+                reason=gap,
             )
 
     def _subscribe(self, feed: Feed) -> None:
@@ -408,7 +402,6 @@ class Feeds:
                 driver.subscribe(wire)
 
     def _is_kept(self, feed: Feed) -> bool:
-        """Whether anybody still wants it."""
         return self._by_uid.get(feed.uid) is feed
 
     def _unsubscribe(self, feed: Feed) -> None:
@@ -423,7 +416,7 @@ def _refusal(error: Exception) -> SubscriptionRefused:
     return SubscriptionRefused("UNEXPECTED", f"An unexpected error ({type(error).__name__}).")
 
 
-def _copied(query: Query) -> Query:
+def _plain_copy(query: Query) -> Query:
     return replace(
         query,
         filter=to_plain(query.filter),

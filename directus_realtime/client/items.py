@@ -1,22 +1,31 @@
 """Items read over REST as a subscription sees them: by key, the newest ones, or all of them.
 
-For the first load, all items that match a query while their changes come in live: the keys
-are read first and the items by key, so that an item deleted or added meanwhile moves no other
-across a page's edge. One item that Directus fails to read spoils no answer.
+A load of all items reads their keys first, then the items by key, so that an item that is added
+or deleted meanwhile moves no other across the edge of a page. An item that Directus fails to read
+does not fail the others.
+
+Every function may raise :class:`RequestRefused`, where Directus refuses the query or is not ready,
+or :class:`ConnectionFailed`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.rest import RestClient, items_path
-from directus_realtime.client.rest_messages import MALFORMED, is_not_ready, malformed, taken_apart
+from directus_realtime.client.rest_messages import (
+    MALFORMED,
+    batches,
+    is_not_ready,
+    malformed,
+    taken_apart,
+)
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused
 from directus_realtime.protocol.queries import Query
@@ -33,13 +42,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ItemsRead:
-    """Items read by key; a key that is in none of these was not found.
+    """Items read by key; all other keys were not found.
 
     Attributes:
-        rows: The items by their canonical keys, in the order in which they were asked for.
+        rows: The items by their canonical keys, in the requested order.
         unreadable: Keys of items that Directus fails to read, each with a sentence.
-        aliases: Keys that were asked for in a spelling that the database takes for another
-            key, such as one in upper case, each with the key in ``rows``.
+        aliases: Keys whose requested spelling the database takes for another key, for example
+            one in upper case, each with the key in ``rows``.
     """
 
     rows: dict[Key, Row] = field(default_factory=dict)
@@ -49,12 +58,12 @@ class ItemsRead:
 
 @dataclass(frozen=True)
 class Page:
-    """Some items of a first load.
+    """A page of a first load.
 
     Attributes:
-        rows: The items, with their keys.
-        done: How many keys were looked at by now.
-        total: How many there are.
+        rows: The items with their keys.
+        done: Number of keys processed so far.
+        total: Number of all keys.
         unreadable: Keys of items that Directus fails to read, each with a sentence.
     """
 
@@ -66,13 +75,12 @@ class Page:
 
 @dataclass(frozen=True)
 class CurrentItems:
-    """Some items in their present state; one that is in none of these was not found.
+    """Items in their present state; all other keys were not found.
 
     Attributes:
-        matching: Those in the filter of the subscription, by key.
-        others: Those that can be read but are not in the filter, by key; empty where there
-            is no filter and no search.
-        unreadable: Keys of those that Directus fails to read, each with a sentence.
+        matching: Items in the filter of the subscription, by key.
+        others: Readable items outside of the filter and the search, by key.
+        unreadable: As in :class:`ItemsRead`.
         aliases: As in :class:`ItemsRead`.
     """
 
@@ -89,7 +97,7 @@ class Newest:
     Attributes:
         rows: The items with their keys, the newest first.
         is_all: Whether there are no others.
-        primary_key: Name of the field with the keys.
+        primary_key: Name of the primary key.
     """
 
     rows: list[tuple[Key, Row]]
@@ -99,10 +107,10 @@ class Newest:
 
 @dataclass(frozen=True)
 class Sample:
-    """Some of the items that match a query.
+    """The newest items of a query, and the number of all.
 
     Attributes:
-        total: How many match.
+        total: Number of matching items.
         key: Name of the primary key.
         items: The newest ones.
     """
@@ -115,22 +123,12 @@ class Sample:
 async def read_by_keys(
     rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Iterable[Key]
 ) -> ItemsRead:
-    """Read the items with these keys that match a query, in their present state.
-
-    Args:
-        rest: REST client to read with.
-        query: Query of the subscription.
-        primary_key: Primary key of the collection.
-        keys: Any number of keys, in any spelling.
-
-    Raises:
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
-    """
+    """Read the items with these keys, in any spelling, that match a query."""
     canonical = dict.fromkeys(primary_key.canonical(key) for key in keys)
     wanted = [key for key in canonical if primary_key.may_be(key)]
     reader = _KeyReader(rest, query, primary_key, await rest.query_limit())
-    for chunk in _chunks(wanted, await rest.capped(_ITEMS_PAGE)):
+    size = await rest.capped(_ITEMS_PAGE)
+    for chunk in batches(wanted, size, _KEYS_BUDGET, _length):
         await reader.read(chunk)
     found = [reader.aliases.get(key, key) for key in wanted]
     rows = {key: reader.rows[key] for key in found if key in reader.rows}
@@ -140,12 +138,7 @@ async def read_by_keys(
 async def read_current(
     rest: RestClient, query: Query, primary_key: PrimaryKey, keys: Iterable[Key]
 ) -> CurrentItems:
-    """Read the items with these keys in their present state, in the filter or not.
-
-    Raises:
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
-    """
+    """Read the items with these keys, in the filter of a query or not."""
     wanted = list(dict.fromkeys(primary_key.canonical(key) for key in keys))
     read = await read_by_keys(rest, query, primary_key, wanted)
     others = ItemsRead()
@@ -163,20 +156,11 @@ async def read_current(
 async def read_pages(
     rest: RestClient, query: Query, primary_key: PrimaryKey
 ) -> AsyncIterator[Page]:
-    """Read every item that matches, once.
-
-    Args:
-        rest: REST client to read with.
-        query: Query of the subscription.
-        primary_key: Primary key of the collection.
-
-    Raises:
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
-    """
+    """Read every item that matches, once."""
     keys = [key async for page in read_keys(rest, query, primary_key) for key in page]
     done = 0
-    for chunk in _chunks(keys, await rest.capped(_ITEMS_PAGE)):
+    size = await rest.capped(_ITEMS_PAGE)
+    for chunk in batches(keys, size, _KEYS_BUDGET, _length):
         read = await read_by_keys(rest, query, primary_key, chunk)
         done += len(chunk)
         yield Page(list(read.rows.items()), done, len(keys), read.unreadable)
@@ -188,12 +172,8 @@ async def read_keys(
     """Read the keys of every item that matches, each once.
 
     Numbers are read in their order, page by page. Directus has no comparison for other keys:
-    those are read at once, or, where ``QUERY_LIMIT_MAX`` forbids that, in numbered pages, again
-    and again until a pass finds no new key: a change meanwhile moves items between pages.
-
-    Raises:
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
+    those are read at once, or, where ``QUERY_LIMIT_MAX`` forbids that, in numbered pages,
+    repeatedly until a pass finds no new key: a change meanwhile moves items between pages.
     """
     if primary_key.is_integer:
         async for page in _keys_in_order(rest, query, primary_key):
@@ -217,8 +197,6 @@ async def read_newest(rest: RestClient, query: Query, limit: int) -> Newest:
 
     Raises:
         SubscriptionRefused: The collection does not exist, or the token may not see it.
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
     """
     primary_key, sort = await rest.newest_first(query.collection)
     parameters = {**query.rest_parameters(primary_key.name), "sort": sort}
@@ -229,17 +207,10 @@ async def read_newest(rest: RestClient, query: Query, limit: int) -> Newest:
 
 
 async def read_sample(rest: RestClient, query: Query, size: int) -> Sample:
-    """Read the newest items that a subscription with this query would be sent, and count all.
-
-    Args:
-        rest: REST client to read with.
-        query: Query of the subscription.
-        size: How many items to return at most.
+    """Read the newest items of a query, at most ``size`` of them, and count all.
 
     Raises:
         SubscriptionRefused: The collection does not exist, or the token may not see it.
-        RequestRefused: Directus refuses the query, or is not ready.
-        ConnectionFailed: Directus could not be reached.
     """
     newest = await read_newest(rest, query, size)
     items, key = [item for _, item in newest.rows], newest.primary_key
@@ -265,7 +236,7 @@ class _KeyReader:
         self._is_accepted = False
         self._limit = limit
         parameters = query.rest_parameters(primary_key.name)
-        # Without its key a row would be taken for one that is not there.
+        # A row without its key could not be assigned.
         fields = parameters.get("fields") or [primary_key.name, "*"]
         self._parameters = {**parameters, "fields": fields}
 
@@ -283,7 +254,7 @@ class _KeyReader:
     async def _search(self, keys: list[Key]) -> Any:
         return await self._rest.search(
             items_path(self._query.collection),
-            # Not the number of keys: an item may come twice, by a filter on a to-many relation.
+            # Not the number of keys: a filter on a to-many relation repeats items.
             {**self._parameters, "limit": self._limit},
             keys=[self._primary_key.wire(key) for key in keys],
             key_field=self._primary_key.name,
@@ -298,10 +269,10 @@ class _KeyReader:
             await self.read(keys[len(keys) // 2 :])
         elif is_failure:
             self._note_unreadable(keys[0], error.message)
-        # Else it is a key that no item can have, for example a text for a UUID.
+        # Else no item can have this key, for example a text for a UUID.
 
     async def _raise_unless_accepted(self, error: RequestRefused) -> None:
-        """Raise an error that is about the query, or the whole server, and not about an item."""
+        """Raise an error unless Directus accepts the query without items."""
         path = items_path(self._query.collection)
         try:
             await self._rest.search(path, {**self._parameters, "limit": 0})
@@ -318,7 +289,7 @@ class _KeyReader:
                 self._note(key, actual, found[actual])
         missing = [key for key, actual in known.items() if actual is None]
         strangers = [key for key in found if key not in known.values()]
-        if not missing or isinstance(answer, dict):  # a singleton does not heed the keys
+        if not missing or isinstance(answer, dict):  # a singleton ignores the keys
             return
         if 0 < self._limit <= len(answer) and len(keys) > 1:  # the others may be cut off
             await self.read(missing[: len(missing) // 2])
@@ -329,7 +300,7 @@ class _KeyReader:
     async def _resolve(
         self, keys: list[Key], missing: list[Key], strangers: list[Key], found: dict[Key, Row]
     ) -> None:
-        """Find out which missing keys the database takes for others, one by one at last."""
+        """Find the missing keys that the database takes for others, finally one by one."""
         if len(keys) > 1:
             folded = {_folded(key) for key in found}
             suspects = missing if strangers else [key for key in missing if _folded(key) in folded]
@@ -418,16 +389,5 @@ def _condition(query: Query, primary_key: str) -> dict[str, Any]:
     return {name: asked[name] for name in ("filter", "search") if name in asked}
 
 
-def _chunks(keys: Sequence[Key], size: int) -> Iterator[list[Key]]:
-    """Yield keys in chunks that fit into one request each."""
-    chunk: list[Key] = []
-    length = 0
-    for key in keys:
-        cost = len(json.dumps(key)) + 2
-        if chunk and (len(chunk) == size or length + cost > _KEYS_BUDGET):
-            yield chunk
-            chunk, length = [], 0
-        chunk.append(key)
-        length += cost
-    if chunk:
-        yield chunk
+def _length(key: Key) -> int:
+    return len(json.dumps(key)) + 2

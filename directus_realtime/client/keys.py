@@ -1,7 +1,7 @@
 """Primary keys: one form for every spelling of a key that Directus and its database accept.
 
 The activity log repeats a key as the caller wrote it: after ``PATCH /items/articles/042`` its
-row says ``042``, and the item's own key is the number 42.
+row has ``042``, and the item's own key is the number 42.
 """
 
 from __future__ import annotations

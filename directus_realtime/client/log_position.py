@@ -1,4 +1,4 @@
-"""The place in the activity log up to which it is read: a top, and the holes below it.
+"""Position in the activity log: the highest id that was read, and the holes below it.
 
 Ids of the log are not in the order of commits: rows of longer transactions become visible
 after rows with higher ids, and ids of rolled-back transactions never do (M37).
@@ -13,17 +13,17 @@ from datetime import datetime
 
 from directus_realtime.client.activity_log import ActivityRow, IdRange
 
-#: Seconds after which a hole is given up, where no setting says otherwise.
+#: Seconds after which a hole is dropped, by default.
 HOLE_AGE = 3600.0
-#: Seconds between two questions for a hole: half of its age, within these bounds.
+#: Bounds of the seconds between two queries for a hole: half of its age.
 _SHORTEST, _LONGEST = 0.05, 30.0
-#: Share of such a pause after which a hole is asked for with others that are due.
+#: Share of such a pause after which a hole is queried together with others that are due.
 _SOON = 0.5
-#: Holes that are remembered; beyond that, neighbours become one.
+#: Most holes; beyond that, neighbours are merged.
 _MOST_HOLES = 1000
-#: Holes of one request.
+#: Most holes of one request.
 MOST_ASKED = 100
-#: Rows that are remembered to recognize the log.
+#: Rows that identify the log.
 _ANCHORS = 8
 
 
@@ -32,10 +32,10 @@ class Hole:
     """Ids below the top that are not visible.
 
     Attributes:
-        first: The lowest.
-        last: The highest.
-        seen_at: When the hole was first seen, in seconds since 1970.
-        asked_at: When it was last asked for, likewise.
+        first: Lowest id.
+        last: Highest id.
+        seen_at: Time of the first sight, in seconds since 1970.
+        asked_at: Time of the last query, likewise.
     """
 
     first: int
@@ -45,19 +45,19 @@ class Hole:
 
     @property
     def size(self) -> int:
-        """How many ids are missing."""
+        """Number of missing ids."""
         return self.last - self.first + 1
 
     def due_at(self) -> float:
-        """When to ask for it again, in seconds since 1970."""
+        """Return the time of the next query, in seconds since 1970."""
         return self._due_at(1.0)
 
     def is_due(self, now: float) -> bool:
-        """Return whether to ask for it; at once where the clock was set back meanwhile."""
+        """Return whether to query it now; also where the clock was set back."""
         return self._due_at(1.0) <= now or self.asked_at > now
 
     def is_soon_due(self, now: float) -> bool:
-        """Return whether to ask for it where another hole is due."""
+        """Return whether to query it together with a hole that is due."""
         return self._due_at(_SOON) <= now
 
     def _due_at(self, share: float) -> float:
@@ -66,17 +66,15 @@ class Hole:
 
 
 class Position:
-    """Which rows of a log were read.
-
-    Times are seconds since 1970 of one clock.
+    """The rows of a log that were read. All times are seconds since 1970 of one clock.
 
     Args:
         top: The highest id that was read; 0 for none.
         holes: Ranges below it that were not visible.
-        anchors: Rows that were read, as id and timestamp.
+        anchors: The last rows that were read, as id and timestamp.
 
     Attributes:
-        dropped: Ids that were given up since this object was made.
+        dropped: Number of ids that this object has dropped.
     """
 
     def __init__(
@@ -101,19 +99,19 @@ class Position:
         return self._anchors
 
     def is_new(self, number: int) -> bool:
-        """Return whether a row was not read yet."""
+        """Return whether a row is unread."""
         return number > self.top or self._hole_of(number) is not None
 
     def unread(self) -> list[IdRange]:
-        """Return everything that was not read yet, as ranges."""
+        """Return all unread ids as ranges."""
         return [*(IdRange(hole.first, hole.last) for hole in self._holes), IdRange(self.top + 1)]
 
     def take(self, ids: Iterable[int], rows: Iterable[ActivityRow], now: float) -> None:
-        """Note that rows were read.
+        """Record that rows were read.
 
         Args:
-            ids: In ascending order.
-            rows: Those of them that can be read.
+            ids: Ids in ascending order.
+            rows: The readable rows among them.
             now: The present time.
         """
         for number in ids:
@@ -128,18 +126,15 @@ class Position:
         self._merge()
 
     def due(self, now: float, *, all_of_them: bool = False) -> list[IdRange]:
-        """Return the holes to ask for now, and note that they are asked for.
+        """Return the holes to query now in ascending order, and record the query.
 
         A list that is rolled back beside other changes leaves hundreds of holes. Those that are
-        due next are asked for with those that are due: each by itself, they would be a request
-        every few milliseconds.
+        due next are queried together with those that are due, because one request for each would
+        mean a request every few milliseconds.
 
         Args:
             now: The present time.
-            all_of_them: Ask for the youngest holes, too, due or not.
-
-        Returns:
-            Any number of ranges, in ascending order.
+            all_of_them: Include the youngest holes, due or not.
         """
         count = len(self._holes)
         young = range(max(count - MOST_ASKED, 0), count) if all_of_them else ()
@@ -152,31 +147,31 @@ class Position:
         return [IdRange(self._holes[place].first, self._holes[place].last) for place in places]
 
     def next_due(self) -> float | None:
-        """Return when the next hole is to be asked for; ``None`` without holes."""
+        """Return the time of the next query for a hole; ``None`` without holes."""
         return min((hole.due_at() for hole in self._holes), default=None)
 
     def complete_until(self, read_at: float) -> float:
-        """Return up to when every row that was visible is read.
+        """Return the time up to which every visible row is read.
 
         Args:
-            read_at: When the last read to the end of the log began.
+            read_at: Start of the last read to the end of the log.
         """
         return min([read_at, *(hole.asked_at for hole in self._holes)])
 
     def has_young_hole(self, now: float, age: float) -> bool:
-        """Return whether a hole is younger than so many seconds."""
+        """Return whether a hole is younger than ``age`` seconds."""
         return any(now - hole.seen_at < age for hole in self._holes)
 
     def drop(self, before: float, number: int = 0) -> int:
-        """Give up holes, but only those that were asked for since the time that is named.
+        """Drop old holes that were queried since ``before``.
 
         Args:
-            before: When a hole that is given up was first seen, at the latest.
-            number: A row that is older than a transaction may take: the holes below it are
-                given up, too.
+            before: Holes that were first seen before this time are dropped.
+            number: Id of a row that is older than any open transaction: the holes below it are
+                dropped, too.
 
         Returns:
-            How many ids were given up.
+            Number of dropped ids.
         """
         asked = [hole for hole in self._holes if hole.asked_at >= before]
         old = {hole for hole in asked if hole.seen_at < before or hole.last < number}
@@ -198,9 +193,9 @@ class Position:
         self._holes[place : place + 1] = [each for each in rest if each.first <= each.last]
 
     def _merge(self) -> None:
-        """Make one of neighbouring holes where there are too many.
+        """Merge neighbouring holes where there are too many.
 
-        What lies between them is read a second time, and makes the same events again.
+        The rows between them are read a second time, and make the same events again.
         """
         if len(self._holes) <= _MOST_HOLES:
             return

@@ -1,4 +1,4 @@
-"""Options of a client: its settings, its address, its HTTP headers and its forward proxy."""
+"""Options of a client: timeouts, address, HTTP headers and forward proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOCKET_RECHECK_INTERVAL = 300.0
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """How a client connects and waits.
+    """Options of a client.
 
     Attributes:
         connect_timeout: Seconds for each step of connecting.
@@ -31,20 +31,20 @@ class ClientOptions:
         reply_timeout: Seconds for the answer to an authentication or a subscription.
         stable_after: Seconds authenticated until the next reconnect starts again with
             short delays; a server that accepts and then closes is not hammered.
-        max_message_size: Bytes; a larger message is left out and reported, one of four
+        max_message_size: Bytes; a larger message is reported and left out, one of four
             times the size ends the connection.
         headers: Extra headers of every request, the WebSocket handshake included.
         ssl: For a private CA, also of an https proxy; ``None`` for the system's certificates.
-        proxy: URL of an HTTP proxy for REST and WebSocket, user and password in it where it
-            wants some; without one, ``HTTPS_PROXY`` (``HTTP_PROXY`` for an http URL), else
+        proxy: URL of an HTTP proxy for REST and WebSocket, with user and password if it needs
+            them; without one, ``HTTPS_PROXY`` (``HTTP_PROXY`` for an http URL), else
             ``ALL_PROXY``, and ``NO_PROXY`` of the environment.
         socket: ``required``: connected means that the WebSocket is authenticated. With
-            ``optional``, connected means that REST is; the WebSocket is kept open beside it
-            where that is possible, and never ends or prevents the connection.
+            ``optional``, connected means that REST is; the WebSocket is kept open beside it if
+            possible, and never ends or prevents the connection.
         socket_recheck_interval: Seconds until a server that has WebSockets switched off is
             checked again; used where the socket is optional.
         delays: Makes the delays between attempts, in seconds; called after each stable
-            connection. Where they end, the last one is used again and again.
+            connection. Where they end, the last one is repeated.
     """
 
     connect_timeout: float = 10.0
@@ -62,11 +62,11 @@ class ClientOptions:
 
 
 def secret_in(url: str) -> str:
-    """What there is in a URL that may be a secret, as a sentence without it; ``""`` for nothing."""
+    """Return a sentence about a possible secret in a URL, without it; ``""`` for none."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return ""  # no URL at all; connecting says so
+        return ""  # not a URL; connecting reports it
     if "@" in parts.netloc:
         return (
             "The URL contains a user name or a password. Give a token, or email and password; "
@@ -81,7 +81,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def header_problem(headers: object) -> str:
-    """What is wrong with headers, as a sentence that shows no value; ``""`` for nothing."""
+    """Return the defect of headers, as a sentence that shows no value; ``""`` for none."""
     if not isinstance(headers, Mapping):
         return f"They are a {type(headers).__name__}, not a dict of texts."
     for name, value in headers.items():
@@ -109,8 +109,8 @@ class Proxy:
     """An HTTP proxy that connections go through.
 
     Attributes:
-        url: With the password, if it has one; never shown in a repr.
-        address: The same for people, without user and password.
+        url: URL with the password, if it has one; not in the repr.
+        address: The same without user and password, for people.
     """
 
     url: str = field(repr=False)
@@ -118,15 +118,15 @@ class Proxy:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the way to the proxy itself is TLS."""
+        """Whether the connection to the proxy itself uses TLS."""
         return self.url.startswith("https:")
 
 
 def parse_proxy(url: str) -> Proxy:
-    """A proxy from its URL, such as ``http://user:password@proxy.example.com:3128``.
+    """Parse the URL of a proxy, for example ``http://user:password@proxy.example.com:3128``.
 
     Raises:
-        ValueError: It is not the URL of an HTTP proxy. The sentence shows no password.
+        ValueError: It is not the URL of an HTTP proxy; the sentence shows no password.
     """
     try:
         parts = urlsplit(url)
@@ -141,25 +141,24 @@ def parse_proxy(url: str) -> Proxy:
     address = f"{parts.scheme}://{shown_host}:{port or _DEFAULT_PORTS[parts.scheme]}"
     if parts.username is None:
         return Proxy(address, address)
-    # A user without a password is one with an empty password; websockets insists on the colon.
-    # What is encoded already stays so.
+    # websockets requires the colon, also for an empty password. Encoded characters stay so.
     user = ":".join(quote(part or "", safe="%") for part in (parts.username, parts.password))
     return Proxy(address.replace("://", f"://{user}@", 1), address)
 
 
 def find_proxy(given: str | None, server_url: str) -> Proxy | None:
-    """The proxy to use for a server.
+    """Return the proxy for a server.
 
     Args:
-        given: URL of a proxy; where there is none, the environment's proxy is taken.
+        given: URL of a proxy; without one, the environment's proxy is used.
         server_url: The server's URL, http or https.
 
     Returns:
         ``None`` for a direct connection.
 
     Raises:
-        ConnectionImpossible: What was given, or what the environment says, is not the URL
-            of an HTTP proxy.
+        ConnectionImpossible: The given URL, or that of the environment, is not the URL of an
+            HTTP proxy.
     """
     url, source = (given, "PROXY") if given else (_from_environment(server_url), "environment")
     if not url:
@@ -178,7 +177,7 @@ def _from_environment(server_url: str) -> str:
     try:
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
     except ValueError:
-        return ""  # no URL at all; connecting says so
+        return ""  # not a URL; connecting reports it
     if proxy_bypass(host) or proxy_bypass(f"{host}:{port}"):
         return ""
     proxies = getproxies()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
-import logging
-import random
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
@@ -31,35 +27,36 @@ from directus_realtime.client.rest_messages import (
     is_interpreted,
     is_not_ready,
     is_under_pressure,
-    key_batches,
     malformed,
     refuses_method,
     taken_apart,
+    url_batches,
     with_fresh_cache_key,
 )
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.queries import Query
+from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.system_clock import SystemClock
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 #: Seconds for the answer of a request for many items.
 _LONG_READ = 60.0
-#: How often a request is sent again that the rate limiter refused.
+#: Retries of a request that the rate limiter refused.
 _RATE_LIMITED_TRIES = 5
-#: How often a request is sent again that a server under pressure refused, and the pause in
-#: seconds before each.
+#: Retries of a request that a server under pressure refused, and the seconds before each.
 _PRESSURE_TRIES, _PRESSURE_PAUSE = 20, 0.25
-#: Where SEARCH ignores its keys and answers with all items, on Directus 10 to 12.
+#: Paths where SEARCH ignores its keys and returns all items, on Directus 10 to 12.
 _WITHOUT_KEYS = frozenset(
     f"/{name}" for name in ("dashboards", "flows", "permissions", "revisions", "roles", "users")
 )
 _SYSTEM_PREFIX = "directus_"
 _MAX_AGE = re.compile(r"\bmax-age=([0-9]{1,9})")
 
-#: What Directus logs of a collection's changes: activity and revisions, activity alone,
-#: nothing, or not known because the token may not see it.
+#: Log of a collection's changes: activity and revisions, activity alone, nothing, or unknown
+#: because the token may not see it.
 Accountability = Literal["all", "activity", "none", "unknown"]
 _ACCOUNTABILITY: Mapping[object, Accountability] = {
     "all": "all",
@@ -70,10 +67,10 @@ _ACCOUNTABILITY: Mapping[object, Accountability] = {
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself (``GET /server/info`` with a token).
+    """Description of a server (``GET /server/info`` with a token).
 
     Attributes:
-        version: Such as ``11.17.4``; empty where the server does not tell.
+        version: For example ``11.17.4``; empty where the server hides it.
         websocket_path: Path of the WebSocket below the server's URL; ``None`` where
             WebSockets are switched off.
         auth_mode: ``handshake``, ``strict`` or ``public``.
@@ -89,28 +86,33 @@ class ServerInfo:
 
 
 def items_path(collection: str) -> str:
-    """Where the items of a collection are read; system collections have their own place."""
-    # Encoded, so that a name such as ../flows leads to no other place.
+    """Return the path of a collection's items; system collections have paths of their own."""
+    # Encoded, so that a name like ../flows leads to no other path.
     if collection.startswith(_SYSTEM_PREFIX):
         return f"/{quote(collection.removeprefix(_SYSTEM_PREFIX), safe='')}"
     return f"/items/{quote(collection, safe='')}"
 
 
 class RestClient:
-    """Directus's REST interface, as far as it is needed.
+    """Client of Directus's REST interface.
 
-    Items, and whatever else Directus lets be read by the method SEARCH, come by
-    :meth:`search`, and all else by :meth:`get_fresh`: no answer comes out of a cache, neither
-    Directus's own nor that of a proxy.
+    :meth:`search` reads items and everything else that Directus offers by the method SEARCH,
+    :meth:`get_fresh` the rest: no answer comes from a cache, neither Directus's nor a proxy's.
 
     Every method may raise :class:`RequestRefused`, where Directus answers with an error, or
-    :class:`ConnectionFailed`, where it cannot be reached or there is no access token.
+    :class:`ConnectionFailed`, where it cannot be reached or there is no access token. No other
+    module handles the errors of httpx.
 
     Args:
         url: The server's URL; a sub-path is kept.
-        credentials: Gives the access token of each request.
+        credentials: Source of the access token.
         options: Timeouts, headers and certificates.
-        proxy: To go through.
+        proxy: Proxy to use.
+        clock: Clock for pauses and for the server's time.
+
+    Attributes:
+        info: Description of the server; ``None`` until it was read.
+        clock: Estimate of the server's clock.
     """
 
     def __init__(
@@ -119,11 +121,13 @@ class RestClient:
         credentials: Credentials,
         options: ClientOptions,
         proxy: Proxy | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
         self.url = url
         self.info: ServerInfo | None = None
         self.proxy_address = proxy.address if proxy else ""
-        self.clock = ServerClock()
+        self._clock = clock or SystemClock()
+        self.clock = ServerClock(self._clock)
         self._credentials = credentials
         #: Paths that SEARCH does not reach; "" for all of them.
         self._not_searched: set[str] = set()
@@ -146,7 +150,7 @@ class RestClient:
         await self._http.aclose()
 
     async def access_token(self) -> AccessToken:
-        """Return the access token that is valid now, renewed if it must be."""
+        """Return the current access token, renewed if necessary."""
         with explained(self.url, self.proxy_address):
             return await self._credentials.access_token(self._http)
 
@@ -161,31 +165,24 @@ class RestClient:
     ) -> Any:
         """Send a request with the access token.
 
-        It is sent again only where the server refused it before it did anything.
+        It is repeated only where the server refused it before any effect.
 
         Args:
             method: The HTTP method, for example ``PATCH``.
             path: Path below the server's URL, for example ``/items/articles``.
             parameters: Directus's query.
             body: Content, sent as JSON unless it is bytes or ``None``.
-            is_long: Whether the answer may take longer than other answers: it has many items,
-                perhaps with their relations.
+            is_long: Whether the answer may take long because it has many items.
 
         Returns:
             The ``data`` of the answer; ``None`` where it has no content.
         """
-        query = encoded(parameters or {})
         content: dict[str, Any] = {"content" if isinstance(body, bytes) else "json": body}
         if isinstance(body, bytes):
             content["headers"] = {"Content-Type": "application/json"}
         if is_long:
             content["timeout"] = self._long_timeout
-
-        async def send() -> httpx.Response:
-            request = self._build(method, path, query, content)
-            return await self._send(request, await self.access_token())
-
-        response = await self._accepted(send)
+        response = await self._answer(method, path, parameters or {}, content)
         return None if response.status_code == HTTPStatus.NO_CONTENT else data_of(response)
 
     async def search(
@@ -198,7 +195,7 @@ class RestClient:
     ) -> Any:
         """Read by the method SEARCH, which no cache answers.
 
-        Where a proxy does not let SEARCH through, GET is used with another address each time.
+        Where a proxy refuses SEARCH, GET is used with another URL each time.
 
         Args:
             path: Path below the server's URL, for example ``/items/articles``.
@@ -227,7 +224,7 @@ class RestClient:
             return found
 
     async def get_fresh(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        """Read by the method GET, with an address that no cache has an answer for.
+        """Read by the method GET, with a URL that no cache has an answer for.
 
         Args:
             path: Path below the server's URL, for example ``/fields/articles``.
@@ -244,7 +241,7 @@ class RestClient:
         if keys is None:
             return await self.get_fresh(path, query)
         rows: list[Any] = []
-        for batch in key_batches([key for key in keys if not is_interpreted(key)]):
+        for batch in url_batches(key for key in keys if not is_interpreted(key)):
             found = await self.get_fresh(path, filtered_by_keys(query, key_field, batch))
             if not isinstance(found, list):
                 return found  # a singleton
@@ -275,24 +272,29 @@ class RestClient:
         if not self._warned_of_search:
             self._warned_of_search = True
             logger.warning(
+                "search-refused",
                 "A proxy in front of %s does not let the HTTP method SEARCH through (HTTP %s), so "
                 "items are read by GET with another address each time, which is slower. Allow "
                 "SEARCH there, for example by its list of HTTP methods.",
                 self.url,
                 error.status,
-                extra={"event": "search-refused", "url": self.url, "status": error.status},
+                url=self.url,
+                status=error.status,
             )
 
-    def _build(
-        self, method: str, path: str, query: dict[str, str], content: dict[str, Any]
-    ) -> httpx.Request:
-        try:
-            return self._http.build_request(method, path, params=query, **content)
-        except httpx.InvalidURL as error:
-            raise _not_sendable(str(error)) from None
+    async def _answer(
+        self, method: str, path: str, parameters: Mapping[str, Any], content: dict[str, Any]
+    ) -> httpx.Response:
+        """Send a request, and retry it while a limit or the load of the server refuses it."""
+        query = encoded(parameters)
 
-    async def _accepted(self, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-        """Send until the server does not put us off any more, as often as is reasonable."""
+        async def send() -> httpx.Response:
+            try:
+                request = self._http.build_request(method, path, params=query, **content)
+            except httpx.InvalidURL as error:
+                raise _not_sendable(str(error)) from None
+            return await self._send(request, await self.access_token())
+
         token = await self.access_token()
         response = await send()
         if (
@@ -304,31 +306,31 @@ class RestClient:
         limited = pressed = 0
         while True:
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                limited, pause = limited + 1, _retry_after(response)
+                limited, pause = limited + 1, _retry_after(response, self._clock)
             elif is_under_pressure(response):
                 pressed, pause = pressed + 1, _PRESSURE_PAUSE
             else:
                 return response
             if limited > _RATE_LIMITED_TRIES or pressed > _PRESSURE_TRIES:
                 return response
-            await asyncio.sleep(pause)
+            await self._clock.sleep(pause)
             response = await send()
 
     async def _send(self, request: httpx.Request, token: AccessToken) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token.value}"
-        sent_at = datetime.now(UTC)
+        sent_at = self._clock.now()
         with explained(self.url, self.proxy_address):
             response = await self._http.send(request)
-        self.clock.note(response.headers.get("Date", ""), sent_at, datetime.now(UTC))
+        self.clock.note(response.headers.get("Date", ""), sent_at, self._clock.now())
         return response
 
     def forget_token(self) -> None:
-        """The server says that the access token has ended."""
+        """Drop the access token, which the server refuses."""
         self._credentials.forget()
 
     async def server_info(self) -> ServerInfo:
-        """Version, WebSocket path and authentication mode of the server."""
-        self._not_searched.clear()  # the server, or what is in front of it, may be another one
+        """Read the description of the server."""
+        self._not_searched.clear()  # the server or its proxy may have changed
         info = await self.get_fresh("/server/info")
         if not isinstance(info, dict) or "project" not in info:
             raise malformed("/server/info")
@@ -351,43 +353,33 @@ class RestClient:
         return "" not in self._not_searched
 
     async def cache_lifetime(self) -> float:
-        """Return for how many seconds Directus answers GET from its cache; 0 for not at all.
+        """Return for how many seconds Directus answers GET from its cache; 0 without one.
 
-        With ``CACHE_AUTO_PURGE=true`` Directus does not say so, and answers are fresh.
+        With ``CACHE_AUTO_PURGE=true`` Directus does not announce its cache, and answers are fresh.
         """
-
-        async def send() -> httpx.Response:
-            query = encoded(with_fresh_cache_key({}))
-            request = self._build("GET", "/server/info", query, {})
-            return await self._send(request, await self.access_token())
-
-        response = await self._accepted(send)
+        response = await self._answer("GET", "/server/info", with_fresh_cache_key({}), {})
         found = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
         return float(found[1]) if found else 0.0
 
     async def identity(self) -> str:
-        """Who the token is, for people: the e-mail address, or the name, or the id."""
+        """Return the user of the token, for people: the e-mail address, the name or the id."""
         me = await self.get_fresh("/users/me", {"fields": ["id", "email", "first_name"]})
         if not isinstance(me, dict):
             raise malformed("/users/me")
         return str(me.get("email") or me.get("first_name") or me.get("id"))
 
     async def read_access(self, collection: str) -> str:
-        """How much of a collection the token may read: ``full``, ``partial`` or ``none``.
+        """Return how much of a collection the token may read: ``full``, ``partial`` or ``none``.
 
-        Directus 10 cannot be asked; there, one row is read, and ``full`` may be too much
-        said: a user of the app sees only their own rows of the activity log.
-
-        Raises:
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
+        Directus 10 has no such request; there, one row is read, and ``full`` may stand for
+        ``partial``: a user of the app sees only their own rows of the activity log.
         """
         try:
             permissions = await self.get_fresh("/permissions/me")
         except RequestRefused as error:
             _raise_unless_refusal(error)
             permissions = None
-        if permissions is not None:  # Directus 10 has an answer without content
+        if permissions is not None:  # Directus 10 answers without content
             with taken_apart("/permissions/me"):
                 read = permissions.get(collection, {}).get("read", {})
                 return str(read.get("access", "none"))
@@ -399,15 +391,12 @@ class RestClient:
         return "full"
 
     async def accountability(self, collection: str) -> Accountability:
-        """What Directus logs of a collection's changes.
+        """Return what Directus logs of a collection's changes.
 
         Returns:
-            ``unknown`` where the token may not see it: it needs read on
-            ``directus_collections``, and on the collection itself.
-
-        Raises:
-            RequestRefused: The server is not ready to answer.
-            ConnectionFailed: Directus could not be reached.
+            ``all`` (activity and revisions), ``activity``, ``none``, or ``unknown`` where the
+            token may not see it: it needs read on ``directus_collections``, and on the
+            collection itself.
         """
         try:
             found = await self.search("/collections", keys=[collection], key_field="collection")
@@ -416,7 +405,7 @@ class RestClient:
             return "unknown"
         with taken_apart("/collections"):
             metas = [each.get("meta") for each in found if each["collection"] == collection]
-        # Left out where the field is hidden; the whole is null where the row is.
+        # The field is absent where it is hidden; ``meta`` is null where its row is hidden.
         meta = metas[0] if metas else None
         if not isinstance(meta, dict) or "accountability" not in meta:
             return "unknown"
@@ -424,22 +413,20 @@ class RestClient:
         return _ACCOUNTABILITY.get(value, "unknown") if isinstance(value, str | None) else "unknown"
 
     async def primary_key(self, collection: str) -> PrimaryKey:
-        """Name and type of a collection's primary key.
+        """Return a collection's primary key.
 
         Raises:
             SubscriptionRefused: The collection does not exist, or the token may not see it.
-            RequestRefused: The server is not ready to answer.
         """
         return (await self.newest_first(collection))[0]
 
     async def newest_first(self, collection: str) -> tuple[PrimaryKey, str]:
-        """A collection's primary key, and the ``sort`` with which its newest items come first.
+        """Return a collection's primary key, and the ``sort`` that puts its newest items first.
 
-        That is the time of creation where Directus keeps one, else the key.
+        It sorts by the time of creation where Directus keeps one, else by the key.
 
         Raises:
             SubscriptionRefused: The collection does not exist, or the token may not see it.
-            RequestRefused: The server is not ready to answer.
         """
         try:
             fields = await self.get_fresh(f"/fields/{quote(collection, safe='')}")
@@ -455,7 +442,7 @@ class RestClient:
         return key, f"-{key.name}"
 
     async def _guess_primary_key(self, collection: str) -> PrimaryKey:
-        """Take the key for ``id``: a token without read on ``directus_fields`` sees no schema."""
+        """Assume ``id``: a token without read on ``directus_fields`` sees no schema."""
         try:
             rows = await self.search(items_path(collection), {"fields": ["id"], "limit": 1})
         except RequestRefused as error:
@@ -473,8 +460,7 @@ class RestClient:
         """Read one item as a subscription would, because a subscribe is not checked.
 
         Raises:
-            SubscriptionRefused: With the server's own sentence.
-            RequestRefused: The server is not ready to answer.
+            SubscriptionRefused: Directus refuses the query; with its own sentence.
         """
         if query.events == ("delete",):
             return  # Deletes are sent without any filter, field or permission.
@@ -491,16 +477,7 @@ class RestClient:
             raise SubscriptionRefused(error.code, error.message) from None
 
     async def read_items(self, collection: str, **parameters: Any) -> Any:
-        """Items of a collection; all of them, page by page, where no limit is given.
-
-        Args:
-            collection: Such as ``articles``, or a system collection such as ``directus_users``.
-            parameters: Directus's query.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read items; see :meth:`DirectusClient.read_items`."""
         path = items_path(collection)
         if "filter" in parameters:
             parameters["filter"] = to_directus_filter(parameters["filter"])
@@ -517,42 +494,22 @@ class RestClient:
                 return found
 
     async def read_item(self, collection: str, key: int | str, **parameters: Any) -> Any:
-        """One item.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Read one item."""
         return await self.get_fresh(_item_path(collection, key), parameters)
 
     async def create_item(self, collection: str, data: Mapping[str, Any], **parameters: Any) -> Any:
-        """Make an item, and return it.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Create an item, and return it."""
         return await self.request("POST", items_path(collection), parameters, to_plain(dict(data)))
 
     async def update_item(
         self, collection: str, key: int | str, data: Mapping[str, Any], **parameters: Any
     ) -> Any:
-        """Change an item, and return it.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Update an item, and return it."""
         path = _item_path(collection, key)
         return await self.request("PATCH", path, parameters, to_plain(dict(data)))
 
     async def delete_item(self, collection: str, key: int | str) -> None:
-        """Delete an item.
-
-        Raises:
-            RequestRefused: Directus answered with an error.
-            ConnectionFailed: Directus could not be reached.
-        """
+        """Delete an item."""
         await self.request("DELETE", _item_path(collection, key))
 
 
@@ -566,9 +523,9 @@ def _through(proxy: Proxy, tls: ssl.SSLContext | None) -> httpx.Proxy:
 
 
 def _raise_unless_refusal(error: RequestRefused) -> None:
-    """A server that is busy, or away behind its proxy, has not judged the question.
+    """Raise an error of a server that is busy or down, which is no decision about the request.
 
-    A 500 is a judgement: Directus 10 answers an unknown ``sort`` with it, every time.
+    A 500 is a decision: Directus 10 always answers an unknown ``sort`` with it.
     """
     if is_not_ready(error):
         raise error
@@ -579,13 +536,12 @@ def _not_sendable(problem: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_QUERY", sentence)
 
 
-def _retry_after(response: httpx.Response) -> float:
-    """Seconds the rate limiter wants us to wait, and a little more."""
+def _retry_after(response: httpx.Response, clock: SystemClock) -> float:
+    """Return the seconds that the rate limiter asks for, and some jitter."""
     found = re.fullmatch(r"([0-9]{1,9})", response.headers.get("Retry-After", "")) or re.search(
         r"retry after ([0-9]{1,9})\s*s", response.text, re.IGNORECASE
     )
-    # Those who were refused together do not come back together.
-    return min(int(found[1]) if found else 1, 60) + random.uniform(0.05, 0.5)
+    return min(int(found[1]) if found else 1, 60) + clock.uniform(0.05, 0.5)
 
 
 def _server_info(info: dict[str, Any]) -> ServerInfo:
@@ -604,14 +560,13 @@ def _server_info(info: dict[str, Any]) -> ServerInfo:
 
 
 def _path(path: str | None) -> str | None:
-    """The path of a URL, which not every text of JSON can be."""
     if path is not None:
-        path.encode()
+        path.encode()  # fails for half a surrogate pair
     return path
 
 
 def _creation_field(fields: list[dict[str, Any]]) -> str:
-    """The field that Directus fills with the time at which an item is created."""
+    """Return the field that Directus fills with the time of creation; empty for none."""
     for field in fields:
         if "date-created" in ((field.get("meta") or {}).get("special") or ()):
             return str(field["field"])

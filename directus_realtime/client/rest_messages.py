@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -16,18 +16,19 @@ import httpx
 
 from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused
+from directus_realtime.utils.json_parser import NestedTooDeeply, parse_json
+from directus_realtime.utils.system_clock import SystemClock
 
-#: Code of an answer that is there, but has another shape than Directus gives it.
+#: Code of an answer that Directus would not give.
 MALFORMED = "MALFORMED"
-#: Code of an item that Directus fails to read, though it can read others.
+#: Code of a single item that Directus fails to read.
 UNREADABLE = "UNREADABLE"
 #: Directus's code for a path, or a method there, that it does not have.
 ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
-#: Statuses of answers that mean: ask again later.
+#: Statuses that ask for a later retry.
 ASK_LATER = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
-
 
 #: Statuses with which a proxy, or Directus, refuses a method.
 _METHOD_REFUSALS = frozenset(
@@ -36,14 +37,14 @@ _METHOD_REFUSALS = frozenset(
 
 
 def is_not_ready(error: RequestRefused) -> bool:
-    """Return whether a server that is busy, or absent behind its proxy, has judged nothing."""
+    """Return whether the server is busy, or down behind its proxy, and has decided nothing."""
     return error.status in ASK_LATER | {502, 503, 504}
 
 
 def refuses_method(error: RequestRefused) -> bool:
-    """Return whether an error may be about the HTTP method, and not about what was asked.
+    """Return whether an error may be about the HTTP method rather than the request.
 
-    Directus says why it refuses a request; a proxy has an error page.
+    Directus gives a reason for a refusal; a proxy sends an error page.
     """
     if error.status in _METHOD_REFUSALS:
         return True
@@ -51,16 +52,16 @@ def refuses_method(error: RequestRefused) -> bool:
 
 
 def is_under_pressure(response: httpx.Response) -> bool:
-    """Return whether Directus refuses a request because its event loop is too busy now."""
+    """Return whether Directus refuses a request because its event loop is overloaded."""
     is_refused = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     return is_refused and "under pressure" in response.text.lower()
 
 
 def malformed(place: str) -> RequestRefused:
-    """The error of an answer that has another shape than Directus gives it.
+    """Return the error of an answer that Directus would not give.
 
     Args:
-        place: What was asked, such as ``/users/me``.
+        place: The path, for example ``/users/me``.
     """
     message = f"The answer of {place} is not one of Directus."
     return RequestRefused(HTTPStatus.OK, MALFORMED, message)
@@ -68,11 +69,7 @@ def malformed(place: str) -> RequestRefused:
 
 @contextlib.contextmanager
 def taken_apart(place: str) -> Iterator[None]:
-    """Raise what goes wrong in taking an answer apart as :class:`RequestRefused`.
-
-    Args:
-        place: What was asked.
-    """
+    """Raise the errors of taking an answer apart as :func:`malformed`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
@@ -80,18 +77,18 @@ def taken_apart(place: str) -> Iterator[None]:
 
 
 def data_of(response: httpx.Response) -> Any:
-    """The ``data`` of an answer.
+    """Return the ``data`` of an answer.
 
     Raises:
         RequestRefused: The answer is an error, or not one of Directus.
     """
     try:
-        content = response.json()
-    except ValueError:
-        content = None
-    except RecursionError:
+        content = parse_json(response.content)
+    except NestedTooDeeply:
         sentence = "The answer is nested too deeply to be read."
         raise RequestRefused(response.status_code, MALFORMED, sentence) from None
+    except ValueError:
+        content = None
     if response.is_success and isinstance(content, dict) and "data" in content:
         return content["data"]
     if response.is_redirect:
@@ -144,7 +141,7 @@ def with_fresh_cache_key(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_interpreted(key: Key) -> bool:
-    """Return whether a filter of Directus takes a key for something else than its text."""
+    """Return whether a filter of Directus interprets a key instead of comparing its text."""
     return isinstance(key, str) and (key in _INTERPRETED or key.startswith(_VARIABLES))
 
 
@@ -156,19 +153,36 @@ def filtered_by_keys(
     return {**query, "filter": {"_and": [{key_field: {"_in": list(keys)}}, *own]}}
 
 
-def key_batches(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """Yield keys in batches that fit into a URL each."""
+def batches(
+    keys: Iterable[Key], size: int, budget: int, length_of: Callable[[Key], int]
+) -> Iterator[list[Key]]:
+    """Yield keys in batches that fit into one request each.
+
+    Args:
+        keys: The keys.
+        size: Most keys of a batch.
+        budget: Most characters of a batch.
+        length_of: Returns the characters that a key takes.
+    """
     batch: list[Key] = []
-    length = 0
+    total = 0
     for key in keys:
-        cost = len(quote(str(key), errors="replace")) + 12  # quotes and a comma, encoded
-        if batch and (len(batch) == _KEYS or length + cost > _KEYS_BUDGET):
+        length = length_of(key)
+        if batch and (len(batch) == size or total + length > budget):
             yield batch
-            batch, length = [], 0
+            batch, total = [], 0
         batch.append(key)
-        length += cost
+        total += length
     if batch:
         yield batch
+
+
+def url_batches(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """Yield keys in batches that fit into a URL each."""
+    # Quotes and a comma are 12 characters there.
+    return batches(
+        keys, _KEYS, _KEYS_BUDGET, lambda key: len(quote(str(key), errors="replace")) + 12
+    )
 
 
 def _text(value: Any) -> str:
@@ -181,46 +195,49 @@ def _text(value: Any) -> str:
 
 #: ``Date`` names whole seconds.
 _RESOLUTION = timedelta(seconds=1)
-#: A clock that is this far off tells nothing, and sums with its time may not be possible.
+#: A clock that is this far off is ignored: its time may be beyond what datetimes can hold.
 _BEYOND_REASON = timedelta(days=365 * 100)
 
 
 class ServerClock:
-    """Narrows down how far the server's clock is ahead of ours.
+    """Estimate of the difference between the server's clock and ours.
 
-    Each answer was made between the sending of its request and its arrival. A slow answer
-    says little, and one that took no time says it to the second; together they say what
-    is true of all of them.
+    Each answer was made between the sending of its request and its arrival, which bounds the
+    difference; the bounds of all answers together are narrow.
+
+    Args:
+        clock: Our clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: SystemClock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._least: timedelta | None = None
         self._most = timedelta()
 
     @property
     def ahead(self) -> timedelta:
-        """How far the server's clock is ahead of ours; nothing where no answer has told yet."""
+        """How far the server's clock is ahead of ours; 0 before the first answer."""
         return timedelta() if self._least is None else (self._least + self._most) / 2
 
     def now(self) -> datetime:
-        """The present time of the server's clock; aware."""
-        return datetime.now(UTC) + self.ahead
+        """Return the present time of the server's clock; aware."""
+        return self._clock.now() + self.ahead
 
     def note(self, date: str, sent_at: datetime, received_at: datetime) -> None:
-        """Take what an answer says.
+        """Use the time of an answer.
 
         Args:
-            date: The header ``Date``; one that cannot be read says nothing.
-            sent_at: When the request was sent, of our clock.
-            received_at: When the answer was there, of our clock.
+            date: The header ``Date``; ignored where it cannot be parsed.
+            sent_at: Time of the request, by our clock.
+            received_at: Time of the arrival, by our clock.
         """
         try:
-            told = parsedate_to_datetime(date)
-            if told.tzinfo is None or abs(told - received_at) > _BEYOND_REASON:
+            made_at = parsedate_to_datetime(date)
+            if made_at.tzinfo is None or abs(made_at - received_at) > _BEYOND_REASON:
                 return
         except (ValueError, OverflowError):
             return
-        least, most = told - received_at, told + _RESOLUTION - sent_at
+        least, most = made_at - received_at, made_at + _RESOLUTION - sent_at
         if self._least is None or least > self._most or most < self._least:
             # The first answer, or one of the clocks was set.
             self._least, self._most = least, most

@@ -18,12 +18,11 @@ class Field:
     """A field of a collection.
 
     Attributes:
-        type: Directus's type such as ``string`` or ``timestamp``; empty where the token may
-            not see it.
+        type: Directus's type, for example ``string``; empty where the token may not see it.
         is_key: Whether it is the primary key.
-        related: The collection that it leads to; empty where it is no relation.
-        is_many: Whether it leads to many items.
-        choices: Values that Directus offers for it, each with its label.
+        related: Collection of the related items; empty where it is no relation.
+        is_many: Whether it relates to many items.
+        choices: Values that Directus offers, each with its label.
     """
 
     type: str = ""
@@ -38,10 +37,9 @@ class Schema:
     """The collections that a token may see.
 
     Attributes:
-        collections: By name, the fields of each by name.
-        is_complete: Whether the server told types and relations; it tells them only a token
-            that may read ``directus_collections``, ``directus_fields`` and
-            ``directus_relations``.
+        collections: Fields by name, by the name of the collection.
+        is_complete: Whether types and relations are known; the token needs read on
+            ``directus_collections``, ``directus_fields`` and ``directus_relations`` for that.
     """
 
     collections: dict[str, dict[str, Field]] = field(default_factory=dict)
@@ -49,14 +47,10 @@ class Schema:
 
 
 async def read_schema(rest: RestClient) -> Schema:
-    """The collections, their fields and relations.
+    """Read the collections, their fields and relations.
 
-    A token that may not read the schema is told what its own permissions name: collections
-    and fields without types.
-
-    Raises:
-        RequestRefused: Directus answered with an error.
-        ConnectionFailed: Directus could not be reached.
+    For a token that may not read the schema these are the collections and fields, without
+    types, that its permissions name.
     """
     try:
         collections = await rest.search("/collections")
@@ -97,7 +91,7 @@ def _described(
 
 
 def _leads_to(relations: Iterable[Any]) -> dict[tuple[str, str], tuple[str, bool]]:
-    """Where each relational field leads to, and whether to many items."""
+    """Return the target of each relational field, and whether it is many items."""
     found = {}
     for each in relations:
         if not (related := each.get("related_collection")):
@@ -129,52 +123,49 @@ def _permitted(permissions: Mapping[str, Any]) -> Schema:
 
 
 def _own_first(name: str) -> tuple[bool, str]:
-    """The project's own collections before those of the system."""
+    # The project's own collections come before those of the system.
     return name.startswith("directus_"), name
 
 
-#: Answers that mean: this token may not, or this server does not know how.
+#: Statuses of requests that the token or the version of the server does not allow.
 _REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
-#: The collections that a relational field leads to, by collection and field.
+#: Target collections of each relational field, by collection and field.
 Relations = Mapping[tuple[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What may be read of one collection.
+    """Right to read one collection.
 
     Attributes:
-        access: ``full``, ``partial`` (a rule leaves out items) or ``none``.
-        fields: Names; ``*`` for all.
+        access: ``full``, ``partial`` (a rule hides items) or ``none``.
+        fields: Names of readable fields; ``*`` for all.
     """
 
     access: str = "none"
     fields: frozenset[str] = frozenset()
 
     def lacks(self, fields: Iterable[str]) -> list[str]:
-        """Which of these fields may not be read."""
+        """Return the fields among these that may not be read."""
         if self.access == "none":
             return sorted(fields)
         return [] if "*" in self.fields else sorted(set(fields) - self.fields)
 
 
 class Rights:
-    """Asks Directus for rights over REST. Every method may raise :class:`RequestRefused`,
-    where Directus is not ready to answer, or :class:`ConnectionFailed`.
+    """Reader of the token's rights. Every method may raise :class:`RequestRefused`, where
+    Directus is not ready to answer, or :class:`ConnectionFailed`.
 
     Args:
-        rest: To ask with.
+        rest: REST client to read with.
     """
 
     def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
     async def of_collections(self) -> dict[str, Right] | None:
-        """What the token may read, by collection; ``None`` where it cannot be asked for.
-
-        Directus 10 has no such request.
-        """
+        """Return the rights by collection; ``None`` on Directus 10, which has no such request."""
         found = await self._ask(path := "/permissions/me")
         if found is None:
             return None
@@ -182,13 +173,13 @@ class Rights:
             return {name: _right(each) for name, each in found.items()}
 
     async def is_admin(self) -> bool:
-        """Whether the user may do everything."""
+        """Return whether the user is an administrator."""
         found = await self._ask(path := "/policies/me/globals")
         with taken_apart(path):
             return bool(found and found.get("admin_access"))
 
     async def relations(self) -> Relations | None:
-        """All relations that the token may see; ``None`` where it may see none."""
+        """Return all relations; ``None`` where the token may not see them."""
         found = await self._ask(path := "/relations")
         if found is None:
             return None
@@ -196,7 +187,7 @@ class Rights:
             return _relations(found)
 
     async def foreign_keys(self, collection: str) -> dict[str, str]:
-        """The collections that the fields of one lead to, where its columns tell."""
+        """Return the target collections of a collection's foreign keys, by field."""
         found = await self._ask(path := f"/fields/{quote(collection, safe='')}")
         with taken_apart(path):
             schemas = {each["field"]: each.get("schema") or {} for each in found or ()}
@@ -207,7 +198,7 @@ class Rights:
             }
 
     async def primary_key(self, collection: str) -> str:
-        """Name of a collection's primary key; ``id`` where that may not be seen."""
+        """Return the name of a collection's primary key; ``id`` where the token may not see it."""
         try:
             return (await self._rest.primary_key(collection)).name
         except SubscriptionRefused:

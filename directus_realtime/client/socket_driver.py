@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
-from time import monotonic
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -21,24 +19,27 @@ from directus_realtime.client.rest import ServerInfo
 from directus_realtime.exceptions import BadFrame, ConnectionFailed, ConnectionImpossible
 from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.session import Ignored, PeerSilent, Session, SessionAction
-from directus_realtime.utils.aio import run_until_first
+from directus_realtime.utils.aio import Wakeup, run_until_first
+from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import excerpt
+from directus_realtime.utils.system_clock import SystemClock
 
 
 class SocketDriver:
-    """Moves frames between a socket and a session, and the clock forward.
+    """Moves frames between a socket and a session, and lets time pass there.
 
-    Reading waits for nobody: frames to send have a task of their own, and actions are
-    handed over by a plain call.
+    Reading never blocks: frames are sent by a task of their own, and actions are passed by a
+    plain call.
 
     Args:
         socket: An open WebSocket.
-        session: The protocol's state.
+        session: State of the protocol.
         handle: Called with each action, in order; must not block.
         max_message_size: Bytes; a larger message is reported and left out.
+        clock: Clock of the session.
 
     Attributes:
-        heard_at: When the last frame came in while authenticated, aware; ``None`` before.
+        heard_at: Arrival of the last frame while authenticated, aware; ``None`` before.
     """
 
     def __init__(
@@ -47,17 +48,19 @@ class SocketDriver:
         session: Session,
         handle: Callable[[SessionAction], None],
         max_message_size: int,
+        clock: SystemClock,
     ) -> None:
         self._socket = socket
         self._session = session
         self._handle = handle
         self._max_message_size = max_message_size
-        self.heard_at = datetime.now(UTC) if session.authenticated else None
+        self._clock = clock
+        self.heard_at = clock.now() if session.authenticated else None
         self._to_send: asyncio.Queue[str] = asyncio.Queue()
-        self._clock_changed = asyncio.Event()
+        self._deadline_changed = Wakeup(clock)
 
     async def run(self) -> None:
-        """Work until the connection ends.
+        """Run until the connection ends.
 
         Raises:
             ConnectionFailed: The server is silent.
@@ -68,28 +71,28 @@ class SocketDriver:
 
     def authenticate(self, credentials: dict[str, str]) -> None:
         """Send credentials, also on a socket that is authenticated already."""
-        self._session.authenticate(credentials, monotonic())
+        self._session.authenticate(credentials, self._clock.monotonic())
         self._flush()
 
     def subscribe(self, subscription: WireSubscription) -> None:
         """Ask for a subscription."""
-        self._session.subscribe(subscription, monotonic())
+        self._session.subscribe(subscription, self._clock.monotonic())
         self._flush()
 
     def unsubscribe(self, uid: str) -> None:
         """End a subscription."""
-        self._session.unsubscribe(uid, monotonic())
+        self._session.unsubscribe(uid, self._clock.monotonic())
         self._flush()
 
     async def _read(self) -> None:
         while True:
             frame = await self._socket.recv()
-            arrived_at = datetime.now(UTC)
+            arrived_at = self._clock.now()
             if (size := self._size(frame)) > self._max_message_size:
                 problem = f"A message of {size} bytes is over MAX_MESSAGE_SIZE"
                 self._handle(Ignored(BadFrame(problem, excerpt(frame))))
                 continue
-            self._session.receive(frame, monotonic())
+            self._session.receive(frame, self._clock.monotonic())
             if self._session.authenticated:
                 self.heard_at = arrived_at
             self._flush()
@@ -106,17 +109,14 @@ class SocketDriver:
 
     async def _watch_clock(self) -> None:
         while True:
-            self._clock_changed.clear()
-            wait = self._session.next_deadline() - monotonic()
-            try:
-                async with asyncio.timeout(max(wait, 0)):
-                    await self._clock_changed.wait()
-            except TimeoutError:
-                self._session.tick(monotonic())
+            wait = self._session.next_deadline() - self._clock.monotonic()
+            await self._deadline_changed.wait(max(wait, 0))
+            if self._session.next_deadline() <= (now := self._clock.monotonic()):
+                self._session.tick(now)
                 self._flush()
 
     def _flush(self) -> None:
-        """Send and act on what the session has to say."""
+        """Send the session's frames, and pass on its actions."""
         for frame in self._session.take_frames():
             self._to_send.put_nowait(frame)
         for action in self._session.take_actions():
@@ -125,10 +125,10 @@ class SocketDriver:
                     f"Directus did not answer a ping within {action.seconds:g} s."
                 )
             self._handle(action)
-        self._clock_changed.set()
+        self._deadline_changed.set()
 
 
-logger = logging.getLogger("directus_realtime.client")
+logger = EventLogger("directus_realtime.client")
 
 
 class _WireLogger(logging.LoggerAdapter[logging.Logger]):
@@ -209,12 +209,13 @@ class SocketOpener:
             return
         self._warned_of_url = True
         logger.warning(
+            "token-in-url",
             "%s does not take the cookie %s, so the token is sent in the URL of the WebSocket, "
             "where a proxy may log it. Leave SESSION_COOKIE_NAME of Directus as it is, or set its "
             "WEBSOCKETS_REST_AUTH to handshake.",
             self._url,
             SESSION_COOKIE,
-            extra={"event": "token-in-url", "url": self._url},
+            url=self._url,
         )
 
     async def _handshake(

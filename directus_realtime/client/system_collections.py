@@ -1,4 +1,4 @@
-"""Subscriptions to Directus's own collections, and what Directus does not send of them."""
+"""Subscriptions to Directus's own collections, and the changes of them that it does not send."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class QueryOptions(TypedDict, total=False):
 
 
 class SubscribeOptions(QueryOptions, total=False):
-    """The options of :meth:`DirectusClient.subscribe`, which says what each one means."""
+    """The options of :meth:`DirectusClient.subscribe`, which describes them."""
 
     events: Iterable[Action]
 
@@ -101,7 +101,7 @@ _ON_10 = {
 
 
 def known_gap(collection: str, version: str) -> str:
-    """What a server version does not send of a collection, as a sentence; else ``""``.
+    """Return the changes that a server version does not send, as a sentence; else ``""``.
 
     Measured on Directus 10.13.4, 11.17.4 and 12.4.1.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from directus_realtime.utils.json_parser import parse_json
+
 #: Directus's codes.
 AUTH_FAILED = "AUTH_FAILED"
 FORBIDDEN = "FORBIDDEN"
@@ -49,10 +51,7 @@ def decode(text: str | bytes) -> Any:
     Raises:
         ValueError: The text is no JSON, or nested too deep.
     """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("The text is nested too deep.") from None
+    return parse_json(text, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.database import DatabaseThread
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible, LeaseLost

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from directus_realtime.client import ConnectionState
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.client.feed import FeedState
 from directus_realtime.database import DatabaseThread
 from directus_realtime.exceptions import BadFrame, DirectusRealtimeError, EventFailed
@@ -61,7 +61,7 @@ class ListenedConnection:
     ) -> None:
         self.alias = settings.alias
         self.client = settings.make_client(
-            self._count_error, socket="optional", on_socket=self._socket_changed
+            self._count_error, socket="optional", on_socket=self._socket_changed, clock=clock
         )
         self.errors = 0
         self._clock = clock

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from directus_realtime.client import ConnectionState, DirectusClient
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.database import DatabaseThread, own_alias, sqlite_write_lock
 from directus_realtime.listener.inbox import Inbox
 from directus_realtime.listener.inbox_entry import Tally

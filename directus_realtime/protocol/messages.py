@@ -1,4 +1,4 @@
-"""What Directus sends over its WebSocket, decoded.
+"""Decoded messages of Directus's WebSocket.
 
 Shapes as measured on Directus 10.13.4, 11.17.4 and 12.4.1.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from directus_realtime.exceptions import BadFrame
+from directus_realtime.utils.json_parser import parse_json
 from directus_realtime.utils.redaction import excerpt
 
 Action = Literal["create", "update", "delete"]
@@ -49,7 +50,7 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The server asks whether we live."""
+    """The server's check that we are alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message of a type this client does not know; it is logged and left alone."""
+    """A message of an unknown type; it is logged and ignored."""
 
     kind: str
 
@@ -91,16 +92,16 @@ Message = AuthOk | ErrorReply | Ping | Pong | Started | Stopped | Changed | Unkn
 
 
 def encode(message: dict[str, Any]) -> str:
-    """A message as the text of a frame."""
+    """Encode a message as the text of a frame."""
     return json.dumps(message, separators=(",", ":"))
 
 
 def decode(frame: str | bytes) -> Message:
-    """A frame as a message.
+    """Decode a frame.
 
     Raises:
-        BadFrame: The frame is not JSON, not an object, has no ``type``, or its
-            data have another shape than Directus sends.
+        BadFrame: The frame is not JSON, not an object, has no ``type``, or its data are
+            malformed.
     """
     content = _parse(frame)
     if not isinstance(content, dict):
@@ -124,8 +125,8 @@ def decode(frame: str | bytes) -> Message:
 
 def _parse(frame: str | bytes) -> Any:
     try:
-        return json.loads(frame, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return parse_json(frame, parse_constant=_refuse_constant)
+    except ValueError:
         raise BadFrame("The frame is not JSON", excerpt(frame)) from None
 
 

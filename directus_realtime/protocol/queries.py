@@ -1,9 +1,8 @@
-"""What a subscription asks for, as Directus wants to be asked.
+"""Queries of subscriptions, in Directus's form.
 
-One wire subscription per action: with ``event`` set the server sends no first load,
-and each error and each message can be told apart by its uid (``directus_realtime``
-never uses ``offset``, ``page`` or ``limit``, which Directus applies to the keys of
-each single event and so drops changes).
+There is one wire subscription per action: with ``event`` set the server sends no first load, and
+each error and each message is identified by its uid. ``offset``, ``page`` and ``limit`` are never
+used: Directus applies them to the keys of each single event, and so drops changes.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ _LIST_OPERATORS = frozenset({"_in", "_nin", "_between", "_nbetween"})
 
 @dataclass(frozen=True)
 class Query:
-    """What a subscription asks of a collection.
+    """Query of a subscription.
 
     Attributes:
-        collection: Name of the collection, such as ``articles`` or ``directus_users``.
-        events: Which changes are wanted.
+        collection: Name of the collection, for example ``articles`` or ``directus_users``.
+        events: Wanted actions.
         filter: A Directus filter; empty for all items.
         fields: Field names with dots for relations; empty for ``*``.
         sort: Orders the rows inside one message, nothing more.
@@ -64,10 +63,10 @@ class Query:
     search: str = ""
 
     def rest_parameters(self, primary_key: str) -> dict[str, Any]:
-        """Directus's ``query`` for this subscription; it always asks for the key.
+        """Return Directus's ``query`` for this subscription; the key is always among the fields.
 
-        A single item is asked for by a filter: a subscription with ``item`` misses
-        most changes of collections with integer keys.
+        A single item is selected by a filter: a subscription with ``item`` misses most changes
+        of collections with integer keys.
         """
         query: dict[str, Any] = {}
         if self.fields:
@@ -83,26 +82,26 @@ class Query:
 
     @property
     def has_condition(self) -> bool:
-        """Whether an item can be outside: there is a filter or a search."""
+        """Whether there is a filter or a search, so that items can be outside."""
         return bool(self.filter or self.search)
 
     @property
-    def tells_leaving(self) -> bool:
-        """Whether items that leave the filter are told: who follows a set wants to know."""
+    def reports_leaving(self) -> bool:
+        """Whether items that leave the filter are reported: creates and updates are followed."""
         return self.has_condition and {"create", "update"} <= set(self.events)
 
     def without_condition(self) -> Self:
-        """The same of every item, in the filter or not; a single item stays the only one."""
+        """Return the query without filter and search; a single item stays selected."""
         return replace(self, filter={}, search="")
 
     def rest_key(self, primary_key: str) -> dict[str, Any]:
-        """Directus's ``query`` for the keys of all items, in the filter or not."""
+        """Return Directus's ``query`` for the keys of all items, in the filter or not."""
         return Query(self.collection, fields=(primary_key,), item=self.item).rest_parameters(
             primary_key
         )
 
     def fingerprint(self) -> str:
-        """A text that two queries share exactly when they ask for the same."""
+        """Return a text that is equal for queries with the same meaning only."""
         content = {**vars(self), "fields": sorted(set(self.fields)), "events": sorted(self.events)}
         return json.dumps(content, sort_keys=True, default=str)
 
@@ -117,11 +116,11 @@ _HARMFUL = frozenset({"limit", "offset", "page"})
 
 
 def refuse_harmful(options: dict[str, Any], known: Iterable[str]) -> None:
-    """Refuse what would make a subscription lose changes, and what does not exist.
+    """Refuse unknown options, and those that would make a subscription lose changes.
 
     Args:
-        options: What was given besides the known ones.
-        known: Names of the options that there are.
+        options: Options besides the known ones.
+        known: Names of the known options.
 
     Raises:
         ValueError: ``limit``, ``offset`` or ``page`` is among the options.
@@ -139,7 +138,7 @@ def refuse_harmful(options: dict[str, Any], known: Iterable[str]) -> None:
 
 
 def listed(what: str, names: Iterable[T]) -> tuple[T, ...]:
-    """Names as a tuple; a text alone would be taken letter by letter.
+    """Return names as a tuple, but refuse a text, whose letters would become names.
 
     Raises:
         ValueError: A text was given in the place of a list.
@@ -154,9 +153,9 @@ class WireSubscription:
     """One ``subscribe`` message.
 
     Attributes:
-        uid: Ours, stable over reconnects.
-        query: Directus's ``query``; left out of the message when empty, because a
-            batch update then arrives whole even with ``QUERY_LIMIT_MAX`` set.
+        uid: Our identifier, stable over reconnects.
+        query: Directus's ``query``; left out of the message when empty, because a batch update
+            then arrives complete even with ``QUERY_LIMIT_MAX``.
     """
 
     uid: str
@@ -165,7 +164,7 @@ class WireSubscription:
     query: dict[str, Any]
 
     def message(self) -> dict[str, Any]:
-        """The message as Directus wants it."""
+        """Return the message."""
         message: dict[str, Any] = {
             "type": "subscribe",
             "collection": self.collection,
@@ -178,7 +177,7 @@ class WireSubscription:
 
 
 def check_filter(condition: object, path: str = "The filter") -> None:
-    """Check the shape of a Directus filter; its fields are the server's to judge.
+    """Check the shape of a Directus filter; the server checks its fields.
 
     Raises:
         ValueError: A sentence that names the offending part.

@@ -1,7 +1,7 @@
-"""The life of one socket as a state machine: no I/O, no clock of its own.
+"""State machine of one socket, without I/O and without a clock.
 
-The driver hands in frames and the time (seconds of a monotonic clock), sends what
-:meth:`Session.take_frames` gives, and acts on what :meth:`Session.take_actions` gives.
+The driver passes in frames and the time (seconds of a monotonic clock), sends the frames of
+:meth:`Session.take_frames`, and processes the actions of :meth:`Session.take_actions`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from directus_realtime.utils.redaction import excerpt
 
 #: Directus closes a socket that sent nothing for one to two of its 30 s ticks.
 PING_INTERVAL = 15.0
-#: How long a server may stay silent after our ping before it counts as dead, in seconds.
+#: Seconds of silence after our ping until the connection counts as dead.
 PONG_TIMEOUT = 10.0
-#: The message that a server answers while nothing else is said: a ``ping``, or an
-#: ``unsubscribe`` of an unknown uid where the server has its heartbeat switched off and
-#: ignores pings (measured on 10.13.4, 11.17.4 and 12.4.1).
+#: The message that a server answers on an idle socket: a ``ping``, or an ``unsubscribe`` of an
+#: unknown uid where its heartbeat is switched off and it ignores pings (measured on 10.13.4,
+#: 11.17.4 and 12.4.1).
 Keepalive = Literal["ping", "unsubscribe"]
-#: The longest wait that the rate limiter is believed, in seconds.
+#: Limit of the rate limiter's waits, in seconds.
 MAX_WAIT = 60.0
-#: Some bad requests are never answered; how long we wait, in seconds.
+#: Seconds to wait for a reply: some bad requests are never answered.
 REPLY_TIMEOUT = 10.0
 
 
@@ -38,7 +38,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticationFailed:
-    """The server refused our credentials; it closes the socket by itself."""
+    """The server refused our credentials; it closes the socket itself."""
 
     code: str
     message: str
@@ -46,7 +46,7 @@ class AuthenticationFailed:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsExpired:
-    """The token ran out: nothing the server says counts until authenticated again."""
+    """The token expired: messages are ignored until the next authentication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class ItemsChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionError:
-    """An error of a confirmed subscription, or (uid ``None``) of nobody in particular."""
+    """An error of a confirmed subscription, or (uid ``None``) of an unknown one."""
 
     uid: str | None
     code: str
@@ -92,14 +92,14 @@ class SubscriptionError:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A frame that was left alone, and why; worth a line in the log."""
+    """An ignored frame, with the reason for the log."""
 
     error: BadFrame
 
 
 @dataclass(frozen=True, slots=True)
 class PeerSilent:
-    """The server did not answer our ping: the connection is dead without knowing it."""
+    """The server did not answer our ping: the connection is dead."""
 
     seconds: float
 
@@ -120,13 +120,13 @@ SessionAction = (
 
 @dataclass(slots=True)
 class _Request:
-    """A subscribe or an unsubscribe; one at a time is on its way (errors carry no uid)."""
+    """A subscribe or an unsubscribe; one at a time is pending (errors carry no uid)."""
 
     uid: str
     subscription: WireSubscription | None
     deadline: float | None = None
     not_before: float = 0.0
-    #: Unsubscribed while the subscribe was on its way: its answer counts no more.
+    #: Unsubscribed while the subscribe was pending: its answer is ignored.
     is_ended: bool = False
 
     def message(self) -> dict[str, Any]:
@@ -142,8 +142,9 @@ class Session:
         ping_interval: Seconds between our pings.
         pong_timeout: Seconds a ping may stay unanswered.
         reply_timeout: Seconds a subscribe or an authentication may stay unanswered.
-        authenticated: True where the server takes the token from the URL and says nothing.
+        authenticated: Whether the token was sent with the handshake, so that no reply follows.
         keepalive: The message whose answer proves that the server is alive.
+        now: The present time.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Session:
         #: uids the server has confirmed on this socket and not removed
         self.active: set[str] = set()
 
-    # What the driver calls
+    # Called by the driver
 
     def authenticate(self, credentials: dict[str, str], now: float) -> None:
         """Send credentials: ``access_token``, or ``email`` and ``password``."""
@@ -184,13 +185,13 @@ class Session:
         self._auth_deadline = now + self._reply_timeout
 
     def subscribe(self, subscription: WireSubscription, now: float) -> None:
-        """Ask for a subscription; answered by :class:`Confirmed` or :class:`Refused`."""
+        """Request a subscription; answered by :class:`Confirmed` or :class:`SubscribeRefused`."""
         if not self._is_asked(subscription):
             self._queue.append(_Request(subscription.uid, subscription))
             self._advance(now)
 
     def unsubscribe(self, uid: str, now: float) -> None:
-        """End a subscription; from now on nothing of it is let through."""
+        """End a subscription; its messages are ignored from now on."""
         self.active.discard(uid)
         waiting = [request for request in self._queue if request.uid == uid]
         for request in waiting:
@@ -201,8 +202,8 @@ class Session:
         self._advance(now)
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Take a frame from the server."""
-        # Whatever comes proves that the server lives, also a refused ping.
+        """Process a frame of the server."""
+        # Any frame proves that the server is alive, a refused ping included.
         self._pong_deadline = None
         try:
             message = messages.decode(frame)
@@ -213,7 +214,7 @@ class Session:
         self._advance(now)
 
     def tick(self, now: float) -> None:
-        """Let time pass; call it at :meth:`next_deadline` or earlier."""
+        """Process the deadlines that have passed; call it at :meth:`next_deadline` or earlier."""
         if self._auth_deadline is not None and now >= self._auth_deadline:
             self._auth_deadline = None
             message = f"Directus did not answer within {self._reply_timeout:g} s."
@@ -230,7 +231,7 @@ class Session:
         self._advance(now)
 
     def next_deadline(self) -> float:
-        """When :meth:`tick` has something to do next."""
+        """Return the time of the next :meth:`tick`."""
         times = [self._next_ping, self._pong_deadline, self._auth_deadline, self._auth_again_at]
         if self._current is not None:
             times.append(self._current.deadline)
@@ -239,16 +240,16 @@ class Session:
         return min(time for time in times if time is not None)
 
     def take_frames(self) -> list[str]:
-        """The frames to send, in order; each is given once."""
+        """Return the new frames to send, in order."""
         frames, self._frames = self._frames, []
         return frames
 
     def take_actions(self) -> list[SessionAction]:
-        """What happened, in order; each is given once."""
+        """Return the new actions, in order."""
         actions, self._actions = self._actions, []
         return actions
 
-    # What the server says
+    # Messages of the server
 
     def _handle(self, message: messages.Message, now: float) -> None:
         match message:
@@ -268,15 +269,13 @@ class Session:
                 self._auth_error(message)
             case ErrorReply():
                 self._error(message, now)
-            case messages.Unknown("connection"):
-                pass  # a gateway of Django tells how its own connection stands
             case messages.Unknown(kind):
                 problem = "The message has a type that this client does not know"
                 self._actions.append(Ignored(BadFrame(problem, excerpt(kind)[:50])))
 
     def _items_changed(self, message: messages.Changed) -> None:
-        # Directus 11.17.4 serves a socket whose token ran out without any
-        # permission check, so what comes then must not be used.
+        # Directus 11.17.4 serves a socket whose token has expired without any permission check,
+        # so its messages must not be used.
         if self.authenticated and message.uid is not None and message.uid in self.active:
             self._actions.append(ItemsChanged(message.uid, message.action, message.data))
 
@@ -316,11 +315,11 @@ class Session:
 
     @staticmethod
     def _is_about(current: _Request, error: ErrorReply) -> bool:
-        """Whether an error answers the subscribe that is on its way.
+        """Return whether an error answers the pending subscribe.
 
-        Directus 10 and 11 leave the uid out of most errors. With ``event`` set they
-        check nothing but the message's shape, so any other error without a uid
-        belongs to an event of an older subscription.
+        Directus 10 and 11 leave the uid out of most errors. With ``event`` set they check only
+        the message's shape, so any other error without a uid belongs to an event of an older
+        subscription.
         """
         if current.subscription is None:
             return False
@@ -329,14 +328,14 @@ class Session:
         return error.uid == current.uid
 
     def _is_asked(self, subscription: WireSubscription) -> bool:
-        """Whether this very subscribe waits already, or is on its way."""
+        """Return whether this subscribe is queued or pending."""
         current = [self._current] if self._current and not self._current.is_ended else []
         return any(request.subscription == subscription for request in [*current, *self._queue])
 
-    # What we send
+    # Messages to the server
 
     def _advance(self, now: float) -> None:
-        """Put the next request on its way, when none is."""
+        """Send the next request if none is pending."""
         if self._current is not None or not self._queue or not self.authenticated:
             return
         if self._queue[0].not_before > now:
@@ -346,10 +345,10 @@ class Session:
         self._send(self._current.message())
 
     def _try_later(self, seconds: float, now: float) -> None:
-        """Say again what the rate limiter dropped.
+        """Repeat the message that the rate limiter dropped.
 
-        It does not tell which message that was, so whatever waits for an answer is said
-        again. A ping or a pong of which the answer is missing is not worth a word.
+        It does not name the message, so all that wait for an answer are repeated, except pings
+        and pongs.
         """
         if self._auth_deadline is not None:
             self._auth_deadline = None
@@ -364,9 +363,9 @@ class Session:
                 self._queue[0].not_before = current.not_before
 
     def _ask_again(self) -> None:
-        """Say what waits for an answer again once authenticated.
+        """Repeat the pending request after the next authentication.
 
-        The answer may be that of a socket without rights: a refusal that is none.
+        Its answer may be a refusal for the lack of an authentication.
         """
         current, self._current = self._current, None
         if current is not None and not current.is_ended:
@@ -390,7 +389,7 @@ class Session:
     def _ping(self, now: float) -> None:
         self._next_ping = now + self._ping_interval
         if not self.authenticated:
-            return  # Directus takes a ping before the authentication for a failed one.
+            return  # Directus takes a ping before it for a failed authentication
         self._pings += 1
         self._send({"type": self._keepalive, "uid": f"ping-{self._pings}"})
         if self._pong_deadline is None:
@@ -405,7 +404,7 @@ def _is_past(deadline: float | None, now: float) -> bool:
 
 
 def _retry_after(message: str) -> float:
-    """Seconds from ``Too many messages, retry after 1960ms.``; 1 where none are named."""
+    """Return the seconds of ``Too many messages, retry after 1960ms.``; 1 without any."""
     found = re.search(r"retry after (\d{1,9})\s*(ms|s)", message)
     if found is None:
         return 1.0

@@ -1,12 +1,14 @@
-"""Tasks: run together, repeated, woken and cancelled."""
+"""Tasks: run together, repeated, woken and cancelled; and a queue that can be closed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 from directus_realtime.utils.system_clock import SystemClock
+
+T = TypeVar("T")
 
 
 async def run_until_first(*works: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -90,3 +92,28 @@ class Wakeup:
         was_set = self._event.is_set()
         self._event.clear()
         return was_set
+
+
+class ClosableQueue(Generic[T]):
+    """An unbounded queue that is iterated until it is closed."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[T | None] = asyncio.Queue()
+
+    def put(self, entry: T) -> None:
+        """Add an entry."""
+        self._queue.put_nowait(entry)
+
+    def close(self) -> None:
+        """End the iteration after the entries that were added."""
+        self._queue.put_nowait(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        entry = await self._queue.get()
+        if entry is None:
+            self.close()  # for further calls
+            raise StopAsyncIteration
+        return entry

@@ -1,43 +1,45 @@
-"""How long to wait before the next attempt."""
+"""Delays between attempts."""
 
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterable, Iterator
-from time import monotonic
+
+from directus_realtime.utils.system_clock import SystemClock
 
 #: Ceiling of the first delay, in seconds.
 BASE = 0.5
 #: Each ceiling is this many times the one before.
 FACTOR = 2.0
-#: No delay is longer, in seconds.
+#: Ceiling of all delays, in seconds.
 CEILING = 30.0
 
 
 def full_jitter(
-    base: float = BASE, factor: float = FACTOR, ceiling: float = CEILING
+    base: float = BASE,
+    factor: float = FACTOR,
+    ceiling: float = CEILING,
+    clock: SystemClock | None = None,
 ) -> Iterator[float]:
-    """Delays without end, each drawn between 0 and a ceiling that grows.
+    """Yield endless delays in seconds, each drawn between 0 and a ceiling that grows.
 
-    Full jitter keeps a thousand clients that lost the same server from coming back
-    in the same second.
+    Full jitter keeps a thousand clients that lost the same server from coming back in the same
+    second.
 
-    Yields:
-        Seconds to wait.
+    Args:
+        base: First ceiling.
+        factor: Growth of the ceiling from one delay to the next.
+        ceiling: Limit of the ceiling.
+        clock: Source of randomness.
     """
-    limit = base
+    clock, limit = clock or SystemClock(), base
     while True:
-        yield random.uniform(0, limit)
+        yield clock.uniform(0, limit)
         limit = min(ceiling, limit * factor)
 
 
 def endless(delays: Iterable[float]) -> Iterator[float]:
-    """Somebody's delays; where they come to an end, the last one again and again.
-
-    Yields:
-        Seconds to wait.
-    """
+    """Yield delays; where they end, repeat the last one for ever."""
     delay = CEILING
     for delay in delays:
         yield delay
@@ -45,25 +47,32 @@ def endless(delays: Iterable[float]) -> Iterator[float]:
 
 
 class Backoff:
-    """Delays between attempts, short again after an attempt that lasted.
+    """Delays between attempts, short again after a stable connection.
 
     Args:
         delays: Makes the delays, in seconds.
         stable_after: Seconds after which a connection counts as stable.
+        clock: Measures how long a connection lasted.
     """
 
-    def __init__(self, delays: Callable[[], Iterable[float]], stable_after: float) -> None:
+    def __init__(
+        self, delays: Callable[[], Iterable[float]], stable_after: float, clock: SystemClock
+    ) -> None:
         self._make = delays
         self._stable_after = stable_after
+        self._clock = clock
         self._delays = endless(delays())
 
     def next_delay(self, connected_at: float | None) -> float:
-        """Seconds until the next attempt.
+        """Return the seconds until the next attempt.
 
         Args:
             connected_at: Time of the monotonic clock at which the last attempt succeeded;
                 ``None`` where it failed.
         """
-        if connected_at is not None and monotonic() - connected_at >= self._stable_after:
+        if (
+            connected_at is not None
+            and self._clock.monotonic() - connected_at >= self._stable_after
+        ):
             self._delays = endless(self._make())
         return next(self._delays)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from time import monotonic
 from typing import Any
 
 from cachetools import TTLCache
@@ -97,21 +96,3 @@ class EventLogger:
             exc_info = fields.pop("exc_info", None)
             extra = {"event": event, **self._fields, **fields}
             self._logger.log(level, message, *args, exc_info=exc_info, extra=extra, stacklevel=3)
-
-
-class Repetitions:
-    """Remembers what was said lately."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, float] = {}
-
-    def first_within(self, text: str) -> bool:
-        """Whether a text was not said within the last minute; it counts as said now."""
-        now = monotonic()
-        if now - self._said.get(text, -INTERVAL) < INTERVAL:
-            return False
-        self._said.pop(text, None)
-        self._said[text] = now
-        if len(self._said) > _LIMIT:
-            del self._said[next(iter(self._said))]
-        return True

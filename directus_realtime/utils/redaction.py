@@ -1,17 +1,17 @@
-"""Frames and texts made fit for a log and a database: short, and without secrets."""
+"""Texts for logs and databases: short, and without secrets."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a frame that are shown.
+#: Characters of an excerpt.
 EXCERPT_LENGTH = 200
 
 _NAMES = r"token|password|passwd|pwd|passphrase|secret|otp|api[_-]?key"
-# What ends with such a name is one, too: client_secret, but not tokens.
+# Names that end like this are included: client_secret, but not tokens.
 _QUOTED = rf"[\w-]*(?:{_NAMES})"
-# Each pattern's first group is kept, what follows it is the secret. None may look at a stretch of
-# text again from each of its characters: texts can be long.
+# The first group of a pattern is kept; the secret follows it. Patterns must run in linear time,
+# because texts can be long.
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -31,16 +31,16 @@ _PATTERNS = [
 
 
 def redact(text: str) -> str:
-    """Replace the values of tokens and passwords by ``***``, however they are written."""
+    """Replace the values of tokens and passwords by ``***``."""
     for pattern in _PATTERNS:
         text = pattern.sub(r"\1***", text)
     return text
 
 
 def excerpt(frame: str | bytes) -> str:
-    """The first :data:`EXCERPT_LENGTH` characters of a frame, without secrets, on one line."""
-    # The cut comes after the redaction, so that half a secret cannot slip through;
-    # the first cut only bounds the work on a frame of megabytes.
+    """Return the first :data:`EXCERPT_LENGTH` characters of a frame, redacted, on one line."""
+    # The cut follows the redaction, so that no half secret remains; the first cut limits the
+    # work on a frame of megabytes.
     head = frame[: EXCERPT_LENGTH * 20]
     text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     text = " ".join(redact(text).split())
@@ -48,11 +48,11 @@ def excerpt(frame: str | bytes) -> str:
 
 
 def storable(text: str, length: int | None = None) -> str:
-    """A text that every database takes: without NUL characters and lone surrogates.
+    """Return a text that every database accepts: without NUL and lone surrogates.
 
     Args:
         text: Any text.
-        length: Characters that are kept.
+        length: Maximal number of characters.
     """
     text = text.replace("\0", "\\0")
     return text.encode("utf-8", "backslashreplace").decode()[:length]

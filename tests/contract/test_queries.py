@@ -12,7 +12,6 @@ from directus_realtime.client import CurrentItems, feeds
 from directus_realtime.client.items import read_current
 from directus_realtime.events import Event
 from directus_realtime.exceptions import RequestRefused
-from directus_realtime.protocol.queries import Query
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PUBLISHED, QUERY_LIMIT, Server
 from tests.contract.watching import arrived, left, told
@@ -190,24 +189,6 @@ async def test_t4_two_subscriptions_see_one_change_each_in_its_way(
     assert told(published) == [("create", made), ("update", made), ("update", made)]
     assert [event.left_filter for event in published] == [False, True, False]
     assert [event.left_filter for event in drafts] == [False, True]
-
-
-async def test_t4_a_subscription_without_memory_is_told_of_all_that_is_outside(
-    server: Server, make_client: MakeClient
-) -> None:
-    """T3, T4: a caller with a memory of its own judges for itself."""
-    events: list[Event] = []
-    client = await make_client(server)
-    query = Query("articles", filter=PUBLISHED, fields=("title",))
-    subscription = client.add(query, name="all", remembers_items=False, on_event=events.append)
-    await subscription.feed.settled()
-    never = server.admin.create_item("articles", {"status": "draft"})["id"]
-    server.admin.update_item("articles", never, {"title": "x"})
-    await await_for(lambda: left(events))
-    assert events[0].data == {"id": never, "title": "x"}
-    server.admin.delete_item("articles", never)
-    await arrived(events, 2)
-    assert told(events) == [("update", never), ("delete", never)]
 
 
 async def test_t4_a_limited_user_is_told_of_what_may_be_read(

@@ -1,25 +1,21 @@
-"""``@directus/sdk`` in Node and our own client, on the gateway in front of a real Directus."""
+"""``@directus/sdk`` in Node, on the gateway in front of a real Directus."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from directus_realtime.client import ClientOptions, DirectusClient
-from directus_realtime.client.feed import FeedState
 from directus_realtime.testing import DirectusAdmin, DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.gateway import Gateway
 from tests.helpers.sdk import NodeSdk, install_sdk
 from tests.helpers.site import Site
-from tests.helpers.waiting import await_for, wait_for
+from tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
-TIMEOUT = 60.0  # seconds: a deadline, never a wait
 PUBLISHED = {
     "query": {
         "fields": ["id", "title"],
@@ -161,30 +157,3 @@ def test_sdk__goes_on_after_a_restart_of_django(
         return "create" in sdk.events("all")
 
     wait_for(goes_on, what="an event after the restart")
-
-
-async def test_our_client__gets_events_and_goes_on_after_a_restart_of_django(
-    gateway: Gateway, directus: DirectusAdmin
-) -> None:
-    async def change(title: str) -> None:
-        await asyncio.to_thread(directus.create_item, "articles", {"title": title})
-
-    options = ClientOptions(connect_timeout=5.0)
-    url = gateway.token_url.rstrip("/")
-    async with DirectusClient(url, token=gateway.token, options=options) as client:
-        subscription = await client.subscribe("articles", fields=["id", "title"])
-        events = aiter(subscription)
-        await change("before")
-        async with asyncio.timeout(TIMEOUT):
-            before = await anext(events)
-        assert before.data is not None
-        assert before.data["title"] == "before"
-        await asyncio.to_thread(gateway.stop)
-        await await_for(lambda: subscription.state == FeedState.WAITING)
-        await asyncio.to_thread(gateway.start_again)
-        await await_for(lambda: subscription.state == FeedState.SUBSCRIBED)
-        await change("after")
-        async with asyncio.timeout(TIMEOUT):
-            after = await anext(events)
-        assert after.data is not None
-        assert after.data["title"] == "after"

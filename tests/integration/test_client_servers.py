@@ -161,13 +161,12 @@ async def test_a_server_that_is_not_ready_is_waited_for(
     await within(connecting)
 
 
-async def test_directus_at_the_url_of_its_websocket_is_named(
+async def test_the_url_of_a_websocket_is_refused(
     make_client: MakeClient, fake: FakeDirectus
 ) -> None:
-    client = make_client(fake.websocket_url, connect_timeout=0.2)
-    client.start()
-    await await_for(lambda: "give its http or https URL, without /websocket" in client.reason)
-    await client.disconnect()
+    client = make_client(fake.websocket_url)
+    with pytest.raises(ConnectionImpossible, match="is not a URL such as https://cms"):
+        await within(client.connect())
 
 
 async def test_a_redirect_of_rest_and_socket_is_followed(

@@ -26,7 +26,7 @@ from directus_realtime.client.activity_log import (
     changes_of,
 )
 from directus_realtime.client.doorbells import LONG_PATIENCE, PollPace, Ring
-from directus_realtime.client.feed import ChangeNotes, FeedState
+from directus_realtime.client.feed import FeedState, KeyRecorder
 from directus_realtime.client.log_position import MOST_ASKED
 from directus_realtime.database import chunks
 from directus_realtime.events import Key, Origin
@@ -102,7 +102,7 @@ class Follower:
         self._last_states = LastStates(self._alias, inbox)
         self._rung = RungItems(self._alias, self._builder, self._last_states, clock)
         self._parked = ParkedChanges(self._alias, inbox, clock, settings.hole_age)
-        self._notes: dict[str, ChangeNotes] = {}
+        self._notes: dict[str, KeyRecorder] = {}
         self._activity_log: ActivityLog | None = None
         self._must_learn = True
         self._learnt_at = 0.0
@@ -171,8 +171,8 @@ class Follower:
     @contextlib.contextmanager
     def noting_changes(self, collection: str) -> Iterator[set[Key]]:
         """Collect the keys of the items that change during a block."""
-        notes = self._notes.setdefault(collection, ChangeNotes())
-        with notes.taken() as changed:
+        notes = self._notes.setdefault(collection, KeyRecorder())
+        with notes.record() as changed:
             yield changed
 
     def _note_changed(self, collection: str, key: Key) -> None:

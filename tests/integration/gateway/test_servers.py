@@ -13,8 +13,6 @@ from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from directus_realtime.client import DirectusClient
-from directus_realtime.exceptions import ConnectionFailed, SubscriptionRefused
 from directus_realtime.models import InboxEvent
 from tests.conftest import free_port
 from tests.helpers.process import Process
@@ -103,19 +101,3 @@ async def read_to_the_end(browser: ClientConnection) -> int:
             received += len(await asyncio.wait_for(browser.recv(), TIMEOUT))
         except ConnectionClosed:
             return received
-
-
-@pytest.mark.parametrize("url", ["uvicorn"], indirect=True)
-async def test_our_client_works_with_a_gateway(url: str) -> None:
-    async with DirectusClient(url.rstrip("/"), token="any") as client:
-        subscription = await client.subscribe("articles", filter={"id": {"_gt": 1}})
-        with pytest.raises(SubscriptionRefused) as refusal:
-            await client.subscribe("secrets")
-        assert refusal.value.code == "FORBIDDEN"
-        with pytest.raises(ConnectionFailed, match="A gateway has no REST"):
-            await client.read_items("articles")
-        for number in (1, 2):
-            await sync_to_async(deliver)(number)
-        async with asyncio.timeout(TIMEOUT):
-            told = await anext(aiter(subscription))
-    assert (told.action, told.key, told.collection) == ("create", 2, "articles")

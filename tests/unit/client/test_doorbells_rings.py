@@ -126,8 +126,9 @@ def test_nothing_is_due_once_every_ring_is_answered(book: RingBook, clock: Manua
     assert book.wait() is None
 
 
-def test_the_memory_is_bounded(book: RingBook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorbells, "_MOST", 10)
+    book = RingBook(clock)
     for number in range(100):
         book.add("articles", number, "update")
         book.answer([("notes", number)], 0.0)

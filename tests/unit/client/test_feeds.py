@@ -22,6 +22,7 @@ from directus_realtime.exceptions import (
     SubscriptionRefused,
 )
 from directus_realtime.protocol.queries import Query
+from tests.helpers.manual_clock import ManualClock
 from tests.helpers.waiting import await_for
 
 PUBLISHED = {"status": {"_eq": "published"}}
@@ -64,8 +65,9 @@ class ScriptedRest:
 class World:
     """One feed with one subscription."""
 
-    def __init__(self, *, remembers_items: bool = True, **query: Any) -> None:
+    def __init__(self, **query: Any) -> None:
         self.rest = ScriptedRest()
+        self.clock = ManualClock()
         self.tasks: list[asyncio.Task[None]] = []
         self.events: list[Event] = []
         self.errors: list[Exception] = []
@@ -78,7 +80,6 @@ class World:
             connection="blog",
             on_event=self.events.append,
             on_error=self.errors.append,
-            remembers_items=remembers_items,
         )
         self.feed.subscriptions.append(self.subscription)
         self.reader = ChangeReader(cast(Connection, self))
@@ -113,11 +114,6 @@ class World:
 
     def told(self) -> list[tuple[str, Any, bool]]:
         return [(event.action, event.data, event.left_filter) for event in self.events]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "WINDOW", 0.01)
 
 
 def filtered(**more: Any) -> World:
@@ -175,17 +171,6 @@ async def test_what_was_never_in_the_filter_is_not_read() -> None:
     world.say("changed", {"id": 2})
     await world.idle()
     assert world.told() == []
-
-
-async def test_without_a_memory_everything_outside_is_told() -> None:
-    world = World(filter=PUBLISHED, remembers_items=False)
-    world.say("changed", {"id": 2})
-    await world.answer()
-    await world.answer({"id": 2, "title": "x"})
-    await world.idle()
-    world.say("delete", "3")
-    await world.idle()
-    assert world.told() == [("update", {"id": 2, "title": "x"}, True), ("delete", None, False)]
 
 
 async def test_what_is_deleted_meanwhile_does_not_leave() -> None:

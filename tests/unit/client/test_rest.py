@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,6 @@ import httpx
 import pytest
 
 from directus_realtime.client import credentials
-from directus_realtime.client import rest as rest_module
 from directus_realtime.client.credentials import PasswordLogin, StaticToken, make_credentials
 from directus_realtime.client.keys import PrimaryKey
 from directus_realtime.client.options import ClientOptions
@@ -32,6 +30,7 @@ from directus_realtime.exceptions import (
     SubscriptionRefused,
 )
 from directus_realtime.protocol.queries import Query
+from tests.helpers.manual_clock import ManualClock
 
 
 def test_system_collections_have_their_own_place() -> None:
@@ -135,9 +134,26 @@ def server() -> Server:
     return Server()
 
 
+class RecordingClock(ManualClock):
+    """A clock that records its pauses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleeps: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+
+
 @pytest.fixture
-def rest(server: Server) -> RestClient:
-    client = RestClient("https://cms.example.com/sub", StaticToken("T"), ClientOptions())
+def clock() -> RecordingClock:
+    return RecordingClock()
+
+
+@pytest.fixture
+def rest(server: Server, clock: RecordingClock) -> RestClient:
+    credentials, options = StaticToken("T"), ClientOptions()
+    client = RestClient("https://cms.example.com/sub", credentials, options, clock=clock)
     client._http = httpx.AsyncClient(
         base_url="https://cms.example.com/sub", transport=httpx.MockTransport(server)
     )
@@ -417,43 +433,31 @@ PRESSURE = {
 }
 
 
-@pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that a request makes, none of which takes any time."""
-    found: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        found.append(seconds)
-
-    monkeypatch.setattr(rest_module, "asyncio", SimpleNamespace(sleep=sleep))
-    return found
-
-
 async def test_a_server_under_pressure_is_asked_again_a_little_later(
-    rest: RestClient, server: Server, sleeps: list[float]
+    rest: RestClient, server: Server, clock: RecordingClock
 ) -> None:
     answers = [httpx.Response(503, json=PRESSURE)] * 3 + [httpx.Response(200, json={"data": 1})]
     server.script = iter(answers)
     assert await rest.search("/items/articles") == 1
-    assert sleeps == [0.25] * 3
+    assert clock.sleeps == [0.25] * 3
 
 
 async def test_a_server_that_stays_under_pressure_is_not_asked_for_ever(
-    rest: RestClient, server: Server, sleeps: list[float]
+    rest: RestClient, server: Server, clock: RecordingClock
 ) -> None:
     server.answers["/sub/items/articles"] = httpx.Response(503, json=PRESSURE)
     with pytest.raises(RequestRefused, match="Under pressure"):
         await rest.search("/items/articles")
-    assert sleeps == [0.25] * 20
+    assert clock.sleeps == [0.25] * 20
 
 
 async def test_another_503_is_not_waited_for(
-    rest: RestClient, server: Server, sleeps: list[float]
+    rest: RestClient, server: Server, clock: RecordingClock
 ) -> None:
     server.answers["/sub/items/articles"] = httpx.Response(503, text="<html>")
     with pytest.raises(RequestRefused):
         await rest.search("/items/articles")
-    assert sleeps == []
+    assert clock.sleeps == []
 
 
 async def test_what_is_written_may_be_dates_decimals_and_uuids(
@@ -630,77 +634,70 @@ async def test_a_refused_log_in(http: httpx.AsyncClient, server: Server) -> None
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
-    """Sets the monotonic clock of the log-ins forward, in hours; nobody was refused before."""
-    now = 1000.0
-
-    def forward(hours: float) -> None:
-        nonlocal now
-        now += hours * 3600
-
-    monkeypatch.setattr(credentials, "time", SimpleNamespace(monotonic=lambda: now))
+def log_in_clock() -> Iterator[ManualClock]:
+    """A clock for log-ins; no user has been refused before."""
     credentials._refusals.clear()
-    yield forward
+    yield ManualClock()
     credentials._refusals.clear()
 
 
-async def refused(http: httpx.AsyncClient, password: str = "p") -> str:
+async def refused(http: httpx.AsyncClient, clock: ManualClock, password: str = "p") -> str:
     """The reason of a log-in of a new client."""
     with pytest.raises(CredentialsRefused) as caught:
-        await PasswordLogin("e", password).access_token(http)
+        await PasswordLogin("e", password, clock).access_token(http)
     return str(caught.value)
 
 
 async def test_a_password_that_is_refused_is_tried_ever_more_seldom(
-    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
+    http: httpx.AsyncClient, server: Server, log_in_clock: ManualClock
 ) -> None:
     """By all clients together: in ten days, fewer than what suspends a user."""
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
-    assert "The next try" not in await refused(http)
-    await refused(http)
-    assert "The next try comes after 1 h" in await refused(http)
+    assert "The next try" not in await refused(http, log_in_clock)
+    await refused(http, log_in_clock)
+    assert "The next try comes after 1 h" in await refused(http, log_in_clock)
     for _ in range(10):
-        assert "The next try comes after 1 h" in await refused(http)
+        assert "The next try comes after 1 h" in await refused(http, log_in_clock)
     assert len(server.requests) == 3
-    pauses(1.01)
-    assert "The next try comes after 2 h" in await refused(http)
+    log_in_clock.advance(1.01 * 3600)
+    assert "The next try comes after 2 h" in await refused(http, log_in_clock)
     for _ in range(10 * 24 * 2):
-        await refused(http)
-        pauses(0.5)
-    assert "The next try comes after 24 h" in await refused(http)
+        await refused(http, log_in_clock)
+        log_in_clock.advance(0.5 * 3600)
+    assert "The next try comes after 24 h" in await refused(http, log_in_clock)
     assert 10 < len(server.requests) < 20
 
 
 async def test_another_password_is_tried_at_once(
-    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
+    http: httpx.AsyncClient, server: Server, log_in_clock: ManualClock
 ) -> None:
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
     for _ in range(4):
-        await refused(http)
-    await refused(http, "another")
+        await refused(http, log_in_clock)
+    await refused(http, log_in_clock, "another")
     assert len(server.requests) == 4
 
 
 async def test_a_password_that_is_good_again_is_found_after_the_pause(
-    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
+    http: httpx.AsyncClient, server: Server, log_in_clock: ManualClock
 ) -> None:
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
     for _ in range(4):
-        await refused(http)
+        await refused(http, log_in_clock)
     server.answers["/auth/login"] = tokens(1)
-    await refused(http)
-    pauses(1.01)
-    assert (await PasswordLogin("e", "p").access_token(http)).value == "a1"
+    await refused(http, log_in_clock)
+    log_in_clock.advance(1.01 * 3600)
+    assert (await PasswordLogin("e", "p", log_in_clock).access_token(http)).value == "a1"
     server.answers["/auth/login"] = httpx.Response(401, json=REFUSAL)
-    assert "The next try" not in await refused(http)
+    assert "The next try" not in await refused(http, log_in_clock)
 
 
 async def test_a_proxy_that_refuses_a_log_in_is_asked_again(
-    http: httpx.AsyncClient, server: Server, pauses: Callable[[float], None]
+    http: httpx.AsyncClient, server: Server, log_in_clock: ManualClock
 ) -> None:
     server.answers["/auth/login"] = httpx.Response(403, text="<html>Forbidden</html>")
     for _ in range(10):
-        assert "The next try" not in await refused(http)
+        assert "The next try" not in await refused(http, log_in_clock)
     assert len(server.requests) == 10
 
 
@@ -728,7 +725,7 @@ async def test_a_server_that_is_not_ready_is_not_taken_for_a_wrong_password(
 )
 def test_how_long_the_rate_limiter_is_waited_out(header: str, text: str, seconds: int) -> None:
     response = httpx.Response(429, headers={"Retry-After": header.encode()}, text=text)
-    assert seconds <= _retry_after(response) <= seconds + 1
+    assert seconds <= _retry_after(response, ManualClock()) <= seconds + 1
 
 
 @pytest.mark.parametrize("most", [None, 0, -1, -5, 0.5])

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from directus_realtime.client import ConnectionState
-from directus_realtime.client.connection_state import StateChange
+from directus_realtime.client.connection import StateChange
 from directus_realtime.listener.status import ConnectionLog
 from tests.helpers.manual_clock import ManualClock
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from directus_realtime.utils.aio import Wakeup, cancel_all, every, run_until_first
+from directus_realtime.utils.aio import ClosableQueue, Wakeup, cancel_all, every, run_until_first
 from tests.helpers.manual_clock import ManualClock
 
 
@@ -85,3 +85,11 @@ async def test_a_wakeup_without_a_timeout_waits_until_it_is_set() -> None:
     assert not waiting.done()
     wakeup.set()
     assert await waiting
+
+
+async def test_a_closed_queue_ends_every_iteration_after_its_entries() -> None:
+    queue: ClosableQueue[int] = ClosableQueue()
+    queue.put(1)
+    queue.close()
+    assert [entry async for entry in queue] == [1]
+    assert [entry async for entry in queue] == []

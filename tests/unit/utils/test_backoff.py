@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from time import monotonic
 
 from directus_realtime.utils.backoff import Backoff, full_jitter
+from tests.helpers.manual_clock import ManualClock
 
 
 def test_each_delay_is_below_a_ceiling_that_grows_up_to_a_bound() -> None:
@@ -33,11 +33,14 @@ def _growing() -> Iterator[float]:
 
 
 def test_delays_grow_until_a_connection_was_stable() -> None:
-    backoff = Backoff(_growing, stable_after=1000)
-    assert [backoff.next_delay(None), backoff.next_delay(monotonic())] == [1, 2]
-    assert backoff.next_delay(monotonic() - 1000) == 1
+    clock = ManualClock()
+    backoff = Backoff(_growing, 1000, clock)
+    connected_at = clock.monotonic()
+    assert [backoff.next_delay(None), backoff.next_delay(connected_at)] == [1, 2]
+    clock.advance(1000)
+    assert backoff.next_delay(connected_at) == 1
 
 
 def test_delays_that_end_are_continued_with_the_last_one() -> None:
-    backoff = Backoff(_growing, stable_after=1000)
+    backoff = Backoff(_growing, 1000, ManualClock())
     assert [backoff.next_delay(None) for _ in range(5)] == [1, 2, 3, 3, 3]
