@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 try:
     from directus_realtime.testing.demo import Stream
     from directus_realtime.testing.demo.fake import demo_content
-    from directus_realtime.testing.directus_admin import DirectusAdmin
     from directus_realtime.testing.fake import FakeDirectus
+    from example_project.real_directus.directus_admin import DirectusAdmin
 except ModuleNotFoundError as error:
     if error.name != "aiohttp":
         raise

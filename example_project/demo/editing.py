@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from directus_realtime.testing.demo import Stream
-from directus_realtime.testing.directus_admin import DirectusAdmin
+from example_project.real_directus.directus_admin import DirectusAdmin
 
 
 def main() -> None:

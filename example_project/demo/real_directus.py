@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from directus_realtime.testing import DirectusServer, DirectusUnavailable, install
-from directus_realtime.testing.npm import is_installed
 from example_project.demo.ports import directus_port
 from example_project.demo.state import FOLDER
 from example_project.demo.steps import StepFailed, Steps
+from example_project.real_directus import DirectusServer, DirectusUnavailable, install
+from example_project.real_directus.npm import is_installed
 
 WORKDIR = FOLDER / "directus"
 

@@ -13,7 +13,12 @@ from directus_realtime.testing.demo.notices import first_notifications
 from directus_realtime.testing.demo.people import PEOPLE
 from directus_realtime.testing.demo.schema import COLLECTIONS, Kind
 from directus_realtime.testing.demo.shop import first_orders
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError, Item, Key
+from example_project.real_directus.directus_admin import (
+    DirectusAdmin,
+    DirectusAdminError,
+    Item,
+    Key,
+)
 
 #: In the note of each collection of ours: only those are filled.
 MARK = "Made by seed_directus of django-directus-realtime."

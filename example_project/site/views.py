@@ -80,7 +80,7 @@ def change(request: HttpRequest, what: str) -> JsonResponse:
     if not demo_mode():
         raise Http404
     from directus_realtime.testing.demo import Stream
-    from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
+    from example_project.real_directus.directus_admin import DirectusAdmin, DirectusAdminError
 
     try:
         with DirectusAdmin(connection_settings().url, demo_token()) as directus:

@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.testing import FakeDirectus
-from directus_realtime.testing.npm import node
+from example_project.real_directus.npm import node
 from tests.helpers.sdk import SDK_VERSION, install_sdk
 
 SCRIPT = Path(__file__).with_suffix(".mjs")

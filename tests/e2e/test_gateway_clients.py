@@ -10,7 +10,7 @@ import pytest
 
 from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.client.feed import FeedState
-from directus_realtime.testing import DirectusAdmin, DirectusUnavailable
+from example_project.real_directus import DirectusAdmin, DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.gateway import Gateway
 from tests.helpers.sdk import NodeSdk, install_sdk

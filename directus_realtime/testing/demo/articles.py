@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from directus_realtime.testing.directus_admin import DirectusAdmin, Item, Key
+from example_project.real_directus.directus_admin import DirectusAdmin, Item, Key
 
 FEWEST, MOST = 5, 12  # articles
 

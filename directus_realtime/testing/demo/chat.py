@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from directus_realtime.testing.demo.people import PEOPLE
 from directus_realtime.testing.demo.times import ago
-from directus_realtime.testing.directus_admin import DirectusAdmin, Item, Key
+from example_project.real_directus.directus_admin import DirectusAdmin, Item, Key
 
 MOST = 12  # messages of those who talk by themselves
 CORRECTED = " (sorry, typo)"

@@ -11,8 +11,8 @@ from directus_realtime.testing.demo.notices import first_notifications
 from directus_realtime.testing.demo.people import PEOPLE
 from directus_realtime.testing.demo.schema import COLLECTIONS
 from directus_realtime.testing.demo.shop import first_orders
-from directus_realtime.testing.directus_admin import Item
 from directus_realtime.testing.fake import FakeCollection, FakeUser
+from example_project.real_directus.directus_admin import Item
 
 
 def demo_content() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from directus_realtime.testing.demo.chat import user_keys
 from directus_realtime.testing.demo.people import PEOPLE
 from directus_realtime.testing.demo.times import ago
-from directus_realtime.testing.directus_admin import DirectusAdmin, Item, Key
+from example_project.real_directus.directus_admin import DirectusAdmin, Item, Key
 
 MOST = 6  # unread ones of each person
 

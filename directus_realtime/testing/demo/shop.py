@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from directus_realtime.testing.demo.times import ago
-from directus_realtime.testing.directus_admin import DirectusAdmin, Item
+from example_project.real_directus.directus_admin import DirectusAdmin, Item
 
 CUSTOMERS = (
     *("Harbour Books", "Café Meridian", "B. Nakamura", "Orchard School", "L. Fontaine"),

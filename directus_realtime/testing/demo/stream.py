@@ -11,7 +11,7 @@ from directus_realtime.testing.demo.articles import Editor
 from directus_realtime.testing.demo.chat import Chatter
 from directus_realtime.testing.demo.notices import Messenger
 from directus_realtime.testing.demo.shop import Shop
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
+from example_project.real_directus.directus_admin import DirectusAdmin, DirectusAdminError
 
 logger = logging.getLogger(__name__)
 

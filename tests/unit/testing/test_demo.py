@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin, ThreadedFakeDirectus, run_in_thread
+from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
 from directus_realtime.testing.demo import Editor, Stream, chat, notices, shop
 from directus_realtime.testing.demo.articles import FEWEST, MOST, plain_title
 from directus_realtime.testing.demo.fake import demo_content
 from directus_realtime.testing.demo.people import PEOPLE
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.waiting import wait_for
 
 PLAYED = {each.id for each in PEOPLE if each.is_played}

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.settings import configured
 from directus_realtime.testing.demo.schema import COLLECTIONS
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
+from example_project.real_directus.directus_admin import DirectusAdmin, DirectusAdminError
 from example_project.site.env_files import read_env_file, write_env_file
 from example_project.site.people import link_people
 from example_project.site.seeding import ACCOUNTS, Seeder

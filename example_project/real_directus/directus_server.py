@@ -18,20 +18,19 @@ from typing import Self
 
 import httpx
 
-from directus_realtime.testing.credentials import FILE_NAME as CREDENTIALS_FILE
-from directus_realtime.testing.credentials import Credentials
-from directus_realtime.testing.directus_admin import DirectusAdmin
-from directus_realtime.testing.npm import (
+from example_project.real_directus.directus_admin import DirectusAdmin
+from example_project.real_directus.npm import (
     DEFAULT_VERSION,
-    DirectusUnavailable,
     cache_folder,
     install,
     locked,
     node,
 )
-from directus_realtime.testing.server_database import server_database
-
-__all__ = ["DirectusAdmin", "DirectusServer", "DirectusUnavailable", "install"]
+from example_project.real_directus.server_database import (
+    CREDENTIALS_FILE,
+    Credentials,
+    server_database,
+)
 
 START_TIMEOUT = 90.0  # seconds; 3 to 4 on an idle machine
 BOOTSTRAP_TIMEOUT = 180.0  # seconds; 4 to 6 on an idle machine
@@ -62,7 +61,7 @@ class DirectusServer:
         extensions: Folders of Directus extensions that the server loads.
         workdir: The folder for database, log and uploads; else a temporary one, which
             :meth:`close` removes. A folder used before is used again with its data.
-        cache: See :func:`directus_realtime.testing.npm.cache_folder`.
+        cache: See :func:`example_project.real_directus.npm.cache_folder`.
     """
 
     def __init__(
