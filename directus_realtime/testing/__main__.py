@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
+import random
 import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 try:
-    from directus_realtime.testing.demo import Stream
-    from directus_realtime.testing.demo.fake import demo_content
-    from directus_realtime.testing.fake import FakeDirectus
-    from example_project.real_directus.directus_admin import DirectusAdmin
+    from directus_realtime.testing.fake import FakeCollection, FakeDirectus
 except ModuleNotFoundError as error:
     if error.name != "aiohttp":
         raise
     sys.exit("The fake Directus needs aiohttp: pip install 'django-directus-realtime[testing]'")
 
+from directus_realtime.testing.demo_articles import (
+    AUTHORS,
+    COLLECTIONS,
+    first_articles,
+    next_article_change,
+)
+from directus_realtime.utils.aio import cancel_all, every
+from directus_realtime.utils.system_clock import SystemClock
+
 DEFAULT_PORT = 8055  # Directus's own
 TOKEN_VARIABLE = "DIRECTUS_TOKEN"  # noqa: S105 - the name of a variable
+CHANGE_INTERVAL = 1.5  # seconds between two changes of the demo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal comes, and return the exit code."""
+    """Run until SIGINT or SIGTERM, and return the exit code."""
     options = _parser().parse_args(argv)
     token = os.environ.get(options.token_env, "")
     if not token:
@@ -44,33 +52,45 @@ async def serve(port: int, token: str, *, demo: bool) -> None:
     """Run a fake until SIGINT or SIGTERM.
 
     Args:
-        port: The port on 127.0.0.1; 0 takes a free one.
+        port: The port on 127.0.0.1; 0 for a free one.
         token: The administrator's token.
-        demo: Whether there is content, and a stream of changes.
+        demo: Whether it has articles, which change by themselves.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    fake = FakeDirectus(token=token, port=port, **(demo_content() if demo else {}))
-    async with fake:
+    async with FakeDirectus(token=token, port=port, **(_demo_options() if demo else {})) as fake:
         sys.stdout.write(f"Fake Directus on {fake.url}\n")
         sys.stdout.flush()
-        async with _edited(fake) if demo else contextlib.nullcontext():
-            await stopped.wait()
+        edit = partial(_edit, fake, random.Random())
+        editor = asyncio.create_task(every(CHANGE_INTERVAL, edit, SystemClock())) if demo else None
+        await stopped.wait()
+        await cancel_all([editor])
 
 
-@contextlib.asynccontextmanager
-async def _edited(fake: FakeDirectus) -> AsyncIterator[None]:
-    """Let things happen, in a thread because it is done over REST."""
-    done = threading.Event()
-    with DirectusAdmin(fake.url, fake.token) as admin:
-        editing = asyncio.create_task(asyncio.to_thread(Stream(admin).work, done))
-        try:
-            yield
-        finally:
-            done.set()
-            await editing
+def _demo_options() -> dict[str, Any]:
+    items = {
+        "authors": [{"name": name} for name in AUTHORS],
+        "articles": first_articles(range(1, len(AUTHORS) + 1)),
+    }
+    return {
+        "collections": [
+            FakeCollection(name, fields=fields, items=items[name])
+            for name, fields in COLLECTIONS.items()
+        ]
+    }
+
+
+async def _edit(fake: FakeDirectus, chance: random.Random) -> None:
+    authors = [author["id"] for author in fake.items("authors")]
+    change = next_article_change(fake.items("articles"), authors, chance)
+    if change.key is None:
+        await fake.create(change.collection, change.data or {})
+    elif change.data is None:
+        await fake.delete(change.collection, change.key)
+    else:
+        await fake.update(change.collection, change.key, change.data)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -96,7 +96,7 @@ class Site:
         address = f"{HOST}:{self._port}"
         start("web", [sys.executable, "-m", f"{demo}.serving", address], env)
         if source.editor:
-            start("editor", [sys.executable, "-m", f"{demo}.editing"], env)
+            start("editor", [sys.executable, "-m", f"{demo}.changes"], env)
         if not self._supervisor.wait(lambda: self._state() != "", PAGE_TIMEOUT):
             raise StepFailed(f"The site does not answer on {self._url}.")
         # Where Directus is away the page says so, and the listener keeps trying.

@@ -7,18 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from directus_realtime.testing.demo.articles import AUTHORS, first_articles
-from directus_realtime.testing.demo.chat import first_messages
-from directus_realtime.testing.demo.notices import first_notifications
-from directus_realtime.testing.demo.people import PEOPLE
-from directus_realtime.testing.demo.schema import COLLECTIONS, Kind
-from directus_realtime.testing.demo.shop import first_orders
-from example_project.real_directus.directus_admin import (
-    DirectusAdmin,
-    DirectusAdminError,
-    Item,
-    Key,
+from directus_realtime.testing.demo_articles import AUTHORS, Item, Key, Kind, first_articles
+from example_project.demo.content import (
+    COLLECTIONS,
+    PEOPLE,
+    first_messages,
+    first_notifications,
+    first_orders,
 )
+from example_project.real_directus import DirectusAdmin, DirectusAdminError
 
 #: In the note of each collection of ours: only those are filled.
 MARK = "Made by seed_directus of django-directus-realtime."

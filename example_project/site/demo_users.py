@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 
-from directus_realtime.testing.demo.people import PEOPLE
+from example_project.demo.content import PEOPLE
 from example_project.site.directus import directus
 from example_project.site.models import DirectusProfile
 
