@@ -39,7 +39,7 @@ async def fifty_in_one_segment(fake: FakeDirectus) -> None:
         Frame(Opcode.TEXT, json.dumps(_created(number, uid)).encode()).serialize(mask=False)
         for number in range(50)
     )
-    (connection,) = fake._gateway.clients
+    (connection,) = fake._sockets.clients
     # The fake writes frame by frame; only below it can they be put into one segment.
     connection._transport.write(frames)
 

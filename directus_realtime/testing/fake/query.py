@@ -1,4 +1,4 @@
-"""Directus's query parameters, from an address or from a message."""
+"""Query parameters of Directus, from an address or a message."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from directus_realtime.testing.fake.errors import (
+from directus_realtime.testing.fake.fake_collection import Filter
+from directus_realtime.testing.fake.refusals import (
     NoReplyError,
     invalid_payload,
     invalid_query,
 )
-from directus_realtime.testing.fake.filters import Filter
-from directus_realtime.testing.fake.server_clock import ServerClock
+from directus_realtime.testing.fake.server_state import ServerClock
 
 REAL_TIME = ServerClock()
 DEFAULT_QUERY_LIMIT = 100  # rows, unless the caller or the server says otherwise
@@ -25,7 +25,7 @@ BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 @dataclass
 class Query:
-    """What to read. ``None`` means that the caller did not say."""
+    """The items to read, and their shape. ``None`` means not given."""
 
     fields: list[str] = field(default_factory=lambda: ["*"])
     filter: Filter = field(default_factory=dict)
@@ -185,7 +185,7 @@ def _filter(value: Any, clock: ServerClock) -> Filter:
 
 
 def _with_time(value: Any, clock: ServerClock) -> Any:
-    """Put in the present time for ``$NOW``: Directus does so once, when it gets the filter."""
+    """Replace ``$NOW`` by the time; Directus does so once, on receipt of the filter."""
     if isinstance(value, dict):
         return {key: _with_time(each, clock) for key, each in value.items()}
     if isinstance(value, list):

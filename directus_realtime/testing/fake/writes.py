@@ -1,4 +1,4 @@
-"""Writing items as the owner of a fake Directus: at once or in a transaction."""
+"""Writes to the items of a fake Directus by a test: at once or in a transaction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, overload
 
-from directus_realtime.testing.fake.errors import ApiError
-from directus_realtime.testing.fake.schema import Item, Key
+from directus_realtime.testing.fake.fake_collection import Item, Key
+from directus_realtime.testing.fake.refusals import ApiError
 from directus_realtime.testing.fake.store import Manner, Store, Write
 
 
@@ -17,10 +17,10 @@ class ItemWriter(ABC):
 
     Common arguments of the three:
 
-    - ``emit=False`` acts like a Flow without "emit events": the change is in the activity log,
-      but no socket hears of it.
-    - ``log=False`` acts like a service without accountability: sockets hear of the change,
-      but the activity log has no row of it.
+    - ``emit=False`` acts like a Flow without "emit events": the activity log has the change,
+      but no socket gets an event.
+    - ``log=False`` acts like a service without accountability: sockets get the event, but the
+      activity log has no row.
     """
 
     _store: Store
@@ -55,7 +55,7 @@ class ItemWriter(ABC):
         except ApiError as refusal:
             raise ValueError(refusal.message) from refusal
         made = [dict(write.data) for write in writes]
-        self._carry_out(writes)
+        self._execute(writes)
         return made if isinstance(data, list) else made[0]
 
     async def update(
@@ -84,9 +84,9 @@ class ItemWriter(ABC):
         manner = Manner(emit=emit, log=log, as_written=_spellings(as_written))
         writes = self._store.plan_update(collection, _wire_keys(keys), data, manner)
         for write in writes if early and emit else ():
-            self._store.tell([write.change])
+            self._store.emit([write.change])
             write.sent = True
-        self._carry_out(writes)
+        self._execute(writes)
 
     async def delete(
         self,
@@ -109,19 +109,19 @@ class ItemWriter(ABC):
             as_written: Another spelling of the key or keys, for the log and the event.
         """
         manner = Manner(emit=emit, log=log, as_written=_spellings(as_written))
-        self._carry_out(self._store.plan_delete(collection, _wire_keys(keys), manner))
+        self._execute(self._store.plan_delete(collection, _wire_keys(keys), manner))
 
     @abstractmethod
-    def _carry_out(self, writes: Sequence[Write]) -> None:
-        """Make planned changes visible, now or later."""
+    def _execute(self, writes: Sequence[Write]) -> None:
+        """Commit planned changes, now or later."""
 
 
 class FakeTransaction(ItemWriter):
     """Changes that become visible together, at the end of an ``async with`` block.
 
     Made by :meth:`FakeDirectus.transaction`. Keys of items and ids of rows of the activity log
-    are taken at once, events are sent at the end, except those of updates with ``early=True``.
-    An exception in the block rolls everything back.
+    are reserved at once, events are sent at the end, except those of updates with
+    ``early=True``. An exception in the block rolls everything back.
 
     Args:
         store: The items.
@@ -151,11 +151,11 @@ class FakeTransaction(ItemWriter):
         self._store.commit(writes)
 
     def rollback(self) -> None:
-        """Forget the changes so far; the ids of their rows of the log stay taken."""
+        """Drop the changes so far; the ids of their rows of the log stay reserved."""
         writes, self._writes = self._writes, []
         self._store.discard(writes)
 
-    def _carry_out(self, writes: Sequence[Write]) -> None:
+    def _execute(self, writes: Sequence[Write]) -> None:
         self._writes += writes
 
 

@@ -1,4 +1,4 @@
-"""What a fake Directus knows about its collections."""
+"""The collections of a fake Directus, and their descriptions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from directus_realtime.testing.fake.errors import forbidden, forbidden_collection
+from directus_realtime.testing.fake.refusals import forbidden, forbidden_collection
 
 Item = dict[str, Any]
+Filter = dict[str, Any]
 Key = int | str
 KeyType = Literal["integer", "uuid", "string"]
 FieldType = str | tuple[str, str]
@@ -47,14 +48,14 @@ class FakeCollection:
     Args:
         name: Its name.
         primary_key: The name of the primary key's field.
-        key_type: ``"integer"`` counts by itself, ``"uuid"`` is made up, ``"string"`` is given.
+        key_type: ``"integer"`` counts, ``"uuid"`` is random, ``"string"`` must be given.
         fields: The other fields: name to Directus type, ``"date-created"``, ``"date-updated"``
             or ``("m2o", "other_collection")``.
-        items: Items that are there from the start.
-        accountability: What the activity log has of its changes: ``"all"`` and
-            ``"activity"`` a row each, ``None`` nothing.
+        items: The first items.
+        accountability: With ``"all"`` and ``"activity"`` the activity log has a row for each
+            change, with ``None`` it has none.
         defaults: Values of fields that a new item does not have.
-        keyless: Rows without a key that end every list, as those of ``directus_permissions``.
+        keyless: Rows without a key at the end of every list, as in ``directus_permissions``.
     """
 
     name: str
@@ -108,7 +109,7 @@ def whole_number(written: Any) -> int | None:
 
 
 def default_collections() -> list[FakeCollection]:
-    """Return the collections of a fake that was told nothing: articles."""
+    """Return the collections of a fake without arguments: articles."""
     fields: dict[str, FieldType] = {
         "title": "string",
         "body": "text",
@@ -128,7 +129,7 @@ class Schema:
         return name in self.collections
 
     def __getitem__(self, name: str) -> FakeCollection:
-        """Return a collection; raises the refusal of Directus if there is none."""
+        """Return a collection, or raise Directus's refusal."""
         try:
             return self.collections[name]
         except KeyError:
@@ -144,7 +145,7 @@ class Schema:
         return "timestamp" if kind in TIMESTAMPS else kind
 
     def describe_collection(self, collection: FakeCollection) -> Item:
-        """Return a collection as ``GET /collections/:collection`` tells of it."""
+        """Return a collection as ``GET /collections/:collection`` describes it."""
         meta = {
             "collection": collection.name,
             "singleton": False,
@@ -159,11 +160,11 @@ class Schema:
         }
 
     def describe_fields(self, collection: FakeCollection) -> list[Item]:
-        """Return the fields of a collection as ``GET /fields/:collection`` tells of them."""
+        """Return the fields of a collection as ``GET /fields/:collection`` describes them."""
         return [self.describe_field(collection, name) for name in collection.field_names]
 
     def describe_relations(self) -> list[Item]:
-        """Return every many-to-one relation as ``GET /relations`` tells of it."""
+        """Return every many-to-one relation as ``GET /relations`` describes it."""
         return [
             {
                 "collection": each.name,
@@ -178,7 +179,7 @@ class Schema:
         ]
 
     def describe_field(self, collection: FakeCollection, name: str) -> Item:
-        """Return a field as ``GET /fields/:collection/:field`` tells of it."""
+        """Return a field as ``GET /fields/:collection/:field`` describes it."""
         kind = self.type_of(collection, name)
         is_key = name == collection.primary_key
         related = collection.related(name)
