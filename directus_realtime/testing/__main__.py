@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 try:
     from directus_realtime.testing.fake import FakeCollection, FakeDirectus
@@ -49,18 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def serve(port: int, token: str, *, demo: bool) -> None:
-    """Run a fake until SIGINT or SIGTERM.
-
-    Args:
-        port: The port on 127.0.0.1; 0 for a free one.
-        token: The administrator's token.
-        demo: Whether it has articles, which change by themselves.
-    """
+    """Run a fake until SIGINT or SIGTERM, with articles that change by themselves in a demo."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with FakeDirectus(token=token, port=port, **(_demo_options() if demo else {})) as fake:
+    collections = _demo_collections() if demo else None
+    async with FakeDirectus(collections, token, port=port) as fake:
         sys.stdout.write(f"Fake Directus on {fake.url}\n")
         sys.stdout.flush()
         edit = partial(_edit, fake, random.Random())
@@ -69,17 +63,13 @@ async def serve(port: int, token: str, *, demo: bool) -> None:
         await cancel_all([editor])
 
 
-def _demo_options() -> dict[str, Any]:
-    items = {
-        "authors": [{"name": name} for name in AUTHORS],
-        "articles": first_articles(range(1, len(AUTHORS) + 1)),
-    }
-    return {
-        "collections": [
-            FakeCollection(name, fields=fields, items=items[name])
-            for name, fields in COLLECTIONS.items()
-        ]
-    }
+def _demo_collections() -> list[FakeCollection]:
+    authors = [{"name": name} for name in AUTHORS]
+    items = {"authors": authors, "articles": first_articles(range(1, len(AUTHORS) + 1))}
+    return [
+        FakeCollection(name, fields=fields, items=items[name])
+        for name, fields in COLLECTIONS.items()
+    ]
 
 
 async def _edit(fake: FakeDirectus, chance: random.Random) -> None:
@@ -98,16 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m directus_realtime.testing",
         description="A fake Directus for demonstrations and tests.",
     )
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (%(default)s)"
-    )
-    parser.add_argument(
-        "--token-env",
-        default=TOKEN_VARIABLE,
-        metavar="NAME",
-        help="environment variable that holds the token (%(default)s)",
-    )
-    parser.add_argument("--demo", action="store_true", help="with content that changes by itself")
+    add = parser.add_argument
+    add("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (%(default)s)")
+    variable = "environment variable that holds the token (%(default)s)"
+    add("--token-env", default=TOKEN_VARIABLE, metavar="NAME", help=variable)
+    add("--demo", action="store_true", help="with content that changes by itself")
     return parser
 
 

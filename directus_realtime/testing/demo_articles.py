@@ -31,7 +31,7 @@ TITLES = (
     *("Three bridges, one ferry", "The library that moved by boat", "Learning to listen to bees"),
     *("A map of quiet places", "The weather in old paintings", "Notes on mending a kite"),
 )
-STATUSES = (*["published"] * 4, *["draft"] * 3, "archived")  # of the first articles
+FIRST_STATUSES = (*["published"] * 4, *["draft"] * 3, "archived")
 NEXT_STATUS = {"draft": "published", "published": "archived", "archived": "draft"}
 ENDINGS = (" (revised)", ": a second look", ", told again", ", now with pictures")
 FEWEST, MOST = 5, 12  # articles
@@ -48,7 +48,7 @@ class DemoChange:
 
 def first_articles(authors: Sequence[Key]) -> list[Item]:
     """Return the articles that exist from the start, written by the authors with these keys."""
-    return [make_article(number, authors, each) for number, each in enumerate(STATUSES)]
+    return [make_article(number, authors, each) for number, each in enumerate(FIRST_STATUSES)]
 
 
 def make_article(number: int, authors: Sequence[Key], status: str = "draft") -> Item:
@@ -68,16 +68,9 @@ def plain_title(title: str) -> str:
 def next_article_change(
     articles: Sequence[Item], authors: Sequence[Key], chance: random.Random
 ) -> DemoChange:
-    """Return a random change that suits the articles that exist.
-
-    Args:
-        articles: All articles, with ``id``, ``title`` and ``status``.
-        authors: Keys of the authors.
-        chance: Source of randomness; a seeded one repeats a run.
-    """
-    may_create, may_delete = len(articles) < MOST, len(articles) > FEWEST
+    """Return a random change of the articles, whose ``id``, ``title`` and ``status`` are given."""
     weights = {"title": 5 * bool(articles), "status": 4 * bool(articles)}
-    weights |= {"create": 2 * may_create, "delete": 1 * may_delete}
+    weights |= {"create": 2 * (len(articles) < MOST), "delete": 1 * (len(articles) > FEWEST)}
     [kind] = chance.choices(list(weights), list(weights.values()))
     if kind == "create":
         used = {plain_title(each["title"] or "") for each in articles}
@@ -89,8 +82,8 @@ def next_article_change(
     if kind == "delete":
         return DemoChange("articles", chosen["id"])
     if kind == "status":
-        status = NEXT_STATUS.get(chosen["status"], "draft")
-        return DemoChange("articles", chosen["id"], {"status": status})
+        data = {"status": NEXT_STATUS.get(chosen["status"], "draft")}
+        return DemoChange("articles", chosen["id"], data)
     title = plain_title(chosen["title"] or "Untitled")
     # Every second change restores the plain title, so that titles do not grow.
     if title == chosen["title"]:

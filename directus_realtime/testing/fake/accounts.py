@@ -53,17 +53,11 @@ class FakeUser:
 
 @dataclass(frozen=True)
 class Access:
-    """The rights on one connection or request.
-
-    Args:
-        user: The user, or None.
-        unrestricted: Everything is allowed without a user.
-        expires_at: Expiry of the token, in seconds since 1970, or None for never.
-    """
+    """The rights on one connection or request."""
 
     user: FakeUser | None = None
-    unrestricted: bool = False
-    expires_at: float | None = None
+    unrestricted: bool = False  # everything is allowed without a user
+    expires_at: float | None = None  # of the token, in seconds since 1970
 
     @property
     def is_admin(self) -> bool:
@@ -118,12 +112,7 @@ class Tokens:
 
 
 class Accounts:
-    """The users, and the tokens they have.
-
-    Args:
-        users: The users.
-        ttl: Lifetime of an access token, in seconds.
-    """
+    """The users and their tokens; access tokens live for ``ttl`` seconds."""
 
     def __init__(self, users: Iterable[FakeUser], ttl: float) -> None:
         self.users = list(users)

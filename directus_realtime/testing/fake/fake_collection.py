@@ -24,20 +24,12 @@ TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 PREFIXED = re.compile(r"0[xXoObB]")
 NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\Z", re.ASCII)
-DATA_TYPES = {
+DATA_TYPES = {  # of SQLite, where they differ from Directus's
     "string": "varchar",
     "uuid": "char",
-    "text": "text",
-    "integer": "integer",
     "bigInteger": "bigint",
-    "float": "float",
-    "decimal": "decimal",
-    "boolean": "boolean",
     "timestamp": "datetime",
     "dateTime": "datetime",
-    "date": "date",
-    "time": "time",
-    "json": "json",
 }
 
 
@@ -153,11 +145,7 @@ class Schema:
             "accountability": collection.accountability,
             "hidden": False,
         }
-        return {
-            "collection": collection.name,
-            "meta": meta,
-            "schema": {"name": collection.name},
-        }
+        return {"collection": collection.name, "meta": meta, "schema": {"name": collection.name}}
 
     def describe_fields(self, collection: FakeCollection) -> list[Item]:
         """Return the fields of a collection as ``GET /fields/:collection`` describes them."""
@@ -193,13 +181,8 @@ class Schema:
             "foreign_key_table": related,
             "foreign_key_column": self[related].primary_key if related else None,
         }
-        return {
-            "collection": collection.name,
-            "field": name,
-            "type": kind,
-            "schema": schema,
-            "meta": None,
-        }
+        described = {"collection": collection.name, "field": name, "type": kind}
+        return {**described, "schema": schema, "meta": None}
 
 
 def _system_collections() -> list[FakeCollection]:
@@ -207,11 +190,7 @@ def _system_collections() -> list[FakeCollection]:
         "action": "string",
         "user": ("m2o", USERS),
         "timestamp": "timestamp",
-        "ip": "string",
-        "user_agent": "string",
-        "collection": "string",
-        "item": "string",
-        "origin": "string",
+        **dict.fromkeys(("ip", "user_agent", "collection", "item", "origin"), "string"),
         "revisions": "json",
     }
     users: dict[str, FieldType] = {"first_name": "string", "last_name": "string"}

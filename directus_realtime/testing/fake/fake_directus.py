@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from aiohttp import web
@@ -120,21 +119,11 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         )
         self._subscriptions = SocketSubscriptions(self._store, self.faults)
         self._sockets = SocketServer(
-            self._accounts,
-            self._store,
-            self._subscriptions,
-            self.faults,
-            self._options,
-            self._notice,
+            self._accounts, self._subscriptions, self._options, self._notice
         )
         self._cache = ResponseCache() if cache else None
         self._rest = RestApi(
-            self._accounts,
-            self._store,
-            self.faults,
-            self._options,
-            self.requests.append,
-            self._cache,
+            self._accounts, self._store, self.faults, self._options, self.requests, self._cache
         )
 
     def __repr__(self) -> str:
@@ -144,12 +133,7 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.stop()
 
     # Running

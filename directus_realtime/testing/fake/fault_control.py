@@ -12,7 +12,7 @@ from directus_realtime.testing.fake.fake_collection import ACTIVITY, USERS, Fake
 from directus_realtime.testing.fake.rest import ResponseCache
 from directus_realtime.testing.fake.server_state import Faults, RateLimit
 from directus_realtime.testing.fake.socket_server import SocketServer
-from directus_realtime.testing.fake.store import Change, Store
+from directus_realtime.testing.fake.store import Change, Manner, Store
 
 
 class FaultControl:
@@ -95,32 +95,21 @@ class FaultControl:
         self.faults.rate_limit = None if points is None else RateLimit(points, seconds)
 
     async def suspend_user(self, email: str, suspended: bool = True) -> None:
-        """Refuse a user's static token and log-ins, as Directus does for ``suspended`` users.
+        """Refuse a user's static token and log-ins; with False, accept them again.
 
-        Open sockets continue, and so does an access token until it expires.
-
-        Args:
-            email: The e-mail address of the user.
-            suspended: False makes the user active again.
+        As in Directus, open sockets continue, and so does an access token until it expires.
         """
         user = self._accounts.user(email)
         user.status = "suspended" if suspended else "active"
-        self._store.update(USERS, [([user.id], {"status": user.status})])
+        changed = {"status": user.status}
+        self._store.commit(self._store.plan_update(USERS, [user.id], changed, Manner()))
 
     def refuse_search(self, status: int | None = 405) -> None:
-        """Answer the method SEARCH as a proxy does that blocks it.
-
-        Args:
-            status: The HTTP status; None ends it.
-        """
+        """Answer the method SEARCH with this HTTP status, as a proxy; None ends it."""
         self.faults.search_status = status
 
     def press(self, times: int = 1) -> None:
-        """Answer the next REST requests with 503 "Under pressure".
-
-        Args:
-            times: The number of requests.
-        """
+        """Answer a number of REST requests with 503 "Under pressure"."""
         self.faults.pressed = times
 
     def spoil(self, collection: str, key: Key, field: str | None = None) -> None:
@@ -162,29 +151,23 @@ class LogControl:
         return int(row["id"])
 
     def prune_log(self, until_id: int, actions: Collection[str] | None = None) -> None:
-        """Remove rows of the activity log, as Directus's retention does.
+        """Remove rows of the activity log up to an id, as Directus's retention does.
 
         Args:
             until_id: The highest id to remove.
-            actions: The actions whose rows are removed; all if not given.
+            actions: The actions of the rows to remove; all if not given.
         """
         self._store.log.prune(until_id, actions)
 
     def replace_log(self, until_id: int = 0) -> None:
-        """Reset the activity log to an earlier state, as a restored backup does.
+        """Remove the rows of the activity log above an id, as a restored backup does.
 
-        Args:
-            until_id: The highest id that stays. The ids above it are reused, for rows with other
-                timestamps.
+        The ids are reused, for rows with other timestamps.
         """
         self._store.log.replace(until_id)
 
     def shift_clock(self, seconds: float) -> None:
-        """Move the server's clock: timestamps, ``$NOW`` and the header ``Date``.
-
-        Args:
-            seconds: The shift; a negative number sets the clock back.
-        """
+        """Shift timestamps, ``$NOW`` and the header ``Date`` by seconds; negative ones: back."""
         self._store.clock.ahead += dt.timedelta(seconds=seconds)
 
     async def create_collection(self, collection: FakeCollection) -> None:

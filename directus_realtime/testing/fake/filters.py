@@ -41,17 +41,14 @@ def check(
     readable: Mapping[str, Sequence[str]] = NO_LIMITS,
     path: str = "",
 ) -> None:
-    """Refuse a filter that names an unknown field or an operator its type does not have.
+    """Refuse a filter with an unknown field or an operator that its type does not have.
 
     Args:
         store: The items.
-        collection: The collection that is filtered.
+        collection: The filtered collection.
         condition: The filter.
         readable: Readable fields by collection; all of those not listed.
         path: The relation that leads to the collection.
-
-    Raises:
-        ApiError: FORBIDDEN or INVALID_QUERY, as Directus words it.
     """
     for name, value in condition.items():
         if name in ("_and", "_or"):

@@ -35,13 +35,7 @@ AGGREGATES: Mapping[str, Callable[[list[Any]], Any]] = {
 class ItemsService:
     """The items of one collection with the rights of one user.
 
-    Every method raises :exc:`ApiError` where Directus refuses.
-
-    Args:
-        store: The items of all collections.
-        name: The collection.
-        access: The rights; only an administrator may write.
-        origin: The author, for the activity log.
+    Every method raises :exc:`ApiError` where Directus refuses; only administrators may write.
     """
 
     def __init__(self, store: Store, name: str, access: Access, origin: Origin = NOBODY) -> None:
@@ -84,14 +78,15 @@ class ItemsService:
         """Add one item or a list of them, and return the same shape."""
         self._check_write()
         items = data if isinstance(data, list) else [data]
-        keys = self._store.create(self.name, items, self._manner)
-        made = self.read_keys(keys, query)
+        writes = self._store.plan_create(self.name, items, self._manner)
+        self._store.commit(writes)
+        made = self.read_keys([write.change.keys[0] for write in writes], query)
         return made if isinstance(data, list) else made[0]
 
     def update(self, keys: Sequence[Any], data: Item, query: Query) -> list[Item]:
         """Update items in the same way, as one change."""
         self._check_write()
-        self._store.update(self.name, [(keys, data)], self._manner)
+        self._store.commit(self._store.plan_update(self.name, keys, data, self._manner))
         return self.read_keys(keys, query)
 
     def update_any(self, body: Any, query: Query) -> list[Item]:
@@ -105,7 +100,7 @@ class ItemsService:
     def delete(self, keys: Sequence[Any]) -> None:
         """Delete items, as one change."""
         self._check_write()
-        self._store.delete(self.name, keys, self._manner)
+        self._store.commit(self._store.plan_delete(self.name, keys, self._manner))
 
     def delete_any(self, body: Any) -> None:
         """Delete items as the body of a DELETE without a key says."""
@@ -118,8 +113,12 @@ class ItemsService:
         keys = [item.get(primary) for item in items]
         if None in keys:
             raise invalid_payload(f'Item in update misses primary key "{primary}"')
-        pairs = [([key], item) for key, item in zip(keys, items, strict=True)]
-        self._store.update(self.name, pairs, self._manner)
+        writes = [
+            write
+            for key, item in zip(keys, items, strict=True)
+            for write in self._store.plan_update(self.name, [key], item, self._manner)
+        ]
+        self._store.commit(writes)
         return self.read_keys(keys, query)
 
     def _keys(self, body: Any) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 NO_ACCESS = "You don't have permission to access this."
-UNKNOWN_COLLECTION = "The provided collection does not exists or is not accessible."
 
 
 class ApiError(Exception):

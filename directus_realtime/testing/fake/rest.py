@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
@@ -49,11 +50,7 @@ class ResponseCache:
     ) -> web.StreamResponse:
         """Return the cached answer, or read one and keep it; refusals are raised, not kept.
 
-        Args:
-            request: The request.
-            user: The id of the user whose answer it is.
-            query: What Directus makes of the parameters; others do not count.
-            read: Called where no answer is cached.
+        The key has the query as Directus reads it; unknown parameters do not count.
         """
         if request.path in NEVER_CACHED:
             return await read()
@@ -74,16 +71,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RestApi:
-    """The REST interface.
-
-    Args:
-        accounts: The users and tokens.
-        store: The items.
-        faults: The active faults.
-        options: The settings.
-        notice: Called with the method and path of every request.
-        cache: The response cache, if enabled.
-    """
+    """The REST interface; ``requests`` gets the method and path of each request."""
 
     def __init__(
         self,
@@ -91,14 +79,14 @@ class RestApi:
         store: Store,
         faults: Faults,
         options: ServerOptions,
-        notice: Callable[[str], None],
+        requests: deque[str],
         cache: ResponseCache | None,
     ) -> None:
         self._accounts = accounts
         self._store = store
         self._faults = faults
         self._options = options
-        self._notice = notice
+        self._requests = requests
         self._cache = cache
 
     def routes(self) -> list[web.RouteDef]:
@@ -156,7 +144,7 @@ class RestApi:
             if request.match_info.http_exception is not None:
                 await asyncio.Event().wait()  # Directus never answers an unknown path here
             return await handler(request)
-        self._notice(f"{request.method} {request.path}")
+        self._requests.append(f"{request.method} {request.path}")
         try:
             answer = await self._answer(request, handler)
         except ApiError as refusal:

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from directus_realtime.testing.fake import socket_messages as messages
 from directus_realtime.testing.fake.accounts import EXPIRED, PUBLIC, Access
-from directus_realtime.testing.fake.server_state import Faults, RateLimit
+from directus_realtime.testing.fake.server_state import Faults, RateLimit, ServerOptions
 from directus_realtime.testing.fake.socket_messages import Message
 
 CLOSE_TIMEOUT = 5.0  # seconds until a client that does not answer a close is cut off
@@ -19,31 +19,22 @@ HALF_A_TEXT_FRAME = b"\x81\x7e\x01\x00" + b'{"type":"subscription"'  # announces
 
 
 class SocketConnection:
-    """A socket after the upgrade.
-
-    Args:
-        socket: The prepared socket.
-        transport: Its transport.
-        faults: The active faults.
-        auth_timeout: Seconds to authenticate again after the token expired.
-        closes_on_auth_failure: False in public mode.
-    """
+    """A socket after the upgrade."""
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
         faults: Faults,
-        auth_timeout: float,
-        closes_on_auth_failure: bool,
+        options: ServerOptions,
     ) -> None:
         self.socket = socket
         self.access: Access = PUBLIC
         self.is_silent = False  # since the last heartbeat
         self._transport = transport
         self._faults = faults
-        self._auth_timeout = auth_timeout
-        self._closes_on_auth_failure = closes_on_auth_failure
+        self._auth_timeout = options.auth_timeout
+        self._closes_on_auth_failure = options.auth_mode != "public"
         self._outbox: asyncio.Queue[tuple[float, str | bytes | None]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

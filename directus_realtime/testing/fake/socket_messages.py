@@ -19,12 +19,15 @@ EVENTS = ("create", "update", "delete")
 
 def error(kind: str, code: str, message: str, uid: Any = MISSING) -> Message:
     """Return an error message; without ``uid`` it cannot be attributed, as in Directus 11."""
-    answer: Message = {
-        "type": kind,
-        "status": "error",
-        "error": {"code": code, "message": message},
-    }
+    reason = {"code": code, "message": message}
+    answer: Message = {"type": kind, "status": "error", "error": reason}
     return answer if uid is MISSING else {**answer, "uid": uid}
+
+
+def unknown_collection(kind: str, source: Message) -> Message:
+    """Return the refusal of a message that names an unknown collection."""
+    text = "The provided collection does not exists or is not accessible."
+    return error(kind, "INVALID_COLLECTION", text, source.get("uid", MISSING))
 
 
 def with_uid(message: Message, source: Message) -> Message:
@@ -77,11 +80,7 @@ def auth_is_well_formed(message: Any) -> bool:
     """Return whether this is an auth message with credentials."""
     if problem(message) is not None or message["type"] != "auth":
         return False
-    ways: tuple[tuple[str, ...], ...] = (
-        ("email", "password"),
-        ("access_token",),
-        ("refresh_token",),
-    )
+    ways = (["email", "password"], ["access_token"], ["refresh_token"])
     return any(all(isinstance(message.get(name), str) for name in way) for way in ways)
 
 

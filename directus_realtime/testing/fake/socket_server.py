@@ -14,12 +14,12 @@ from directus_realtime.testing.fake import socket_messages as messages
 from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts, Tokens
 from directus_realtime.testing.fake.items_service import ItemsService
 from directus_realtime.testing.fake.query import Query
-from directus_realtime.testing.fake.refusals import UNKNOWN_COLLECTION, ApiError
-from directus_realtime.testing.fake.server_state import Faults, ServerOptions
+from directus_realtime.testing.fake.refusals import ApiError
+from directus_realtime.testing.fake.server_state import ServerOptions
 from directus_realtime.testing.fake.socket_connection import SocketConnection
 from directus_realtime.testing.fake.socket_messages import Message
 from directus_realtime.testing.fake.socket_subscriptions import SocketSubscriptions
-from directus_realtime.testing.fake.store import Origin, Store
+from directus_realtime.testing.fake.store import Origin
 
 HANDSHAKE_FAILED = messages.error("auth", "AUTH_FAILED", "Authentication handshake failed.")
 UNPARSABLE = messages.error("server", "INVALID_PAYLOAD", "Unable to parse the incoming message.")
@@ -32,33 +32,25 @@ class SocketServer:
 
     Args:
         accounts: The users and tokens.
-        store: The items.
         subscriptions: The subscriptions of all sockets.
-        faults: The active faults.
         options: The settings.
         notice: Called with every received message, secrets masked, and with None when a socket
             was opened, authenticated or closed.
-
-    Attributes:
-        connections: Open sockets, authenticated or not.
-        clients: Authenticated sockets: these take part in the heartbeat.
     """
 
     def __init__(
         self,
         accounts: Accounts,
-        store: Store,
         subscriptions: SocketSubscriptions,
-        faults: Faults,
         options: ServerOptions,
         notice: Callable[[Any], None],
     ) -> None:
-        self.connections: set[SocketConnection] = set()
-        self.clients: set[SocketConnection] = set()
+        self.connections: set[SocketConnection] = set()  # open, authenticated or not
+        self.clients: set[SocketConnection] = set()  # authenticated
         self._accounts = accounts
-        self._store = store
+        self._store = subscriptions.store
         self._subscriptions = subscriptions
-        self._faults = faults
+        self._faults = subscriptions.faults
         self._options = options
         self._notice = notice
         self._heartbeat: asyncio.Task[None] | None = None
@@ -114,13 +106,7 @@ class SocketServer:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        connection = SocketConnection(
-            socket,
-            transport,
-            self._faults,
-            self._options.auth_timeout,
-            closes_on_auth_failure=self._options.auth_mode != "public",
-        )
+        connection = SocketConnection(socket, transport, self._faults, self._options)
         self.connections.add(connection)
         self._notice(None)
         return connection
@@ -146,7 +132,7 @@ class SocketServer:
         message: Any = None
         with contextlib.suppress(TimeoutError, ValueError):
             async with asyncio.timeout(self._options.auth_timeout):
-                message = json.loads(await self._first_content(connection))
+                message = json.loads(await self._content(connection) or "")
         self._notice(messages.masked(message))
         await self._faults.thawed.wait()
         try:
@@ -158,13 +144,15 @@ class SocketServer:
         connection.send(_auth_ok(message, tokens))
         self._admit(connection, access)
 
-    async def _first_content(self, connection: SocketConnection) -> Any:
+    async def _content(self, connection: SocketConnection) -> Any:
+        """Return the next text or binary content, or None at the end of the connection."""
         while True:
-            frame = await connection.socket.receive()
+            frame: WSMessage = await connection.socket.receive()
             if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return frame.data
+            # Protocol pings get no answer: Directus switches that off.
             if frame.type not in (WSMsgType.PING, WSMsgType.PONG):
-                return ""
+                return None
 
     def _admit(self, connection: SocketConnection, access: Access) -> None:
         connection.authenticate(access)
@@ -186,14 +174,9 @@ class SocketServer:
         return self._accounts.access(token), tokens
 
     async def _listen(self, connection: SocketConnection) -> None:
-        while True:
-            frame: WSMessage = await connection.socket.receive()
-            if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                await self._faults.thawed.wait()
-                self._receive(connection, frame.data)
-            # Protocol pings get no answer: Directus switches that off.
-            elif frame.type not in (WSMsgType.PING, WSMsgType.PONG):
-                return
+        while (content := await self._content(connection)) is not None:
+            await self._faults.thawed.wait()
+            self._receive(connection, content)
 
     def _receive(self, connection: SocketConnection, content: str | bytes) -> None:
         # A refused socket is about to be closed.
@@ -244,9 +227,7 @@ class SocketServer:
             return
         name, access = message["collection"], connection.access
         if name not in self._store.schema or name.startswith("directus_"):
-            uid = message.get("uid", messages.MISSING)
-            refusal = messages.error("items", "INVALID_COLLECTION", UNKNOWN_COLLECTION, uid)
-            connection.send(refusal)
+            connection.send(messages.unknown_collection("items", message))
             return
         origin = Origin(access.user.id if access.user else None)
         items = ItemsService(self._store, name, access, origin)

@@ -10,7 +10,7 @@ from typing import Any
 from directus_realtime.testing.fake import socket_messages as messages
 from directus_realtime.testing.fake.items_service import ItemsService
 from directus_realtime.testing.fake.query import Query
-from directus_realtime.testing.fake.refusals import UNKNOWN_COLLECTION, ApiError, NoReplyError
+from directus_realtime.testing.fake.refusals import ApiError, NoReplyError
 from directus_realtime.testing.fake.server_state import Faults
 from directus_realtime.testing.fake.socket_connection import SocketConnection
 from directus_realtime.testing.fake.socket_messages import Message
@@ -37,17 +37,12 @@ class SocketSubscription:
 
 
 class SocketSubscriptions:
-    """All subscriptions of all sockets, in the order they were made.
-
-    Args:
-        store: The items.
-        faults: The active faults.
-    """
+    """All subscriptions of all sockets, in the order they were made."""
 
     def __init__(self, store: Store, faults: Faults) -> None:
         self.active: list[SocketSubscription] = []
-        self._store = store
-        self._faults = faults
+        self.store = store
+        self.faults = faults
 
     def subscribe(self, connection: SocketConnection, message: Message) -> None:
         """Answer a subscribe message."""
@@ -61,7 +56,7 @@ class SocketSubscriptions:
             answer = messages.error("subscribe", refusal.code, refusal.message)
         except NoReplyError:
             return
-        if not self._faults.loses_subscribe_reply():
+        if not self.faults.loses_subscribe_reply():
             connection.send(answer)
 
     def unsubscribe(self, connection: SocketConnection, message: Message) -> None:
@@ -87,13 +82,12 @@ class SocketSubscriptions:
 
     def _register(self, connection: SocketConnection, message: Message) -> Message:
         name: str = message["collection"]
-        is_known = name in self._store.schema
+        is_known = name in self.store.schema
         if not is_known and not connection.access.is_admin:
-            uid = message.get("uid", messages.MISSING)
-            return messages.error("subscribe", "INVALID_COLLECTION", UNKNOWN_COLLECTION, uid)
+            return messages.unknown_collection("subscribe", message)
         subscription = SocketSubscription(connection, name, event=message.get("event"))
         if "query" in message:
-            subscription.query = Query.from_values(message["query"], self._store.clock)
+            subscription.query = Query.from_values(message["query"], self.store.clock)
         if "item" in message:
             subscription.item = str(message["item"])
         if "uid" in message:
@@ -121,8 +115,8 @@ class SocketSubscriptions:
         except ApiError as refusal:
             connection.send(messages.error("subscribe", refusal.code, refusal.message))
             return
-        if change.action != "delete" and self._faults.held_changes is not None:
-            self._faults.held_changes.append(partial(connection.send, message))
+        if change.action != "delete" and self.faults.held_changes is not None:
+            self.faults.held_changes.append(partial(connection.send, message))
         else:
             connection.send(message)
 
@@ -145,4 +139,4 @@ class SocketSubscriptions:
 
     def _service(self, subscription: SocketSubscription) -> ItemsService:
         access = subscription.connection.access
-        return ItemsService(self._store, subscription.collection, access)
+        return ItemsService(self.store, subscription.collection, access)

@@ -35,19 +35,12 @@ NOBODY = Origin()
 
 @dataclass(frozen=True)
 class Change:
-    """One event of Directus.
-
-    Args:
-        action: The action.
-        collection: The collection.
-        keys: The keys as the caller wrote them: strings if they came from an address.
-        items: The keys of the items, if they differ.
-    """
+    """One event of Directus."""
 
     action: Action
     collection: str
-    keys: tuple[Any, ...]
-    items: tuple[Any, ...] = ()
+    keys: tuple[Any, ...]  # as the caller wrote them: strings if they came from an address
+    items: tuple[Any, ...] = ()  # the keys of the items, if they differ
 
     @property
     def item_keys(self) -> tuple[Any, ...]:
@@ -57,54 +50,31 @@ class Change:
 
 @dataclass
 class Write:
-    """A planned change of items, not visible yet.
-
-    Args:
-        change: Its event.
-        data: The row of a create, the new values of an update.
-        log: Its rows of the activity log.
-        emit: Whether events of the change and its rows are sent.
-        sent: Whether the event of the change was sent early.
-    """
+    """A planned change of items, not visible yet."""
 
     change: Change
-    data: Item
-    log: list[Item]
-    emit: bool = True
-    sent: bool = False
+    data: Item  # the row of a create, the new values of an update
+    log: list[Item]  # its rows of the activity log
+    emit: bool = True  # whether events of the change and its rows are sent
+    sent: bool = False  # whether the event of the change was sent early
 
 
 @dataclass(frozen=True)
 class Manner:
-    """The traces that a change leaves.
-
-    Args:
-        origin: Its author.
-        emit: False sends no event.
-        log: False leaves no row in the activity log.
-        as_written: The keys in the log and the event, if they differ from those of the items.
-    """
+    """The traces that a change leaves."""
 
     origin: Origin = NOBODY
-    emit: bool = True
-    log: bool = True
-    as_written: tuple[Any, ...] = ()
+    emit: bool = True  # events
+    log: bool = True  # rows in the activity log
+    as_written: tuple[Any, ...] = ()  # keys in both, if they differ from those of the items
 
 
 class ActivityLog:
-    """The rows of ``directus_activity`` by id.
-
-    Args:
-        clock: The server's clock.
-
-    Attributes:
-        rows: The visible rows.
-        last_id: The highest id of a row, visible or not.
-    """
+    """The rows of ``directus_activity`` by id."""
 
     def __init__(self, clock: ServerClock) -> None:
-        self.rows: dict[Key, Item] = {}
-        self.last_id = 0
+        self.rows: dict[Key, Item] = {}  # the visible ones
+        self.last_id = 0  # of a row, visible or not
         self._clock = clock
         self._earliest = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -200,24 +170,6 @@ class Store:
         """Return one row, or None; the key may be of any castable type."""
         cast = self.schema[name].cast_key(key)
         return None if cast is None else self._rows[name].get(cast)
-
-    def create(self, name: str, items: Iterable[Item], manner: Manner = ORDINARY) -> list[Key]:
-        """Add items, each as one change, and return their keys."""
-        writes = self.plan_create(name, items, manner)
-        self.commit(writes)
-        return [write.change.keys[0] for write in writes]
-
-    def update(
-        self, name: str, updates: Sequence[tuple[Sequence[Any], Item]], manner: Manner = ORDINARY
-    ) -> None:
-        """Update items; each pair of keys and data is one change. Unknown keys are ignored."""
-        self.commit(
-            [w for keys, data in updates for w in self.plan_update(name, keys, data, manner)]
-        )
-
-    def delete(self, name: str, keys: Sequence[Any], manner: Manner = ORDINARY) -> None:
-        """Delete items in one change, which has the unknown keys too, as in Directus."""
-        self.commit(self.plan_delete(name, keys, manner))
 
     def plan_create(self, name: str, items: Iterable[Item], manner: Manner) -> list[Write]:
         """Plan new items, and reserve their keys."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self, overload
 
 from directus_realtime.testing.fake.fake_collection import Item, Key
@@ -17,10 +16,12 @@ class ItemWriter(ABC):
 
     Common arguments of the three:
 
+    - ``keys``: The key of one item, or a list of keys.
     - ``emit=False`` acts like a Flow without "emit events": the activity log has the change,
       but no socket gets an event.
     - ``log=False`` acts like a service without accountability: sockets get the event, but the
       activity log has no row.
+    - ``as_written``: Another spelling of the key or keys, for the log and the event.
     """
 
     _store: Store
@@ -39,12 +40,6 @@ class ItemWriter(ABC):
         self, collection: str, data: Item | list[Item], *, emit: bool = True, log: bool = True
     ) -> Item | list[Item]:
         """Add one item or a list of them, like a POST, and return them as stored.
-
-        Args:
-            collection: The collection.
-            data: One item or several.
-            emit: See the class.
-            log: See the class.
 
         Raises:
             ValueError: Directus would refuse this.
@@ -69,15 +64,12 @@ class ItemWriter(ABC):
         as_written: Key | Sequence[Key] | None = None,
         early: bool = False,
     ) -> None:
-        """Change one item, like a PATCH to its address, or several, like a PATCH of keys.
+        """Update one item, like a PATCH to its address, or several, like a PATCH of keys.
 
         Args:
             collection: The collection.
-            keys: The key of the item, or a list of keys.
+            keys: See the class, as for ``emit``, ``log`` and ``as_written``.
             data: The new values.
-            emit: See the class.
-            log: See the class.
-            as_written: Another spelling of the key or keys, for the log and the event.
             early: Send the event first, with the old rows, as Directus on PostgreSQL does for
                 the objects in the list of a PATCH.
         """
@@ -99,14 +91,7 @@ class ItemWriter(ABC):
     ) -> None:
         """Remove one item, like a DELETE to its address, or several, like a DELETE of keys.
 
-        The event of a single key carries it as a string, as with Directus.
-
-        Args:
-            collection: The collection.
-            keys: The key of the item, or a list of keys.
-            emit: See the class.
-            log: See the class.
-            as_written: Another spelling of the key or keys, for the log and the event.
+        The event of a single key has it as a string, as in Directus.
         """
         manner = Manner(emit=emit, log=log, as_written=_spellings(as_written))
         self._execute(self._store.plan_delete(collection, _wire_keys(keys), manner))
@@ -122,9 +107,6 @@ class FakeTransaction(ItemWriter):
     Made by :meth:`FakeDirectus.transaction`. Keys of items and ids of rows of the activity log
     are reserved at once, events are sent at the end, except those of updates with
     ``early=True``. An exception in the block rolls everything back.
-
-    Args:
-        store: The items.
     """
 
     def __init__(self, store: Store) -> None:
@@ -134,13 +116,8 @@ class FakeTransaction(ItemWriter):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
             self.commit()
         else:
             self.rollback()
