@@ -122,11 +122,7 @@ class Accounts:
         self._refresh: dict[str, FakeUser] = {}
 
     def access(self, token: object) -> Access:
-        """Return the rights of a static token or an access token.
-
-        Raises:
-            ApiError: INVALID_CREDENTIALS or TOKEN_EXPIRED.
-        """
+        """Return the rights of a static token or an access token, or refuse it."""
         if self.refusing or not isinstance(token, str) or not token:
             raise invalid_credentials()
         for user in self.users:
@@ -179,12 +175,7 @@ class Accounts:
 def _token(user: FakeUser, expires_at: float) -> str:
     """Return a token in the shape of a JWT, so that a client can read its expiry."""
     head = {"alg": "HS256", "typ": "JWT"}
-    body = {
-        "id": user.id,
-        "admin_access": user.is_admin,
-        "iat": int(time.time()),
-        "exp": int(expires_at),
-        "iss": "directus",
-    }
+    body = {"id": user.id, "admin_access": user.is_admin, "iss": "directus"}
+    body |= {"iat": int(time.time()), "exp": int(expires_at)}
     parts = [json.dumps(part).encode() for part in (head, body)] + [secrets.token_bytes(32)]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

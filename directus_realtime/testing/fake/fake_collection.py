@@ -74,22 +74,14 @@ class FakeCollection:
         return whole_number(key) if self.key_type == "integer" else str(key)
 
     def check_keys(self, keys: Iterable[Any]) -> None:
-        """Refuse keys of the wrong type, as Directus does before it reads by key.
-
-        Raises:
-            ApiError: A key is no integer or no UUID, where the collection has such keys.
-        """
+        """Refuse keys of the wrong type, as Directus does before it reads by key."""
         for key in keys:
             if self.cast_key(key) is None or (self.key_type == "uuid" and not UUID.match(str(key))):
                 raise forbidden()
 
 
 def whole_number(written: Any) -> int | None:
-    """Return the integer that JavaScript's ``Number`` makes of a value, or None.
-
-    Args:
-        written: For example ``" 42 "``, ``"042"``, ``"42.0"``, ``"4.2e1"`` or ``"0x2a"``.
-    """
+    """Return the integer that JavaScript's ``Number`` makes of ``" 42 "``, ``"4.2e1"``, …"""
     text = str(written).strip()
     try:
         if PREFIXED.match(text):

@@ -18,7 +18,7 @@ from directus_realtime.testing.fake.fake_collection import (
     default_collections,
 )
 from directus_realtime.testing.fake.fault_control import FaultControl, LogControl
-from directus_realtime.testing.fake.rest import ResponseCache, RestApi
+from directus_realtime.testing.fake.rest import RestApi
 from directus_realtime.testing.fake.server_state import Faults, ServerOptions
 from directus_realtime.testing.fake.socket_server import SocketServer
 from directus_realtime.testing.fake.socket_subscriptions import SocketSubscriptions
@@ -116,15 +116,13 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
             auth_timeout,
             heartbeat_period,
             query_limit_max,
+            cache,
         )
         self._subscriptions = SocketSubscriptions(self._store, self.faults)
         self._sockets = SocketServer(
             self._accounts, self._subscriptions, self._options, self._notice
         )
-        self._cache = ResponseCache() if cache else None
-        self._rest = RestApi(
-            self._accounts, self._store, self.faults, self._options, self.requests, self._cache
-        )
+        self._rest = RestApi(self._accounts, self._store, self.faults, self._options, self.requests)
 
     def __repr__(self) -> str:
         return f"<FakeDirectus {self.url}>"

@@ -9,7 +9,7 @@ from typing import Any
 
 from directus_realtime.testing.fake.accounts import Accounts, FakeUser
 from directus_realtime.testing.fake.fake_collection import ACTIVITY, USERS, FakeCollection, Key
-from directus_realtime.testing.fake.rest import ResponseCache
+from directus_realtime.testing.fake.rest import RestApi
 from directus_realtime.testing.fake.server_state import Faults, RateLimit
 from directus_realtime.testing.fake.socket_server import SocketServer
 from directus_realtime.testing.fake.store import Change, Manner, Store
@@ -21,7 +21,7 @@ class FaultControl:
     faults: Faults
     _accounts: Accounts
     _admin: FakeUser
-    _cache: ResponseCache | None
+    _rest: RestApi
     _sockets: SocketServer
     _store: Store
 
@@ -128,8 +128,7 @@ class FaultControl:
 
     def forget_cache(self) -> None:
         """Clear the response cache."""
-        if self._cache is not None:
-            self._cache.forget()
+        self._rest.cached.clear()
 
 
 class LogControl:

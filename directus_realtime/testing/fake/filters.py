@@ -43,12 +43,7 @@ def check(
 ) -> None:
     """Refuse a filter with an unknown field or an operator that its type does not have.
 
-    Args:
-        store: The items.
-        collection: The filtered collection.
-        condition: The filter.
-        readable: Readable fields by collection; all of those not listed.
-        path: The relation that leads to the collection.
+    ``readable`` has the readable fields by collection, ``path`` the relation to this one.
     """
     for name, value in condition.items():
         if name in ("_and", "_or"):

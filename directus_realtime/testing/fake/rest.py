@@ -31,42 +31,6 @@ NEVER_CACHED = ("/server/ping", "/server/health")
 OTHER_PARAMETERS = ("deep", "version", "backlink", "export")  # also in Directus's key
 
 
-class ResponseCache:
-    """Answers of GET by user, path and the query as Directus understands it."""
-
-    def __init__(self) -> None:
-        self._answers: dict[Hashable, tuple[bytes, str]] = {}
-
-    def forget(self) -> None:
-        """Remove every answer."""
-        self._answers.clear()
-
-    async def answer(
-        self,
-        request: web.Request,
-        user: str | None,
-        query: Query,
-        read: Callable[[], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
-        """Return the cached answer, or read one and keep it; refusals are raised, not kept.
-
-        The key has the query as Directus reads it; unknown parameters do not count.
-        """
-        if request.path in NEVER_CACHED:
-            return await read()
-        others = tuple(request.query.get(name) for name in OTHER_PARAMETERS)
-        key = (user, request.path, repr(query), others)
-        if key not in self._answers:
-            made = await read()
-            if not isinstance(made, web.Response) or not isinstance(made.body, bytes):
-                return made
-            self._answers[key] = made.body, made.content_type
-        body, kind = self._answers[key]
-        scope = "private" if user else "public"
-        headers = {"Cache-Control": f"{scope}, max-age={LIFE}"}
-        return web.Response(body=body, content_type=kind, headers=headers)
-
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -80,14 +44,13 @@ class RestApi:
         faults: Faults,
         options: ServerOptions,
         requests: deque[str],
-        cache: ResponseCache | None,
     ) -> None:
         self._accounts = accounts
         self._store = store
         self._faults = faults
         self._options = options
         self._requests = requests
-        self._cache = cache
+        self.cached: dict[Hashable, tuple[bytes, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for an application."""
@@ -165,12 +128,25 @@ class RestApi:
         if self._faults.is_pressed():
             text, reason = 'Service "api" is unavailable. Under pressure.', "Under pressure"
             raise ApiError(503, "SERVICE_UNAVAILABLE", text, service="api", reason=reason)
-        if self._cache is None or request.method != "GET":
-            return await handler(request)
-        user, query = self._access(request).user, self._query(request)
-        return await self._cache.answer(
-            request, user.id if user else None, query, lambda: handler(request)
-        )
+        is_cached = self._options.cache and request.path not in NEVER_CACHED
+        if is_cached and request.method == "GET":
+            return await self._cached(request, handler)
+        return await handler(request)
+
+    async def _cached(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Return the answer from the cache, or a new one; refusals are not cached."""
+        user = self._access(request).user
+        # Unknown parameters are not in the key.
+        others = tuple(request.query.get(name) for name in OTHER_PARAMETERS)
+        key = (user and user.id, request.path, repr(self._query(request)), others)
+        if key not in self.cached:
+            made = await handler(request)
+            if not isinstance(made, web.Response) or not isinstance(made.body, bytes):
+                return made
+            self.cached[key] = made.body, made.content_type
+        body, kind = self.cached[key]
+        headers = {"Cache-Control": f"{'private' if user else 'public'}, max-age={LIFE}"}
+        return web.Response(body=body, content_type=kind, headers=headers)
 
     async def _ping(self, request: web.Request) -> web.Response:
         return web.Response(text="pong", content_type="text/html")

@@ -20,6 +20,7 @@ class ServerOptions:
     auth_timeout: float
     heartbeat_period: float
     query_limit_max: int | None
+    cache: bool
 
 
 class ServerClock:
