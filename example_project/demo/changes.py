@@ -22,7 +22,7 @@ from example_project.real_directus import DirectusAdmin, DirectusAdminError
 logger = logging.getLogger(__name__)
 
 PERIOD = 1.5  # seconds between two changes
-MOST_MESSAGES = 12  # of the people who are not played
+MOST_MESSAGES = 12  # of the unplayed people
 MOST_UNREAD = 6  # notifications of each played person
 CORRECTION = " (sorry, typo)"
 SMALL_TALK = (

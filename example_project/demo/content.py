@@ -14,7 +14,7 @@ from directus_realtime.testing.demo_articles import Item, Key, Kind
 
 @dataclass(frozen=True)
 class Person:
-    """A user of Directus without a login, who writes messages and gets notifications.
+    """A user of Directus without a login, with messages and notifications.
 
     Attributes:
         first_name: The first name.
@@ -148,6 +148,6 @@ def make_order(chance: random.Random) -> Item:
 
 
 def ago(seconds: float) -> str:
-    """Return the time so many seconds ago as Directus writes it."""
+    """Return a past time as Directus writes it."""
     moment = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,10 +30,10 @@ DIRECTUS_FOLDER = FOLDER / "directus"
 
 @dataclass(frozen=True)
 class Source:
-    """A Directus, and what is to be done before it is listened to.
+    """A Directus, and the preparation that it needs.
 
     Attributes:
-        env: What the site and the listener must know. Secret.
+        env: Variables for the site and the listener. Secret.
         summary: Lines for the person at the terminal: a label and a text.
         seed: Arguments of ``seed_demo``.
         directus_seed: Arguments of ``seed_directus``, which is to be run where there are some.

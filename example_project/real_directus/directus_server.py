@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -98,12 +97,7 @@ class DirectusServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -313,7 +307,7 @@ class DirectusServer:
 
 
 def _cli(installed: Path) -> Path:
-    # What directus/cli.js runs after it has asked npm's registry for a newer version.
+    # Run directly: directus/cli.js first asks npm's registry for a newer version.
     return installed / "node_modules" / "@directus" / "api" / "dist" / "cli" / "run.js"
 
 

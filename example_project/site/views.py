@@ -55,13 +55,13 @@ class Login(LoginView):
 @require_safe
 @cache_control(max_age=86_400)
 def favicon(request: HttpRequest) -> HttpResponse:
-    """What browsers ask for where a page names no icon: the admin's pages, and plain answers."""
+    """The icon that browsers request for the admin's pages and plain answers."""
     return HttpResponseRedirect(static("site/icon.svg"))
 
 
 @require_POST
 def sign_in_as(request: HttpRequest) -> HttpResponse:
-    """Sign in as one of the demo's people; only there may anybody be anybody."""
+    """Sign in as one of the demo's people, without a password; only in the demo."""
     if not demo_mode():
         raise Http404
     # Late, because only the demo has the tools for tests.

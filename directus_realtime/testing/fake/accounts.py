@@ -28,7 +28,7 @@ class FakeUser:
         readable: Collections this user may read, each with a filter for the rows (``{}`` for
             all of them). ``None`` makes an administrator. It may be changed at any time.
         fields: Readable fields by collection; all of the collections not listed.
-        status: ``"active"``, or ``"suspended"`` for a user who is refused.
+        status: ``"active"``, or ``"suspended"`` for a refused user.
     """
 
     email: str

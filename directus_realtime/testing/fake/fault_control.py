@@ -39,7 +39,7 @@ class FaultControl:
         self.faults.thawed.clear()
 
     def thaw(self) -> None:
-        """End :meth:`freeze`, and answer what was received meanwhile."""
+        """End :meth:`freeze`, and answer the messages received before."""
         self.faults.thawed.set()
 
     def refuse_tokens(self, refused: bool = True) -> None:

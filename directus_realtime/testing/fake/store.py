@@ -298,6 +298,6 @@ class Store:
 
 
 def _known(collection: FakeCollection, data: Mapping[str, Any]) -> Item:
-    # Directus ignores unknown fields in what is written.
+    # Directus ignores unknown fields in writes.
     names = set(collection.field_names) - {collection.primary_key}
     return {name: value for name, value in data.items() if name in names}

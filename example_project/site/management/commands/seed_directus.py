@@ -22,7 +22,7 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class Command(BaseCommand):
-    """Makes what the pages need in a Directus; leaves alone what is there, and may run again."""
+    """Creates the pages' content in a Directus; keeps existing content, and may run again."""
 
     help = (
         "Create in Directus what the example's pages show: the collections "
