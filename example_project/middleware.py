@@ -23,7 +23,7 @@ POLICY = "; ".join(
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Tell browsers to run nothing that does not come from this site."""
+    """Allow browsers to run scripts of this site only."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-# What is in the environment already wins over the file.
+# The environment has precedence over the file.
 if (BASE_DIR / ".env").is_file():
     env.read_env(BASE_DIR / ".env")
 
@@ -103,7 +103,7 @@ _directus = {
 # Without a URL there is nothing to listen to, and the page says so.
 DIRECTUS_REALTIME = {"default": _directus} if _directus["URL"] else {}
 
-# With it the pages write: messages, and what is read. The listener needs only read.
+# The pages write messages and read marks with it. The listener only reads.
 DIRECTUS_WRITE_TOKEN = env.str("DIRECTUS_WRITE_TOKEN", default="")
 
 LOGIN_URL = "site:login"

@@ -17,9 +17,9 @@ from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.utils import translation
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
-from directus_realtime.testing.npm import DEFAULT_VERSION
-from directus_realtime.testing.server_database import MariaDatabase
+from example_project.real_directus import DirectusAdmin, DirectusServer, DirectusUnavailable
+from example_project.real_directus.npm import DEFAULT_VERSION
+from example_project.real_directus.server_database import MariaDatabase
 from tests.helpers.parallel import (  # noqa: F401 - pytest finds its hooks here
     pytest_collection_modifyitems,
     pytest_runtest_protocol,

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
+import random
 import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 try:
-    from directus_realtime.testing.demo import Stream
-    from directus_realtime.testing.demo.fake import demo_content
-    from directus_realtime.testing.directus_admin import DirectusAdmin
-    from directus_realtime.testing.fake import FakeDirectus
+    from directus_realtime.testing.fake import FakeCollection, FakeDirectus
 except ModuleNotFoundError as error:
     if error.name != "aiohttp":
         raise
     sys.exit("The fake Directus needs aiohttp: pip install 'django-directus-realtime[testing]'")
 
+from directus_realtime.testing.demo_articles import (
+    AUTHORS,
+    COLLECTIONS,
+    first_articles,
+    next_article_change,
+)
+from directus_realtime.utils.aio import cancel_all, every
+from directus_realtime.utils.system_clock import SystemClock
+
 DEFAULT_PORT = 8055  # Directus's own
 TOKEN_VARIABLE = "DIRECTUS_TOKEN"  # noqa: S105 - the name of a variable
+CHANGE_INTERVAL = 1.5  # seconds between two changes of the demo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until a signal comes, and return the exit code."""
+    """Run until SIGINT or SIGTERM, and return the exit code."""
     options = _parser().parse_args(argv)
     token = os.environ.get(options.token_env, "")
     if not token:
@@ -41,36 +48,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def serve(port: int, token: str, *, demo: bool) -> None:
-    """Run a fake until SIGINT or SIGTERM.
-
-    Args:
-        port: The port on 127.0.0.1; 0 takes a free one.
-        token: The administrator's token.
-        demo: Whether there is content, and a stream of changes.
-    """
+    """Run a fake until SIGINT or SIGTERM, with articles that change by themselves in a demo."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    fake = FakeDirectus(token=token, port=port, **(demo_content() if demo else {}))
-    async with fake:
+    collections = _demo_collections() if demo else None
+    async with FakeDirectus(collections, token, port=port) as fake:
         sys.stdout.write(f"Fake Directus on {fake.url}\n")
         sys.stdout.flush()
-        async with _edited(fake) if demo else contextlib.nullcontext():
-            await stopped.wait()
+        edit = partial(_edit, fake, random.Random())
+        editor = asyncio.create_task(every(CHANGE_INTERVAL, edit, SystemClock())) if demo else None
+        await stopped.wait()
+        await cancel_all([editor])
 
 
-@contextlib.asynccontextmanager
-async def _edited(fake: FakeDirectus) -> AsyncIterator[None]:
-    """Let things happen, in a thread because it is done over REST."""
-    done = threading.Event()
-    with DirectusAdmin(fake.url, fake.token) as admin:
-        editing = asyncio.create_task(asyncio.to_thread(Stream(admin).work, done))
-        try:
-            yield
-        finally:
-            done.set()
-            await editing
+def _demo_collections() -> list[FakeCollection]:
+    authors = [{"name": name} for name in AUTHORS]
+    items = {"authors": authors, "articles": first_articles(range(1, len(AUTHORS) + 1))}
+    return [
+        FakeCollection(name, fields=fields, items=items[name])
+        for name, fields in COLLECTIONS.items()
+    ]
+
+
+async def _edit(fake: FakeDirectus, chance: random.Random) -> None:
+    authors = [author["id"] for author in fake.items("authors")]
+    change = next_article_change(fake.items("articles"), authors, chance)
+    if change.key is None:
+        await fake.create(change.collection, change.data or {})
+    elif change.data is None:
+        await fake.delete(change.collection, change.key)
+    else:
+        await fake.update(change.collection, change.key, change.data)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,16 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m directus_realtime.testing",
         description="A fake Directus for demonstrations and tests.",
     )
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (%(default)s)"
-    )
-    parser.add_argument(
-        "--token-env",
-        default=TOKEN_VARIABLE,
-        metavar="NAME",
-        help="environment variable that holds the token (%(default)s)",
-    )
-    parser.add_argument("--demo", action="store_true", help="with content that changes by itself")
+    add = parser.add_argument
+    add("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (%(default)s)")
+    variable = "environment variable that holds the token (%(default)s)"
+    add("--token-env", default=TOKEN_VARIABLE, metavar="NAME", help=variable)
+    add("--demo", action="store_true", help="with content that changes by itself")
     return parser
 
 

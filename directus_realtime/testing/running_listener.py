@@ -22,31 +22,31 @@ _POLL_INTERVAL = 0.02
 
 
 class RunningListener:
-    """A listener at work; made by :func:`listening`."""
+    """A running listener; made by :func:`listening`."""
 
     def __init__(self, task: asyncio.Task[None], fake: FakeDirectus) -> None:
         self._task = task
         self._fake = fake
 
     async def subscribed(self, timeout: float = TIMEOUT) -> None:
-        """Wait until Directus has confirmed every enabled subscription.
+        """Wait until Directus has confirmed all enabled subscriptions.
 
         Args:
             timeout: Seconds.
 
         Raises:
-            AssertionError: One was refused, with Directus's sentence.
-            TimeoutError: One is not confirmed in time.
+            AssertionError: One was refused; the message is Directus's.
+            TimeoutError: One was not confirmed in time.
         """
         await self._until(_all_subscribed, timeout)
         watched = await sync_to_async(_socket_only_collections)()
         await self._fake.wait_for(lambda fake: watched <= _announced(fake), timeout)
 
     async def delivered(self, count: int = 1, timeout: float = TIMEOUT) -> None:
-        """Wait until receivers have worked on so many events, all in all.
+        """Wait until the receivers have processed a number of events.
 
         Args:
-            count: Events since the test began.
+            count: All events since the start of the test.
             timeout: Seconds.
 
         Raises:
@@ -60,7 +60,7 @@ class RunningListener:
             while not await sync_to_async(condition)():
                 if self._task.done():
                     self._task.result()
-                # The database tells nobody of a change.
+                # The database sends no notification of a change.
                 await asyncio.sleep(_POLL_INTERVAL)
 
 
@@ -68,12 +68,12 @@ class RunningListener:
 async def listening(fake: FakeDirectus, **settings: Any) -> AsyncIterator[RunningListener]:
     """Run the listener on a fake Directus, as ``directus_listen`` does, for a block.
 
-    The block begins when every enabled subscription is confirmed. A receiver that fails is
-    not tried again, unless ``retry_attempts`` says so.
+    The block begins when all enabled subscriptions are confirmed. A failed receiver is not
+    retried, unless ``retry_attempts`` is set.
 
     Args:
-        fake: To listen to, as the connection ``default``.
-        settings: More settings of the connection, in small letters, such as
+        fake: The server of the connection ``default``.
+        settings: More settings of the connection, in lower case, for example
             ``catch_up_interval=0.1`` or ``token="…"`` of another user.
     """
     given = {"url": fake.url, "token": fake.token, "retry_attempts": 1, **settings}
@@ -94,7 +94,7 @@ def _all_subscribed() -> bool:
     for subscription in DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS):
         refused = subscription.state == SubscriptionState.REFUSED
         assert not refused, f"{subscription.name} was refused: {subscription.last_error}"  # noqa: S101
-        # Its place in the activity log is known: what is changed from now on is found there.
+        # With a position in the activity log, every later change is found there.
         is_followed = subscription.followed_from is not None or _is_socket_only(subscription)
         states.append(subscription.state == SubscriptionState.SUBSCRIBED and is_followed)
     return all(states)
@@ -105,7 +105,7 @@ def _is_socket_only(subscription: DirectusSubscription) -> bool:
 
 
 def _socket_only_collections() -> set[tuple[str, str | None]]:
-    """Return the collections, with each action, that only the WebSocket can announce."""
+    """Return the socket-only collections, with each action."""
     enabled = DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS)
     collections = {each.collection for each in enabled if _is_socket_only(each)}
     return {(collection, action) for collection in collections for action in ACTIONS}

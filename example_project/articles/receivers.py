@@ -1,4 +1,4 @@
-"""What the site does when something changes in Directus. Runs in the listener."""
+"""Receivers of the changes in Directus; they run in the listener."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page, and what arrived before it was opened."""
+"""The page, and the events before it was opened."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FEED_LENGTH = 20
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """The page; its script gets from the gateway what it shows."""
+    """The page; its script gets the articles from the gateway."""
     return render_page(request, "articles/index.html", page_texts())
 
 
 @require_safe
 @never_cache
 def events(request: HttpRequest) -> JsonResponse:
-    """What the listener has written down, as far as everybody may see it."""
+    """The stored events, as far as they are public."""
     offered = DirectusSubscription.objects.filter(
         collection__in=COLLECTIONS, browser_access=BrowserAccess.PUBLIC
     )

@@ -1,4 +1,4 @@
-"""What the chat listens to, and that everybody may read it."""
+"""The subscription of the chat, which is public."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page, and what its people write: Django checks who may, and Directus stores it."""
+"""The page, and its writes: Django checks the rights, and Directus stores the messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 async def send(request: HttpRequest) -> JsonResponse:
-    """Add a message of the person who is signed in."""
+    """Add a message of the signed-in person."""
     author = await _author(request)
     content = _content(request)
     if not content:

@@ -1,4 +1,4 @@
-"""That an order changed is all that browsers are told; the sums come from a view."""
+"""Browsers are notified of changed orders only; the sums come from a view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dashboard shows, added up by Directus."""
+"""The figures of the dashboard, aggregated by Directus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass
 class Bar:
-    """One minute: when it began, and what was completed in it."""
+    """The orders completed in one minute."""
 
     at: str
     revenue: float = 0.0

@@ -75,7 +75,7 @@ def _steps() -> Steps:
 
 
 def _read_env_file() -> None:
-    """Take what .env says and the environment does not."""
+    """Read the variables of .env that the environment does not have."""
     path = ROOT / ".env"
     if path.is_file():
         environ.Env.read_env(path)

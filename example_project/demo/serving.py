@@ -1,6 +1,6 @@
 """The example site without the lines that ``runserver`` begins with.
 
-They tell a person to press CONTROL-C, but that is for the demo, and it says so itself.
+They name CONTROL-C, which stops only the site; the demo prints its own instructions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.core.management import call_command
 def main(address: str) -> None:
     """Serve on an address such as ``127.0.0.1:8000`` until stopped."""
     django.setup()
-    # Only the lines of the beginning go there; what happens later is logged.
+    # Only the first lines go there; later output is logged.
     call_command("runserver", address, use_reloader=False, stdout=io.StringIO())
 
 

@@ -24,10 +24,10 @@ Environment = dict[str, str]
 
 
 class Site:
-    """Prepares the database, starts site and listener, and tells where to look.
+    """Prepares the database, starts site and listener, and prints the addresses.
 
     Args:
-        steps: Says what is going on.
+        steps: Prints the progress.
         supervisor: Runs the processes.
 
     Raises:
@@ -96,14 +96,14 @@ class Site:
         address = f"{HOST}:{self._port}"
         start("web", [sys.executable, "-m", f"{demo}.serving", address], env)
         if source.editor:
-            start("editor", [sys.executable, "-m", f"{demo}.editing"], env)
+            start("editor", [sys.executable, "-m", f"{demo}.changes"], env)
         if not self._supervisor.wait(lambda: self._state() != "", PAGE_TIMEOUT):
             raise StepFailed(f"The site does not answer on {self._url}.")
-        # Where Directus is away the page says so, and the listener keeps trying.
+        # Without Directus the page says so, and the listener retries.
         self._supervisor.wait(lambda: self._state() == "connected", CONNECT_TIMEOUT)
 
     def _state(self) -> str:
-        """The state of the connection as the page tells it; empty where there is no page."""
+        """The state of the connection on the page; empty without a page."""
         try:
             answer = httpx.get(f"{self._url}/status/", timeout=3, trust_env=False)
             return str(answer.raise_for_status().json()["connection"]["state"])

@@ -17,20 +17,23 @@ from example_project.demo.ports import HOST, directus_port
 from example_project.demo.state import FOLDER
 from example_project.demo.steps import StepFailed, Steps, say
 from example_project.demo.supervisor import Supervisor
+from example_project.real_directus import DirectusServer, DirectusUnavailable, install
+from example_project.real_directus.npm import is_installed
 
 # Only where it is in the environment: the demo's events do not belong into the database
 # that .env names for your site.
 _HAS_DATABASE = "DATABASE_URL" in os.environ
 #: Seconds until the fake must answer.
 FAKE_TIMEOUT = 20.0
+DIRECTUS_FOLDER = FOLDER / "directus"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A Directus, and what is to be done before it is listened to.
+    """A Directus, and the preparation that it needs.
 
     Attributes:
-        env: What the site and the listener must know. Secret.
+        env: Variables for the site and the listener. Secret.
         summary: Lines for the person at the terminal: a label and a text.
         seed: Arguments of ``seed_demo``.
         directus_seed: Arguments of ``seed_directus``, which is to be run where there are some.
@@ -53,7 +56,7 @@ def fake(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
     url = f"http://{HOST}:{port}"
     token = secrets.token_urlsafe(24)
     own = _credentials(url, token, "fake")
-    command = [sys.executable, "-m", "directus_realtime.testing", "--port", str(port), "--demo"]
+    command = [sys.executable, "-m", "example_project.demo.fake_directus", str(port)]
     with steps.step("Starting the fake Directus"):
         supervisor.start("directus", command, {**os.environ, **own})
         if not supervisor.wait(lambda: answers(url), FAKE_TIMEOUT):
@@ -92,15 +95,13 @@ def yours(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
 @contextlib.contextmanager
 def real(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
     """A Directus from npm, with the same content as the fake one."""
-    from example_project.demo import real_directus
-
-    with real_directus.running(steps) as server:
+    with _real_directus(steps) as server:
         supervisor.watch("Directus", lambda: server.pid is not None)
         summary = [
             ("Directus", f"{server.url}/admin (version {server.version})"),
             ("", f"user {server.admin_email}, password {server.admin_password}"),
         ]
-        env_file = real_directus.WORKDIR / "tokens.env"
+        env_file = DIRECTUS_FOLDER / "tokens.env"
         env = {
             # The address comes with the tokens: one without the other is a mistake.
             **_credentials("", "", "directus"),
@@ -112,6 +113,25 @@ def real(steps: Steps, supervisor: Supervisor) -> Iterator[Source]:
             *("--env-file", str(env_file), "--new-tokens"),
         )
         yield Source(env, summary, directus_seed=seed, env_file=env_file, editor=True)
+
+
+@contextlib.contextmanager
+def _real_directus(steps: Steps) -> Iterator[DirectusServer]:
+    """Install and start it, and stop it in the end."""
+    server = DirectusServer(port=directus_port(), workdir=DIRECTUS_FOLDER)
+    sentence = f"Starting Directus {server.version}"
+    if not is_installed(server.version):
+        sentence = f"Installing Directus {server.version} with npm (once, 3 to 4 minutes)"
+    try:
+        with steps.step(sentence):
+            try:
+                install(server.version, log=lambda sentence: None)
+                server.start()
+            except (DirectusUnavailable, RuntimeError) as error:
+                raise StepFailed(f"{error}\nThe demo without it: make demo") from None
+        yield server
+    finally:
+        server.close()
 
 
 def answers(url: str) -> bool:

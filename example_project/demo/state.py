@@ -1,4 +1,4 @@
-"""What the demo keeps from one start to the next, in ``.demo/``."""
+"""The state that the demo keeps between starts, in ``.demo/``."""
 
 from __future__ import annotations
 

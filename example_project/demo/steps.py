@@ -1,4 +1,4 @@
-"""Says what is going on, and how long it took."""
+"""Progress of the demo's start, with durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REMIND_AFTER = 15.0
 
 
 class StepFailed(Exception):
-    """A step could not be done; the message says why, and what to do."""
+    """A step failed; the message has the reason and a remedy."""
 
 
 class Steps:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from example_project.demo.steps import say
 
-#: Seconds that stopping may take, all in all, before it becomes SIGKILL.
+#: Seconds for stopping all processes, before SIGKILL.
 STOP_TIMEOUT = 8.0
-#: Seconds between two looks.
+#: Seconds between two checks.
 _POLL = 0.1
 #: Number of ``prctl``'s option, in Linux's ``sys/prctl.h``.
 _PR_SET_PDEATHSIG = 1
@@ -28,7 +28,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass
 class Child:
-    """A process and the thread that prints what it writes."""
+    """A process and the thread that prints its output."""
 
     name: str
     process: subprocess.Popen[str]
@@ -42,14 +42,14 @@ class ChildDied(Exception):
 class Supervisor:
     """Starts processes, prints their output with a name before each line, stops them.
 
-    Each gets a session of its own, so that Ctrl-C reaches only us and we stop them in order.
+    Each gets its own session, so that Ctrl-C reaches only this process, which stops them in order.
     On Linux they end with us, too, where we are killed and can stop nothing.
 
     Args:
         folder: Where they run.
-        write: Takes a line; prints it unless told otherwise.
+        write: Called with each line; prints it by default.
 
-    What they write is held back until :meth:`show`, so that it does not mix with the steps.
+    Output is buffered until :meth:`show`, so that it does not mix with the steps.
     """
 
     def __init__(self, folder: Path, write: Callable[[str], None] = say) -> None:
@@ -80,7 +80,7 @@ class Supervisor:
         return process.pid
 
     def watch(self, name: str, is_alive: Callable[[], bool]) -> None:
-        """Also look after a process that somebody else starts and stops."""
+        """Also supervise a process that is started and stopped elsewhere."""
         self._others[name] = is_alive
 
     def check(self) -> None:
@@ -121,7 +121,7 @@ class Supervisor:
             time.sleep(_POLL)
 
     def show(self) -> None:
-        """Print what was held back, and from now on each line as it comes."""
+        """Print the buffered lines, and then each line as it arrives."""
         with self._lock:
             for line in self._held or []:
                 self._write(line)

@@ -1,3 +1,3 @@
-"""The notifications of Directus, for whom they are."""
+"""The notifications of Directus, for their recipients."""
 
 from __future__ import annotations

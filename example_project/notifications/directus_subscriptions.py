@@ -1,4 +1,4 @@
-"""The notifications of everybody, and that each may have their own."""
+"""All notifications; each user may read their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from example_project.site.models import directus_user_of
 
 def own_rows(user: Any) -> dict[str, Any]:
     """The filter for the notifications of a user of this site."""
-    # Nobody's key is empty, so without a profile there are no rows.
+    # No user has an empty key, so without a profile there are no rows.
     return {"recipient": {"_eq": directus_user_of(user)}}
 
 

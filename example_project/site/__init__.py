@@ -1,3 +1,3 @@
-"""What the example's pages share: layout, sign-in, the way to Directus."""
+"""The shared part of the example's pages: layout, sign-in, access to Directus."""
 
 from __future__ import annotations

@@ -15,22 +15,22 @@ from directus_realtime.client import DirectusClient
 from directus_realtime.exceptions import ConnectionFailed, CredentialsRefused, RequestRefused
 from directus_realtime.settings import connection_settings
 
-TIMEOUT = 3.0  # seconds; somebody waits for it
+TIMEOUT = 3.0  # seconds; a visitor waits for it
 
 
 class DirectusProblem(Exception):
-    """Directus did not do what was asked; the message is for the visitor."""
+    """Directus refused or failed; the message is for the visitor."""
 
 
 @contextlib.asynccontextmanager
 async def directus(*, to_write: bool = False) -> AsyncIterator[DirectusClient]:
-    """A client for the requests of one view; whatever goes wrong becomes a sentence.
+    """A client for the requests of one view; each error becomes a sentence.
 
     Args:
         to_write: With the token of ``DIRECTUS_WRITE_TOKEN``; the listener's may only read.
 
     Raises:
-        DirectusProblem: Directus is away, or refused something.
+        DirectusProblem: Directus is unavailable, or refused a request.
     """
     try:
         client = _make_client(to_write)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def read_env_file(path: Path | None) -> dict[str, str]:
-    """What is in a file of lines ``NAME=value``; nothing where there is no file."""
+    """The values of a file of lines ``NAME=value``; none without a file."""
     if path is None or not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()

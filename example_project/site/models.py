@@ -1,4 +1,4 @@
-"""Who somebody is in Directus."""
+"""The Directus user of a Django user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pages are rendered with, and what their scripts are answered with."""
+"""Rendering of the pages, and answers to their scripts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def render_page(
     Args:
         request: The visitor's.
         template: Extends ``site/base.html``.
-        texts: What the page's scripts say, besides what all of them do.
-        **context: What else the template needs.
+        texts: Texts of the page's scripts, besides the shared ones.
+        **context: Further values for the template.
     """
     common = {
         "demo": demo_mode(),

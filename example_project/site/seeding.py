@@ -1,4 +1,4 @@
-"""Makes in a Directus what the pages need, and leaves alone what was there."""
+"""Creates the pages' content in a Directus, and keeps existing content."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from directus_realtime.testing.demo.articles import AUTHORS, first_articles
-from directus_realtime.testing.demo.chat import first_messages
-from directus_realtime.testing.demo.notices import first_notifications
-from directus_realtime.testing.demo.people import PEOPLE
-from directus_realtime.testing.demo.schema import COLLECTIONS, Kind
-from directus_realtime.testing.demo.shop import first_orders
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError, Item, Key
+from directus_realtime.testing.demo_articles import AUTHORS, Item, Key, Kind, first_articles
+from example_project.demo.content import (
+    COLLECTIONS,
+    PEOPLE,
+    first_messages,
+    first_notifications,
+    first_orders,
+)
+from example_project.real_directus import DirectusAdmin, DirectusAdminError
 
-#: In the note of each collection of ours: only those are filled.
+#: Note of each collection created here: only those are filled.
 MARK = "Made by seed_directus of django-directus-realtime."
 
 _READ = "read"
@@ -33,7 +35,7 @@ class Account:
 
     Attributes:
         variable: The setting that holds its token.
-        email: Says who it is.
+        email: Identifies it.
         policy: The name of its policy.
         permissions: Collection, action and fields of each right.
     """
@@ -81,7 +83,7 @@ ACCOUNTS = (
 
 
 class Seeder:
-    """Makes what is missing; it may run as often as you like.
+    """Creates missing parts; it may run repeatedly.
 
     Args:
         directus: With the rights of an administrator, on Directus 11 or newer.
@@ -97,7 +99,7 @@ class Seeder:
     # Collections
 
     def make_collections(self) -> None:
-        """Make the collections, and the fields that are missing in those of ours."""
+        """Create the collections, and missing fields of those that this class created."""
         notes = self._notes()
         for name, fields in COLLECTIONS.items():
             if name not in notes:
@@ -170,7 +172,7 @@ class Seeder:
     # Content
 
     def fill(self, people: Mapping[str, str]) -> None:
-        """Put content into those collections of ours that are empty, and notify the people.
+        """Fill the empty collections that this class created, and notify the people.
 
         Args:
             people: Keys of the users by e-mail address.
@@ -220,7 +222,7 @@ class Seeder:
 
         Args:
             account: Which.
-            known_token: What it has, as far as is known.
+            known_token: Its token, if known.
             renew: Give it a new token also where it has one that is not known.
 
         Returns:

@@ -55,17 +55,17 @@ class Login(LoginView):
 @require_safe
 @cache_control(max_age=86_400)
 def favicon(request: HttpRequest) -> HttpResponse:
-    """What browsers ask for where a page names no icon: the admin's pages, and plain answers."""
+    """The icon that browsers request for the admin's pages and plain answers."""
     return HttpResponseRedirect(static("site/icon.svg"))
 
 
 @require_POST
 def sign_in_as(request: HttpRequest) -> HttpResponse:
-    """Sign in as one of the demo's people; only there may anybody be anybody."""
+    """Sign in as one of the demo's people, without a password; only in the demo."""
     if not demo_mode():
         raise Http404
     # Late, because only the demo has the tools for tests.
-    from example_project.site.people import played_user
+    from example_project.site.demo_users import played_user
 
     user = played_user(request.POST.get("person", ""))
     if user is None:
@@ -79,15 +79,14 @@ def change(request: HttpRequest, what: str) -> JsonResponse:
     """Make a random change in the demo's Directus; never in one of yours."""
     if not demo_mode():
         raise Http404
-    from directus_realtime.testing.demo import Stream
-    from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
+    from example_project.demo.changes import PLANNERS, ChangeStream
+    from example_project.real_directus import DirectusAdmin, DirectusAdminError
 
+    if what not in PLANNERS:
+        raise Http404
     try:
         with DirectusAdmin(connection_settings().url, demo_token()) as directus:
-            changer = Stream(directus).changers.get(what)
-            if changer is None:
-                raise Http404
-            changer.make_change()
+            ChangeStream(directus).make_change(what)
     except DirectusAdminError as error:
         if isinstance(error.__cause__, httpx.TransportError):
             return failed(_("Directus cannot be reached."))

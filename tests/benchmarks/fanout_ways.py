@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from directus_realtime.testing import DirectusServer
+from example_project.real_directus import DirectusServer
 from tests.benchmarks import fanout_bare
 from tests.benchmarks.crowd import SUBSCRIBE, SUBSCRIBED, Talk
 from tests.conftest import RedisServer, free_port

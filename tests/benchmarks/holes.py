@@ -27,7 +27,7 @@ import psycopg
 
 import tests.benchmarks.setup  # noqa: F401 - sets Django up
 from directus_realtime.models import LogPosition
-from directus_realtime.testing import DirectusServer
+from example_project.real_directus import DirectusServer
 from tests.benchmarks.processes import cpu_seconds
 from tests.conftest import own_postgres
 from tests.helpers.process import Process

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.benchmarks.bare_socket import BareSocket, bare_socket
 from tests.benchmarks.checkouts import CheckoutSite
 from tests.benchmarks.processes import cpu_seconds

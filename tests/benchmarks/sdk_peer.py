@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.testing import FakeDirectus
-from directus_realtime.testing.npm import node
+from example_project.real_directus.npm import node
 from tests.helpers.sdk import SDK_VERSION, install_sdk
 
 SCRIPT = Path(__file__).with_suffix(".mjs")
@@ -39,7 +39,7 @@ async def fifty_in_one_segment(fake: FakeDirectus) -> None:
         Frame(Opcode.TEXT, json.dumps(_created(number, uid)).encode()).serialize(mask=False)
         for number in range(50)
     )
-    (connection,) = fake._gateway.clients
+    (connection,) = fake._sockets.clients
     # The fake writes frame by frame; only below it can they be put into one segment.
     connection._transport.write(frames)
 

@@ -16,7 +16,7 @@ import django
 
 django.setup()
 
-from directus_realtime.testing import DirectusServer  # noqa: E402
+from example_project.real_directus import DirectusServer  # noqa: E402
 from tests.helpers.site import Site  # noqa: E402
 
 

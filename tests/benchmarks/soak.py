@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg
 
-from directus_realtime.testing import DirectusServer
+from example_project.real_directus import DirectusServer
 from tests.benchmarks.processes import memory
 from tests.benchmarks.setup import percentile
 from tests.chaos.proxy import Proxy

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo.fake import demo_content
+from example_project.demo.fake_directus import demo_content
 from tests.conftest import free_port, missing
 from tests.helpers import axe
 from tests.helpers.process import Process

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from directus_realtime.events import Event
 from directus_realtime.models import InboxEvent
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
 from tests.helpers.inbox import new_row

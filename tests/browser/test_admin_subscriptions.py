@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.helpers.admin_site import AdminSite, admin_site, is_list_whole
 from tests.helpers.axe import serious_faults
 from tests.helpers.screenshots import take_screenshot

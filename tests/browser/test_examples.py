@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer, DirectusUnavailable
+from example_project.real_directus import DirectusAdmin, DirectusServer, DirectusUnavailable
 from example_project.site.env_files import read_env_file
 from tests.browser.conftest import Example, OpenPage
 from tests.conftest import missing

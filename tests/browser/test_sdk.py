@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from directus_realtime.testing import (
-    DirectusUnavailable,
-    FakeCollection,
-    ThreadedFakeDirectus,
-    run_in_thread,
-)
+from directus_realtime.testing import FakeCollection, ThreadedFakeDirectus, run_in_thread
+from example_project.real_directus import DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.gateway import Gateway
 from tests.helpers.sdk import Note, Sdk, install_sdk

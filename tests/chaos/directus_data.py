@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from directus_realtime.testing.server_database import DATABASE_FILE
+from example_project.real_directus.server_database import DATABASE_FILE
 
 # A trigger assigns the versions. It runs while the row is locked, so the versions of one row
 # grow in the order of the commits. Changes of the order (/utils/sort) set another column and

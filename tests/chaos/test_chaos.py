@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from directus_realtime.testing import DirectusUnavailable, install
+from example_project.real_directus import DirectusUnavailable, install
 from tests.conftest import POSTGRES_URL, missing
 from tests.helpers.process import ROOT
 

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from directus_realtime.client import DirectusClient
 from directus_realtime.client.options import ClientOptions
 from directus_realtime.protocol import messages
-from directus_realtime.testing import DirectusUnavailable
+from example_project.real_directus import DirectusUnavailable
 from tests.conftest import missing
 from tests.contract.servers import (
     FAKE,

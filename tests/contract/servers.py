@@ -11,14 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from directus_realtime.testing import (
-    DirectusAdmin,
-    DirectusServer,
-    FakeCollection,
-    FakeUser,
-    ThreadedFakeDirectus,
-    run_in_thread,
-)
+from directus_realtime.testing import FakeCollection, FakeUser, ThreadedFakeDirectus, run_in_thread
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import own_database
 from tests.helpers.flows import create_by_flow
 from tests.helpers.writes import WRITES

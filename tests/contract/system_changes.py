@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.contract.servers import Server
 
 NAMES = (

@@ -15,7 +15,7 @@ from directus_realtime.exceptions import (
     RequestRefused,
     SubscriptionRefused,
 )
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.contract.conftest import MakeClient, OpenWire
 from tests.contract.servers import PUBLISHED, Server
 from tests.contract.watching import arrived, told

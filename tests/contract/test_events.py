@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.events import Event
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.contract.conftest import MakeClient
 from tests.contract.servers import COLLECTIONS, PUBLISHED, FakeServer, Server
 from tests.contract.watching import arrived, left, told

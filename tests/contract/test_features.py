@@ -10,7 +10,7 @@ from django.db.models import Q
 from directus_realtime.client.system_collections import known_gap
 from directus_realtime.events import Event
 from directus_realtime.exceptions import SubscriptionRefused
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.contract.conftest import MakeClient
 from tests.contract.servers import Server
 from tests.contract.system_changes import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin
-from directus_realtime.testing.directus_admin import DirectusAdminError
+from example_project.real_directus import DirectusAdmin
+from example_project.real_directus.directus_admin import DirectusAdminError
 from tests.contract.conftest import OpenWire
 from tests.contract.servers import DATABASE, Server
 from tests.contract.system_changes import Change, permission_change, system_changes, upload

@@ -10,7 +10,7 @@ import pytest
 
 from directus_realtime.client import DirectusClient
 from directus_realtime.exceptions import CredentialsRefused
-from directus_realtime.testing import DirectusServer
+from example_project.real_directus import DirectusServer
 from tests.conftest import ARTICLE_FIELDS
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import running_directus
 from tests.helpers.process import Process
 from tests.helpers.site import Site

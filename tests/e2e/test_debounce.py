@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.site import Site, messages
 from tests.helpers.waiting import wait_for
 

@@ -14,15 +14,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from directus_realtime.testing import (
-    DirectusAdmin,
-    DirectusServer,
-    DirectusUnavailable,
-    FakeCollection,
-    FakeDirectus,
-    FakeUser,
-)
-from directus_realtime.testing.directus_admin import DirectusAdminError
+from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
+from example_project.real_directus import DirectusAdmin, DirectusServer, DirectusUnavailable
+from example_project.real_directus.directus_admin import DirectusAdminError
 from tests.conftest import missing
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.process import Process
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.waiting import wait_for

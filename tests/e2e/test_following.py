@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from directus_realtime.models import LogPosition
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import ARTICLE_FIELDS, own_postgres
 from tests.helpers.flows import create_by_flow, update_by_flow
 from tests.helpers.site import ALIAS, Site

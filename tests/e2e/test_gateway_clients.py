@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin, DirectusUnavailable
+from example_project.real_directus import DirectusAdmin, DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.gateway import Gateway
 from tests.helpers.sdk import NodeSdk, install_sdk

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.gateway.browser_view import BrowserView
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,7 @@ import pytest
 from django.db.models import Q
 
 from directus_realtime.subscriptions import Subscription
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.docs.markdown import DOCS, python_blocks
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import ARTICLE_FIELDS, POSTGRES_URL, RedisServer, free_port
 from tests.helpers.site import Site, messages
 from tests.helpers.waiting import wait_for

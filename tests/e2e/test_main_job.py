@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.conftest import RedisServer
 from tests.helpers.site import Site, messages
 from tests.helpers.waiting import wait_for

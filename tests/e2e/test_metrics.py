@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.site import Site
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.client import ClientOptions, DirectusClient, Ring
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import ARTICLE_FIELDS, missing
 from tests.helpers.certificates import make_certificates
 from tests.helpers.proxies import GATE, SUB_PATH, run_nginx

@@ -19,7 +19,7 @@ from directus_realtime.client.rest import RestClient
 from directus_realtime.client.schema import read_schema
 from directus_realtime.exceptions import SubscriptionRefused
 from directus_realtime.protocol.queries import Query
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import own_postgres
 
 pytestmark = pytest.mark.e2e

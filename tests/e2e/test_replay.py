@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
-from directus_realtime.testing.directus_admin import DirectusAdminError
+from example_project.real_directus import DirectusAdmin, DirectusServer
+from example_project.real_directus.directus_admin import DirectusAdminError
 from example_project.site.env_files import read_env_file
 from example_project.site.management.commands.seed_directus import Command
 from example_project.site.models import DirectusProfile

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import own_postgres
 from tests.helpers.writes import (
     OpenTransaction,

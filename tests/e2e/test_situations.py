@@ -19,9 +19,9 @@ import psycopg
 import pytest
 
 from directus_realtime.models import ParkedChange, ParkedState
-from directus_realtime.testing import DirectusAdmin, DirectusServer
-from directus_realtime.testing.directus_admin import DirectusAdminError
-from directus_realtime.testing.npm import is_installed
+from example_project.real_directus import DirectusAdmin, DirectusServer
+from example_project.real_directus.directus_admin import DirectusAdminError
+from example_project.real_directus.npm import is_installed
 from tests.conftest import own_database, running_directus
 from tests.helpers.site import ALIAS, Site
 from tests.helpers.truth import Truth, assert_nothing_doubted

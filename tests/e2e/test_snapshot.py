@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from directus_realtime.client import DirectusClient
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import ARTICLE_FIELDS, own_postgres
 from tests.helpers.site import Site
 from tests.helpers.waiting import await_for, wait_for

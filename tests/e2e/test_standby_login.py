@@ -12,7 +12,7 @@ import pytest
 from directus_realtime.listener.standby import login_check
 from directus_realtime.listener.standby.login_check import LoginCheck
 from directus_realtime.settings import ConnectionSettings
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.helpers.waiting import await_for
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from directus_realtime.testing import DirectusServer, DirectusUnavailable
+from example_project.real_directus import DirectusServer, DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for

@@ -16,7 +16,7 @@ import pytest
 from directus_realtime.client import ClientOptions, DirectusClient
 from directus_realtime.events import Event
 from directus_realtime.exceptions import ConnectionImpossible
-from directus_realtime.testing import DirectusAdmin, DirectusServer
+from example_project.real_directus import DirectusAdmin, DirectusServer
 from tests.conftest import missing
 from tests.helpers.certificates import Certificates, make_certificates
 from tests.helpers.proxies import (

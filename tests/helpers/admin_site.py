@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from playwright.sync_api import Page
 
-from directus_realtime.testing import DirectusServer
+from example_project.real_directus import DirectusServer
 from tests.conftest import free_port
 from tests.helpers.process import Process
 from tests.helpers.site import ALIAS, Site

@@ -6,7 +6,7 @@ from functools import cache
 
 from playwright.sync_api import Page
 
-from directus_realtime.testing import DirectusUnavailable
+from example_project.real_directus import DirectusUnavailable
 from tests.conftest import missing
 from tests.helpers.npm import installed
 

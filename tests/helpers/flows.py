@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 
 
 def create_by_flow(admin: DirectusAdmin, collection: str, payload: dict[str, Any]) -> None:

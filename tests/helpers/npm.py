@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from directus_realtime.testing.npm import DirectusUnavailable, cache_folder
+from example_project.real_directus.npm import DirectusUnavailable, cache_folder
 
 INSTALL_TIMEOUT = 300  # seconds
 

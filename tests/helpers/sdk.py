@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from directus_realtime.testing.npm import node
+from example_project.real_directus.npm import node
 from tests.helpers.npm import installed
 from tests.helpers.waiting import wait_for
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from directus_realtime.client.rest import items_path
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_for
 

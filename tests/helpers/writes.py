@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from directus_realtime.testing import DirectusAdmin
+from example_project.real_directus import DirectusAdmin
 
 #: The folder of the extension.
 WRITES = Path(__file__).parents[1] / "directus_extension" / "writes"

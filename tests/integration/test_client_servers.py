@@ -103,7 +103,9 @@ async def test_a_token_in_the_url_is_warned_of_once(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In strict mode, a server whose cookie has another name takes it nowhere else."""
-    monkeypatch.setattr("directus_realtime.testing.fake.gateway.SESSION_COOKIE", "cms_session")
+    monkeypatch.setattr(
+        "directus_realtime.testing.fake.socket_server.SESSION_COOKIE", "cms_session"
+    )
     async with FakeDirectus(token=TOKEN, auth_mode="strict") as fake:
         client = make_client(fake.url)
         with caplog.at_level(logging.DEBUG, "directus_realtime"):

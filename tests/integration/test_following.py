@@ -16,7 +16,7 @@ from directus_realtime.models import (
     ParkedChange,
 )
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
-from directus_realtime.testing.fake import schema as schema_module
+from directus_realtime.testing.fake import fake_collection
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
     TOKEN,
@@ -296,7 +296,7 @@ async def test_a_uuid_is_one_key_in_upper_case_and_in_lower_case(
     fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch, quick_rings: None
 ) -> None:
     """As on PostgreSQL, whose columns compare UUIDs by value."""
-    monkeypatch.setitem(schema_module.DATA_TYPES, "uuid", "uuid")
+    monkeypatch.setitem(fake_collection.DATA_TYPES, "uuid", "uuid")
     await subscribe(collection="notes")
     item = await fake.create("notes", {"title": "old"})
     async with following(fake):

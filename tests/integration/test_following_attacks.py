@@ -21,8 +21,9 @@ from directus_realtime.listener.follower.subscription_registry import Subscripti
 from directus_realtime.listener.snapshot import SnapshotLoader
 from directus_realtime.models import DirectusSubscription, LogPosition, ParkedChange
 from directus_realtime.testing import FakeCollection, FakeDirectus, FakeUser
-from directus_realtime.testing.fake.errors import ApiError
-from directus_realtime.testing.fake.server_clock import ServerClock
+from directus_realtime.testing.fake.items_service import ItemsService
+from directus_realtime.testing.fake.refusals import ApiError
+from directus_realtime.testing.fake.server_state import ServerClock
 from tests.helpers.waiting import await_for
 from tests.integration.listening import (
     TIMEOUT,
@@ -332,7 +333,7 @@ async def test_a_query_that_the_server_fails_to_answer_stops_no_other_subscripti
     await subscribe("notes", collection="notes")
     async with following(fake):
         with monkeypatch.context() as patch:
-            fail_for(fake, "notes", status, patch)
+            fail_for("notes", status, patch)
             await fake.create("notes", {"title": "missed"})
             await until(state_is("notes", "refused"))
             await create(fake, "a")
@@ -345,20 +346,17 @@ async def test_a_query_that_the_server_fails_to_answer_stops_no_other_subscripti
     assert not received.gaps
 
 
-def fail_for(
-    fake: FakeDirectus, collection: str, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fail_for(collection: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer each read of the items of a collection with an error, as a proxy does."""
-    reader = fake._reader
-    for name in ("read_query", "read_keys"):
-        read = getattr(reader, name)
+    for name in ("read", "read_keys"):
+        read = getattr(ItemsService, name)
 
-        def refuse(access: Any, asked: str, *args: Any, read: Any = read) -> Any:
-            if asked == collection:
+        def refuse(service: ItemsService, *args: Any, read: Any = read) -> Any:
+            if service.name == collection:
                 raise ApiError(status, "", "The upstream server failed.")
-            return read(access, asked, *args)
+            return read(service, *args)
 
-        monkeypatch.setattr(reader, name, refuse)
+        monkeypatch.setattr(ItemsService, name, refuse)
 
 
 async def test_many_rows_at_the_end_of_the_log_that_make_no_sense_stop_nothing(

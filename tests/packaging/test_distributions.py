@@ -21,6 +21,14 @@ NEEDED = (
     "management/commands/directus_listen.py",
     "testing/pytest_plugin.py",
 )
+TESTING = {
+    "__init__.py",
+    "__main__.py",
+    "demo_articles.py",
+    "fake",
+    "pytest_plugin.py",
+    "running_listener.py",
+}
 
 
 def package_files() -> set[str]:
@@ -43,6 +51,9 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(wheel: Path) -> No
     assert unknown == set()
     for name in NEEDED:
         assert f"directus_realtime/{name}" in ours
+    # The fake Directus, and nothing of the example or of a real Directus.
+    tools = {name.split("/")[2] for name in ours if name.startswith("directus_realtime/testing/")}
+    assert tools == TESTING
     assert any("/static/" in name for name in ours)
 
 

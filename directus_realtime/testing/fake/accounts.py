@@ -10,26 +10,25 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from directus_realtime.testing.fake.errors import invalid_credentials, token_expired
-from directus_realtime.testing.fake.filters import Filter
-from directus_realtime.testing.fake.schema import FakeCollection, Item
+from directus_realtime.testing.fake.fake_collection import FakeCollection, Filter, Item
+from directus_realtime.testing.fake.refusals import ApiError, invalid_credentials
 
 OTHER_ACTIONS = ("create", "update", "delete", "share")
 
 
 @dataclass
 class FakeUser:
-    """Somebody who may log in.
+    """A user of a fake Directus.
 
     Args:
         email: The e-mail address to log in with.
         password: The password.
         name: The name to show.
-        token: A static token, if there is one.
-        readable: Collections this user may read, each with a filter for the rows (``{}`` is
+        token: A static token, or None.
+        readable: Collections this user may read, each with a filter for the rows (``{}`` for
             all of them). ``None`` makes an administrator. It may be changed at any time.
-        fields: The only fields this user may read, of the collections that are named here.
-        status: ``"active"``, or ``"suspended"`` for a user who is refused.
+        fields: Readable fields by collection; all of the collections not listed.
+        status: ``"active"``, or ``"suspended"`` for a refused user.
     """
 
     email: str
@@ -54,17 +53,11 @@ class FakeUser:
 
 @dataclass(frozen=True)
 class Access:
-    """What may be done on one connection or request.
-
-    Args:
-        user: Who it is, or None.
-        unrestricted: Everything is allowed although nobody is logged in.
-        expires_at: When the token ends, in seconds since 1970, or None for never.
-    """
+    """The rights on one connection or request."""
 
     user: FakeUser | None = None
-    unrestricted: bool = False
-    expires_at: float | None = None
+    unrestricted: bool = False  # everything is allowed without a user
+    expires_at: float | None = None  # of the token, in seconds since 1970
 
     @property
     def is_admin(self) -> bool:
@@ -72,7 +65,7 @@ class Access:
         return self.unrestricted or (self.user is not None and self.user.is_admin)
 
     def may_read(self, collection: str) -> bool:
-        """Say whether any row of the collection may be read."""
+        """Return whether any row of the collection may be read."""
         return self.is_admin or collection in self._readable
 
     def rule(self, collection: str) -> Filter:
@@ -81,7 +74,7 @@ class Access:
 
     @property
     def fields(self) -> Mapping[str, Sequence[str]]:
-        """The only fields that may be read, by collection."""
+        """Readable fields by collection; all of those not listed."""
         return self.user.fields if self.user and not self.is_admin else {}
 
     def field_names(self, collection: FakeCollection) -> Sequence[str]:
@@ -105,7 +98,7 @@ class Access:
 
 
 PUBLIC = Access()
-# Directus 11.17.4 forgets who a socket is when its token expires, and then denies it nothing.
+# Directus 11.17.4 drops the user of a socket when its token expires, and then denies nothing.
 EXPIRED = Access(unrestricted=True)
 
 
@@ -119,12 +112,7 @@ class Tokens:
 
 
 class Accounts:
-    """Who may come in, and with what.
-
-    Args:
-        users: Those who may log in.
-        ttl: How long an access token lasts, in seconds.
-    """
+    """The users and their tokens; access tokens live for ``ttl`` seconds."""
 
     def __init__(self, users: Iterable[FakeUser], ttl: float) -> None:
         self.users = list(users)
@@ -134,11 +122,7 @@ class Accounts:
         self._refresh: dict[str, FakeUser] = {}
 
     def access(self, token: object) -> Access:
-        """Return what a static token or an access token allows.
-
-        Raises:
-            ApiError: INVALID_CREDENTIALS or TOKEN_EXPIRED.
-        """
+        """Return the rights of a static token or an access token, or refuse it."""
         if self.refusing or not isinstance(token, str) or not token:
             raise invalid_credentials()
         for user in self.users:
@@ -148,7 +132,7 @@ class Accounts:
             raise invalid_credentials()
         user, expires_at = self._issued[token]
         if expires_at <= time.time():
-            raise token_expired()
+            raise ApiError(401, "TOKEN_EXPIRED", "Token expired.")
         return Access(user, expires_at=expires_at)
 
     def login(self, email: object, password: object) -> Tokens:
@@ -160,7 +144,7 @@ class Accounts:
         raise invalid_credentials()
 
     def refresh(self, token: object) -> Tokens:
-        """Exchange a refresh token, which is used up, for new tokens."""
+        """Exchange a refresh token, which becomes invalid, for new tokens."""
         if self.refusing or not isinstance(token, str) or token not in self._refresh:
             raise invalid_credentials()
         user = self._refresh.pop(token)
@@ -177,7 +161,7 @@ class Accounts:
         return found
 
     def expire(self) -> None:
-        """End every access token that was issued; static tokens stay good."""
+        """Expire every issued access token; static tokens stay valid."""
         self._issued = {token: (user, 0.0) for token, (user, _) in self._issued.items()}
 
     def _issue(self, user: FakeUser) -> Tokens:
@@ -189,14 +173,9 @@ class Accounts:
 
 
 def _token(user: FakeUser, expires_at: float) -> str:
-    """Return a token in the shape of a JWT, so that a client may look at its expiry."""
+    """Return a token in the shape of a JWT, so that a client can read its expiry."""
     head = {"alg": "HS256", "typ": "JWT"}
-    body = {
-        "id": user.id,
-        "admin_access": user.is_admin,
-        "iat": int(time.time()),
-        "exp": int(expires_at),
-        "iss": "directus",
-    }
+    body = {"id": user.id, "admin_access": user.is_admin, "iss": "directus"}
+    body |= {"iat": int(time.time()), "exp": int(expires_at)}
     parts = [json.dumps(part).encode() for part in (head, body)] + [secrets.token_bytes(32)]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)

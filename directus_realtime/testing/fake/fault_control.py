@@ -1,4 +1,4 @@
-"""Controls of a fake Directus: faults, and the activity log as a test needs it."""
+"""Controls of a fake Directus: faults, activity log and collections."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Collection
 from typing import Any
 
 from directus_realtime.testing.fake.accounts import Accounts, FakeUser
-from directus_realtime.testing.fake.faults import Faults, RateLimit
-from directus_realtime.testing.fake.gateway import Gateway
-from directus_realtime.testing.fake.rest import ResponseCache
-from directus_realtime.testing.fake.schema import ACTIVITY, USERS, FakeCollection, Key
-from directus_realtime.testing.fake.store import Change, Store
+from directus_realtime.testing.fake.fake_collection import ACTIVITY, USERS, FakeCollection, Key
+from directus_realtime.testing.fake.rest import RestApi
+from directus_realtime.testing.fake.server_state import Faults, RateLimit
+from directus_realtime.testing.fake.socket_server import SocketServer
+from directus_realtime.testing.fake.store import Change, Manner, Store
 
 
 class FaultControl:
-    """The part of :class:`FakeDirectus` that switches faults on and off."""
+    """Faults of :class:`FakeDirectus`."""
 
     faults: Faults
     _accounts: Accounts
     _admin: FakeUser
-    _cache: ResponseCache | None
-    _gateway: Gateway
+    _rest: RestApi
+    _sockets: SocketServer
     _store: Store
 
     async def cut(self, *, mid_frame: bool = False) -> None:
@@ -31,106 +31,94 @@ class FaultControl:
         Args:
             mid_frame: Send the beginning of a text message first.
         """
-        for connection in list(self._gateway.connections):
+        for connection in list(self._sockets.connections):
             connection.cut(mid_frame)
 
     def freeze(self) -> None:
-        """Answer nothing any more, on REST and sockets, but keep all connections open."""
+        """Stop answering, on REST and sockets, but keep all connections open."""
         self.faults.thawed.clear()
 
     def thaw(self) -> None:
-        """End :meth:`freeze`; what came in meanwhile is answered now."""
+        """End :meth:`freeze`, and answer the messages received before."""
         self.faults.thawed.set()
 
     def refuse_tokens(self, refused: bool = True) -> None:
-        """Refuse every token and password from now on; open sockets stay as they are."""
+        """Refuse every token and password; open sockets are unchanged."""
         self._accounts.refusing = refused
 
     def change_token(self, token: str) -> None:
-        """Give the administrator another static token; open sockets stay as they are."""
+        """Replace the static token of the administrator; open sockets are unchanged."""
         self._admin.token = token
 
     async def expire_tokens(self) -> None:
-        """End every access token now, and tell every socket that its token expired.
+        """Expire every access token and the authentication of every socket.
 
-        Static tokens are good for authenticating again.
+        Static tokens stay valid.
         """
         self._accounts.expire()
-        for connection in list(self._gateway.clients):
+        for connection in list(self._sockets.clients):
             connection.expire()
 
     async def send_raw(self, content: str | bytes) -> None:
-        """Send a text or binary message to every socket that was let in."""
-        for connection in list(self._gateway.clients):
+        """Send a text or binary message to every authenticated socket."""
+        for connection in list(self._sockets.clients):
             connection.send(content)
 
     def delay_replies(self, seconds: float) -> None:
-        """Hold back every REST answer and every message for so many seconds; 0 ends it."""
+        """Delay every REST answer and every message by some seconds; 0 ends it."""
         self.faults.reply_delay = seconds
 
     def drop_next_subscribe_reply(self, count: int = 1) -> None:
-        """Make the next subscriptions without telling the client."""
+        """Make the next subscriptions without an answer to the client."""
         self.faults.lost_subscribe_replies += count
 
     def hold_changes(self) -> None:
-        """Hold back the messages of creates and updates, with the rows of now; deletes pass.
+        """Hold the messages of creates and updates, with the present rows; deletes are sent.
 
-        On a busy Directus a delete overtakes them too: it needs no read of the database.
+        On a busy Directus a delete overtakes them, too: it needs no read of the database.
         """
         if self.faults.held_changes is None:
             self.faults.held_changes = []
 
     def release_changes(self) -> None:
-        """End :meth:`hold_changes`, and send what was held back, in order."""
+        """End :meth:`hold_changes`, and send the held messages in order."""
         held, self.faults.held_changes = self.faults.held_changes or [], None
         for send in held:
             send()
 
     def reject_upgrades(self, status: int | None = 503) -> None:
-        """Answer the opening of a WebSocket with this HTTP status; None ends it."""
+        """Answer the upgrade to a WebSocket with this HTTP status; None ends it."""
         self.faults.upgrade_status = status
 
     def rate_limit(self, points: int | None, seconds: float = 1.0) -> None:
-        """Let each socket send only so many messages in so many seconds; None ends it."""
+        """Limit each socket to a number of messages in a number of seconds; None ends it."""
         self.faults.rate_limit = None if points is None else RateLimit(points, seconds)
 
     async def suspend_user(self, email: str, suspended: bool = True) -> None:
-        """Refuse a user's static token and log-ins, as Directus does for ``suspended`` users.
+        """Refuse a user's static token and log-ins; with False, accept them again.
 
-        Open sockets go on, and so does an access token until it expires.
-
-        Args:
-            email: The e-mail address of the user.
-            suspended: False makes the user active again.
+        As in Directus, open sockets continue, and so does an access token until it expires.
         """
         user = self._accounts.user(email)
         user.status = "suspended" if suspended else "active"
-        self._store.update(USERS, [([user.id], {"status": user.status})])
+        changed = {"status": user.status}
+        self._store.commit(self._store.plan_update(USERS, [user.id], changed, Manner()))
 
     def refuse_search(self, status: int | None = 405) -> None:
-        """Answer the method SEARCH as a proxy that does not let it through.
-
-        Args:
-            status: The HTTP status; None ends it.
-        """
+        """Answer the method SEARCH with this HTTP status, as a proxy; None ends it."""
         self.faults.search_status = status
 
     def press(self, times: int = 1) -> None:
-        """Answer the next REST requests with 503 "Under pressure".
-
-        Args:
-            times: The number of requests.
-        """
+        """Answer a number of REST requests with 503 "Under pressure"."""
         self.faults.pressed = times
 
     def spoil(self, collection: str, key: Key, field: str | None = None) -> None:
-        """Make an item unreadable: every answer that has it is a 500.
+        """Make an item unreadable: every answer with it is a 500.
 
         Args:
             collection: The collection.
             key: The key of the item.
-            field: The only field that cannot be read; without it the others can. The whole
-                item if not given.
+            field: The unreadable field; the whole item if not given.
         """
         self._store.spoiled[collection, str(key)] = field
 
@@ -139,13 +127,12 @@ class FaultControl:
         self._store.spoiled.pop((collection, str(key)), None)
 
     def forget_cache(self) -> None:
-        """Remove every answer from the cache of responses."""
-        if self._cache is not None:
-            self._cache.forget()
+        """Clear the response cache."""
+        self._rest.cached.clear()
 
 
 class LogControl:
-    """The part of :class:`FakeDirectus` that is about the log and the collections."""
+    """Activity log and collections of :class:`FakeDirectus`."""
 
     _store: Store
 
@@ -159,33 +146,27 @@ class LogControl:
         """
         row = self._store.log.entry(action, collection, item)
         self._store.log.add([row])
-        self._store.tell([Change("create", ACTIVITY, (row["id"],))])
+        self._store.emit([Change("create", ACTIVITY, (row["id"],))])
         return int(row["id"])
 
     def prune_log(self, until_id: int, actions: Collection[str] | None = None) -> None:
-        """Remove rows of the activity log, as Directus's retention does.
+        """Remove rows of the activity log up to an id, as Directus's retention does.
 
         Args:
             until_id: The highest id to remove.
-            actions: The actions whose rows are removed; all if not given.
+            actions: The actions of the rows to remove; all if not given.
         """
         self._store.log.prune(until_id, actions)
 
     def replace_log(self, until_id: int = 0) -> None:
-        """Put the activity log back to an earlier state, as a restored backup does.
+        """Remove the rows of the activity log above an id, as a restored backup does.
 
-        Args:
-            until_id: The highest id that stays. The ids above it are given again, to rows with
-                other timestamps.
+        The ids are reused, for rows with other timestamps.
         """
         self._store.log.replace(until_id)
 
     def shift_clock(self, seconds: float) -> None:
-        """Move the server's clock: timestamps, ``$NOW`` and the header ``Date``.
-
-        Args:
-            seconds: How far the clock goes ahead; a negative number sets it back.
-        """
+        """Shift timestamps, ``$NOW`` and the header ``Date`` by seconds; negative ones: back."""
         self._store.clock.ahead += dt.timedelta(seconds=seconds)
 
     async def create_collection(self, collection: FakeCollection) -> None:
@@ -197,15 +178,15 @@ class LogControl:
         await self.write_log("create", "directus_collections", collection.name)
 
     async def delete_collection(self, name: str) -> None:
-        """Remove a collection, its items, and every row of the log that is about them."""
+        """Remove a collection, its items, and their rows of the log."""
         self._store.drop(name)
         await self.write_log("delete", "directus_collections", name)
 
     async def change_collection(self, name: str, **changes: Any) -> None:
-        """Change what a collection is; its items stay.
+        """Change the definition of a collection; its items stay.
 
-        New and removed fields and another accountability have rows in the log, another key or
-        type of a field has none, as in Directus.
+        New and removed fields and another accountability get rows in the log, another key or
+        type of a field gets none, as in Directus.
 
         Args:
             name: The collection.
@@ -223,5 +204,5 @@ class LogControl:
             await self.write_log("update", "directus_collections", name)
 
     async def _log_field(self, action: str) -> None:
-        # Directus names a field by a number of its own.
+        # Directus identifies a field by a number.
         await self.write_log(action, "directus_fields", self._store.log.last_id + 1)

@@ -1,4 +1,4 @@
-"""Filters as Directus on SQLite understands them.
+"""Filters with the semantics of Directus on SQLite.
 
 A comparison with NULL is never true, as in SQL, and the text operators ignore case, as SQLite's
 LIKE does.
@@ -10,11 +10,10 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from directus_realtime.testing.fake.errors import forbidden_field, invalid_query
-from directus_realtime.testing.fake.schema import FakeCollection, Item
+from directus_realtime.testing.fake.fake_collection import FakeCollection, Filter, Item
+from directus_realtime.testing.fake.refusals import forbidden_field, invalid_query
 from directus_realtime.testing.fake.store import Store
 
-Filter = dict[str, Any]
 NO_LIMITS: Mapping[str, Sequence[str]] = {}
 
 NULLS = {"_null", "_nnull"}
@@ -42,17 +41,9 @@ def check(
     readable: Mapping[str, Sequence[str]] = NO_LIMITS,
     path: str = "",
 ) -> None:
-    """Refuse a filter that names an unknown field or an operator its type does not have.
+    """Refuse a filter with an unknown field or an operator that its type does not have.
 
-    Args:
-        store: The items.
-        collection: The collection that is filtered.
-        condition: The filter.
-        readable: The only fields that may be named, for collections where there are such.
-        path: The relation that leads to the collection.
-
-    Raises:
-        ApiError: FORBIDDEN or INVALID_QUERY, as Directus words it.
+    ``readable`` has the readable fields by collection, ``path`` the relation to this one.
     """
     for name, value in condition.items():
         if name in ("_and", "_or"):
@@ -70,7 +61,7 @@ def check(
 
 
 def matches(store: Store, collection: FakeCollection, condition: Filter, row: Item) -> bool:
-    """Say whether a row passes a filter that :func:`check` let pass."""
+    """Return whether a row passes a filter that :func:`check` has accepted."""
     return all(_passes(store, collection, name, value, row) for name, value in condition.items())
 
 
@@ -90,7 +81,7 @@ def _passes(store: Store, collection: FakeCollection, name: str, value: Any, row
 
 
 def _is_nested(value: Any) -> bool:
-    """Say whether a relation's filter goes on to the fields of the other collection."""
+    """Return whether the filter of a relation names fields of the other collection."""
     return isinstance(value, dict) and not all(
         name.startswith("_") and name not in ("_and", "_or") for name in value
     )

@@ -1,4 +1,4 @@
-"""Directus's query parameters, from an address or from a message."""
+"""Query parameters of Directus, from an address or a message."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from directus_realtime.testing.fake.errors import (
+from directus_realtime.testing.fake.fake_collection import Filter
+from directus_realtime.testing.fake.refusals import (
     NoReplyError,
     invalid_payload,
     invalid_query,
 )
-from directus_realtime.testing.fake.filters import Filter
-from directus_realtime.testing.fake.server_clock import ServerClock
+from directus_realtime.testing.fake.server_state import ServerClock
 
-REAL_TIME = ServerClock()
 DEFAULT_QUERY_LIMIT = 100  # rows, unless the caller or the server says otherwise
 SHIFT = re.compile(r"\$NOW\(([+-]?\d+) (second|minute|hour|day|week)s?\)")
 BRACKETS = re.compile(r"\[([^\]]*)\]")
@@ -25,7 +24,7 @@ BRACKETS = re.compile(r"\[([^\]]*)\]")
 
 @dataclass
 class Query:
-    """What to read. ``None`` means that the caller did not say."""
+    """The items to read, and their shape. ``None`` means not given."""
 
     fields: list[str] = field(default_factory=lambda: ["*"])
     filter: Filter = field(default_factory=dict)
@@ -42,30 +41,24 @@ class Query:
 
     @classmethod
     def from_address(
-        cls,
-        pairs: Iterable[tuple[str, str]],
-        limit_max: int | None = None,
-        clock: ServerClock = REAL_TIME,
+        cls, pairs: Iterable[tuple[str, str]], limit_max: int | None, clock: ServerClock
     ) -> Query:
-        """Read the parameters of a request; a bad limit, or one too high, is refused."""
+        """Parse the parameters of a request; an invalid or too high limit is refused."""
         values = _nest(pairs)
         return cls.from_request(values, limit_max, clock) if values else cls()
 
     @classmethod
     def from_request(
-        cls,
-        values: dict[str, Any],
-        limit_max: int | None = None,
-        clock: ServerClock = REAL_TIME,
+        cls, values: dict[str, Any], limit_max: int | None, clock: ServerClock
     ) -> Query:
-        """Read the ``query`` of a SEARCH; a bad limit, or one too high, is refused."""
+        """Parse the ``query`` of a SEARCH; an invalid or too high limit is refused."""
         if "limit" in values:
             _check_limit(values["limit"], limit_max)
         return cls.from_values(values, clock)
 
     @classmethod
-    def from_values(cls, values: dict[str, Any], clock: ServerClock = REAL_TIME) -> Query:
-        """Read the ``query`` of a message; as in Directus 11, a bad limit counts as none."""
+    def from_values(cls, values: dict[str, Any], clock: ServerClock) -> Query:
+        """Parse the ``query`` of a message; as in Directus 11, an invalid limit is ignored."""
         query = cls(is_empty=False)
         if "fields" in values:
             query.fields = _fields(values["fields"])
@@ -84,11 +77,7 @@ class Query:
 
 
 def searched_keys(body: Any) -> list[Any] | None:
-    """Return the ``keys`` in the body of a SEARCH, or None if it has none.
-
-    Raises:
-        ApiError: Directus refuses the body.
-    """
+    """Return the ``keys`` in the body of a SEARCH, or None; an invalid body is refused."""
     if not isinstance(body, dict):
         raise invalid_payload('"value" must be of type object')
     if unknown := [name for name in body if name not in ("keys", "query")]:
@@ -165,27 +154,26 @@ def _meta(value: Any) -> list[str]:
 
 
 def _alias(value: Any) -> dict[str, str]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise invalid_query("Invalid JSON for alias object") from None
+    value = _parsed(value, "alias")
     return {str(name): str(of) for name, of in value.items()} if isinstance(value, dict) else {}
 
 
+def _parsed(value: Any, name: str) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise invalid_query(f"Invalid JSON for {name} object") from None
+
+
 def _filter(value: Any, clock: ServerClock) -> Filter:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise invalid_query("Invalid JSON for filter object") from None
+    value = _parsed(value, "filter")
     if isinstance(value, list):
         value = {str(number): each for number, each in enumerate(value)}
     return dict(_with_time(value, clock)) if value else {}
 
 
 def _with_time(value: Any, clock: ServerClock) -> Any:
-    """Put in the present time for ``$NOW``: Directus does so once, when it gets the filter."""
+    """Replace ``$NOW`` by the time; Directus does so once, on receipt of the filter."""
     if isinstance(value, dict):
         return {key: _with_time(each, clock) for key, each in value.items()}
     if isinstance(value, list):

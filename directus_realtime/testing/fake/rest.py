@@ -1,123 +1,56 @@
-"""The REST interface of a fake Directus, with its cache of responses."""
+"""The REST interface of a fake Directus, with its response cache."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts
-from directus_realtime.testing.fake.activity_log import Origin
-from directus_realtime.testing.fake.errors import (
+from directus_realtime.testing.fake.fake_collection import ACTIVITY, SYSTEM, USERS, Item, Schema
+from directus_realtime.testing.fake.items_service import ItemsService
+from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query, searched_keys
+from directus_realtime.testing.fake.refusals import (
     ApiError,
     forbidden,
     forbidden_action,
     forbidden_collection,
     invalid_credentials,
     invalid_payload,
-    under_pressure,
-    unknown_route,
 )
-from directus_realtime.testing.fake.faults import Faults
-from directus_realtime.testing.fake.items import Items
-from directus_realtime.testing.fake.messages import encode
-from directus_realtime.testing.fake.query import DEFAULT_QUERY_LIMIT, Query, searched_keys
-from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.schema import ACTIVITY, SYSTEM, USERS, Item
+from directus_realtime.testing.fake.server_state import Faults, ServerOptions
+from directus_realtime.testing.fake.socket_messages import encode
+from directus_realtime.testing.fake.store import Origin, Store
 
-LIFE = 300  # seconds that the header names; here an answer stays until it is forgotten
+LIFE = 300  # seconds in the header; here an answer stays until the cache is cleared
 NEVER_CACHED = ("/server/ping", "/server/health")
-OTHER_PARAMETERS = ("deep", "version", "backlink", "export")  # that are in Directus's key, too
-
-
-class ResponseCache:
-    """Answers of GET by user, path and the query as Directus understands it."""
-
-    def __init__(self) -> None:
-        self._answers: dict[Hashable, tuple[bytes, str]] = {}
-
-    def forget(self) -> None:
-        """Remove every answer."""
-        self._answers.clear()
-
-    async def answer(
-        self,
-        request: web.Request,
-        user: str | None,
-        query: Query,
-        read: Callable[[], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
-        """Return the cached answer, or read one and keep it; refusals are raised, not kept.
-
-        Args:
-            request: The request.
-            user: The id of the user whose answer it is.
-            query: What Directus makes of the parameters; others do not count.
-            read: Called where no answer is cached.
-        """
-        if request.path in NEVER_CACHED:
-            return await read()
-        others = tuple(request.query.get(name) for name in OTHER_PARAMETERS)
-        key = (user, request.path, repr(query), others)
-        if key not in self._answers:
-            made = await read()
-            if not isinstance(made, web.Response) or not isinstance(made.body, bytes):
-                return made
-            self._answers[key] = made.body, made.content_type
-        body, kind = self._answers[key]
-        scope = "private" if user else "public"
-        headers = {"Cache-Control": f"{scope}, max-age={LIFE}"}
-        return web.Response(body=body, content_type=kind, headers=headers)
+OTHER_PARAMETERS = ("deep", "version", "backlink", "export")  # also in Directus's key
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True)
-class ServerInfo:
-    """What ``GET /server/info`` tells."""
-
-    version: str
-    auth_mode: str
-    websocket_path: str
-    heartbeat_period: float
-    limit_max: int | None
-    websockets: bool = True
-
-
 class RestApi:
-    """Answers requests in the shapes of Directus.
-
-    Args:
-        accounts: Who may come in.
-        reader: What to read with; its store is what is changed.
-        faults: The switches of the server.
-        info: See :class:`ServerInfo`.
-        notice: Called with the method and path of every request.
-
-    Attributes:
-        cache: The cache of responses, if there is one.
-    """
+    """The REST interface; ``requests`` gets the method and path of each request."""
 
     def __init__(
         self,
         accounts: Accounts,
-        reader: Reader,
+        store: Store,
         faults: Faults,
-        info: ServerInfo,
-        notice: Callable[[str], None],
-        cache: ResponseCache | None = None,
+        options: ServerOptions,
+        requests: deque[str],
     ) -> None:
-        self.cache = cache
         self._accounts = accounts
-        self._reader = reader
+        self._store = store
         self._faults = faults
-        self._info = info
-        self._notice = notice
+        self._options = options
+        self._requests = requests
+        self.cached: dict[Hashable, tuple[bytes, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes for an application."""
@@ -142,7 +75,7 @@ class RestApi:
 
     def _system_routes(self) -> list[web.RouteDef]:
         routes: list[web.RouteDef] = []
-        for name in self._reader.store.schema.collections:
+        for name in self._store.schema.collections:
             if name.startswith(SYSTEM):
                 is_read_only = name in (ACTIVITY, USERS)
                 add = self._read_routes if is_read_only else self._item_routes
@@ -168,22 +101,23 @@ class RestApi:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn refusals into answers, and put the faults in between."""
+        """Turn refusals into answers, and apply the faults."""
         await self._faults.thawed.wait()
-        if "Upgrade" in request.headers and self._info.websockets:
+        if "Upgrade" in request.headers and self._options.websockets:
             if request.match_info.http_exception is not None:
                 await asyncio.Event().wait()  # Directus never answers an unknown path here
             return await handler(request)
-        self._notice(f"{request.method} {request.path}")
+        self._requests.append(f"{request.method} {request.path}")
         try:
             answer = await self._answer(request, handler)
         except ApiError as refusal:
             answer = _errors(refusal)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-            answer = _errors(unknown_route(request.path))
+            text = f"Route {request.path} doesn't exist."
+            answer = _errors(ApiError(404, "ROUTE_NOT_FOUND", text, path=request.path))
         await asyncio.sleep(self._faults.reply_delay)
         await self._faults.thawed.wait()
-        answer.headers["Date"] = self._reader.store.clock.http_date()
+        answer.headers["Date"] = self._store.clock.http_date()
         return answer
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -192,14 +126,27 @@ class RestApi:
             text = "<html><body><h1>The method SEARCH is not allowed.</h1></body></html>"
             return web.Response(status=status, text=text, content_type="text/html")
         if self._faults.is_pressed():
-            raise under_pressure()
-        if self.cache is None or request.method != "GET":
-            return await handler(request)
+            text, reason = 'Service "api" is unavailable. Under pressure.', "Under pressure"
+            raise ApiError(503, "SERVICE_UNAVAILABLE", text, service="api", reason=reason)
+        is_cached = self._options.cache and request.path not in NEVER_CACHED
+        if is_cached and request.method == "GET":
+            return await self._cached(request, handler)
+        return await handler(request)
+
+    async def _cached(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Return the answer from the cache, or a new one; refusals are not cached."""
         user = self._access(request).user
-        query = self._query(request)
-        return await self.cache.answer(
-            request, user.id if user else None, query, lambda: handler(request)
-        )
+        # Unknown parameters are not in the key.
+        others = tuple(request.query.get(name) for name in OTHER_PARAMETERS)
+        key = (user and user.id, request.path, repr(self._query(request)), others)
+        if key not in self.cached:
+            made = await handler(request)
+            if not isinstance(made, web.Response) or not isinstance(made.body, bytes):
+                return made
+            self.cached[key] = made.body, made.content_type
+        body, kind = self.cached[key]
+        headers = {"Cache-Control": f"{'private' if user else 'public'}, max-age={LIFE}"}
+        return web.Response(body=body, content_type=kind, headers=headers)
 
     async def _ping(self, request: web.Request) -> web.Response:
         return web.Response(text="pong", content_type="text/html")
@@ -215,22 +162,22 @@ class RestApi:
         return _data(info)
 
     def _private_info(self) -> Item:
+        options, limit = self._options, self._faults.rate_limit
+        period = options.heartbeat_period
         socket = {
-            "rest": {"authentication": self._info.auth_mode, "path": self._info.websocket_path},
+            "rest": {"authentication": options.auth_mode, "path": options.websocket_path},
             "graphql": False,
-            "heartbeat": self._info.heartbeat_period or False,
+            "heartbeat": (int(period) if period == int(period) else period) or False,
             "collaborativeEditing": False,
             "logs": False,
         }
-        limit = self._faults.rate_limit
-        rate = {"points": limit.points, "duration": limit.seconds} if limit else False
-        limit_max = -1 if self._info.limit_max is None else self._info.limit_max
+        highest = -1 if options.query_limit_max is None else options.query_limit_max
         return {
-            "rateLimit": rate,
+            "rateLimit": {"points": limit.points, "duration": limit.seconds} if limit else False,
             "rateLimitGlobal": False,
-            "queryLimit": {"default": DEFAULT_QUERY_LIMIT, "max": limit_max},
-            "websocket": socket if self._info.websockets else False,
-            "version": self._info.version,
+            "queryLimit": {"default": DEFAULT_QUERY_LIMIT, "max": highest},
+            "websocket": socket if options.websockets else False,
+            "version": options.version,
         }
 
     async def _login(self, request: web.Request) -> web.Response:
@@ -253,56 +200,50 @@ class RestApi:
             raise invalid_credentials()
         if not access.may_read(USERS):
             return _data({"id": access.user.id})
-        query = self._query(request)
-        return _data(self._reader.read_one(access, USERS, access.user.id, query))
+        users = ItemsService(self._store, USERS, access)
+        return _data(users.read_one(access.user.id, self._query(request)))
 
     async def _permissions(self, request: web.Request) -> web.Response:
-        access = self._access(request)
-        return _data(access.permissions(self._reader.store.schema.collections))
+        return _data(self._access(request).permissions(self._store.schema.collections))
 
     async def _collections(self, request: web.Request) -> web.Response:
-        self._demand_admin(request, forbidden_collection("directus_collections"))
-        schema = self._reader.store.schema
+        schema = self._schema(request, forbidden_collection("directus_collections"))
         return _data([schema.describe_collection(each) for each in schema.collections.values()])
 
+    async def _search_collections(self, request: web.Request) -> web.Response:
+        keys = searched_keys(await _body(request))
+        schema = self._schema(request, forbidden_collection("directus_collections"))
+        found = [each for each in schema.collections.values() if keys is None or each.name in keys]
+        return _data([schema.describe_collection(each) for each in found])
+
     async def _collection(self, request: web.Request) -> web.Response:
-        schema, name = self._reader.store.schema, request.match_info["collection"]
+        name = request.match_info["collection"]
         if not self._access(request).may_read(name):
             raise forbidden_action(name)
-        self._demand_admin(request, forbidden_collection("directus_collections"))
+        schema = self._schema(request, forbidden_collection("directus_collections"))
         if name not in schema:
             raise forbidden()
         return _data(schema.describe_collection(schema[name]))
 
     async def _all_fields(self, request: web.Request) -> web.Response:
-        self._demand_admin(request, forbidden_action("directus_fields"))
-        schema = self._reader.store.schema
+        schema = self._schema(request, forbidden_action("directus_fields"))
         collections = schema.collections.values()
         return _data([field for each in collections for field in schema.describe_fields(each)])
 
     async def _fields(self, request: web.Request) -> web.Response:
-        self._demand_admin(request, forbidden_action("directus_fields"))
-        schema = self._reader.store.schema
+        schema = self._schema(request, forbidden_action("directus_fields"))
         return _data(schema.describe_fields(schema[request.match_info["collection"]]))
 
-    async def _relations(self, request: web.Request) -> web.Response:
-        self._demand_admin(request, forbidden_action("directus_relations"))
-        return _data(self._reader.store.schema.describe_relations())
-
     async def _field(self, request: web.Request) -> web.Response:
-        self._demand_admin(request, forbidden_action("directus_fields"))
-        schema, name = self._reader.store.schema, request.match_info["field"]
-        collection = schema[request.match_info["collection"]]
+        schema = self._schema(request, forbidden_action("directus_fields"))
+        collection, name = schema[request.match_info["collection"]], request.match_info["field"]
         if name not in collection.field_names:
             raise forbidden()
         return _data(schema.describe_field(collection, name))
 
-    async def _search_collections(self, request: web.Request) -> web.Response:
-        keys = searched_keys(await _body(request))
-        self._demand_admin(request, forbidden_collection("directus_collections"))
-        schema = self._reader.store.schema
-        found = [each for each in schema.collections.values() if keys is None or each.name in keys]
-        return _data([schema.describe_collection(each) for each in found])
+    async def _relations(self, request: web.Request) -> web.Response:
+        schema = self._schema(request, forbidden_action("directus_relations"))
+        return _data(schema.describe_relations())
 
     async def _read(self, request: web.Request) -> web.Response:
         items, query = self._items(request), self._query(request)
@@ -312,9 +253,10 @@ class RestApi:
         body, items = await _body(request), self._items(request)
         query, keys = self._query(request), searched_keys(body)
         if request.path == "/users":
-            keys = None  # Directus reads all users then
+            keys = None  # Directus then reads all users
         if "query" in body:
-            query = self._searched_query(body["query"])
+            limit_max = self._options.query_limit_max
+            query = Query.from_request(body["query"], limit_max, self._store.clock)
         found = items.read(query) if keys is None else items.read_many(keys, query)
         return _rows(items, query, found)
 
@@ -346,21 +288,18 @@ class RestApi:
         self._items(request).delete([request.match_info["key"]])
         return web.Response(status=204)
 
-    def _items(self, request: web.Request) -> Items:
+    def _items(self, request: web.Request) -> ItemsService:
         access = self._access(request)
         origin = Origin(
             user=access.user.id if access.user else None,
             ip=request.remote or "",
             user_agent=request.headers.get("User-Agent"),
         )
-        return Items(self._reader, _collection_of(request), access, origin)
+        return ItemsService(self._store, _collection_of(request), access, origin)
 
     def _query(self, request: web.Request) -> Query:
-        clock = self._reader.store.clock
-        return Query.from_address(request.query.items(), self._info.limit_max, clock)
-
-    def _searched_query(self, values: Item) -> Query:
-        return Query.from_request(values, self._info.limit_max, self._reader.store.clock)
+        limit_max = self._options.query_limit_max
+        return Query.from_address(request.query.items(), limit_max, self._store.clock)
 
     def _access(self, request: web.Request) -> Access:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -370,13 +309,15 @@ class RestApi:
             return self._accounts.access(request.query["access_token"])
         return PUBLIC
 
-    def _demand_admin(self, request: web.Request, refusal: ApiError) -> None:
+    def _schema(self, request: web.Request, refusal: ApiError) -> Schema:
+        """Return the collections to an administrator, and refuse others."""
         if not self._access(request).is_admin:
             raise refusal
+        return self._store.schema
 
 
 def _collection_of(request: web.Request) -> str:
-    """The collection of a path; those of the system have paths of their own."""
+    """Return the collection of a path; system collections have their own paths."""
     name = request.match_info.get("collection")
     if name is None:
         return f"{SYSTEM}{request.path.split('/')[1]}"
@@ -394,7 +335,7 @@ def _data(data: Any) -> web.Response:
     return _json({"data": data})
 
 
-def _rows(items: Items, query: Query, found: list[Item]) -> web.Response:
+def _rows(items: ItemsService, query: Query, found: list[Item]) -> web.Response:
     answer: Item = {"data": found}
     if query.meta:
         answer = {"meta": items.meta(query), **answer}

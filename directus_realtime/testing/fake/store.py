@@ -1,81 +1,129 @@
-"""The items of a fake Directus: planned changes, and those that everybody sees."""
+"""The items and the activity log of a fake Directus, with planned and visible changes."""
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from directus_realtime.testing.fake.activity_log import NOBODY, ActivityLog, Origin
-from directus_realtime.testing.fake.errors import invalid_payload, not_unique
-from directus_realtime.testing.fake.schema import ACTIVITY, FakeCollection, Item, Key, Schema
-from directus_realtime.testing.fake.server_clock import ServerClock
+from directus_realtime.testing.fake.fake_collection import (
+    ACTIVITY,
+    FakeCollection,
+    Item,
+    Key,
+    Schema,
+)
+from directus_realtime.testing.fake.refusals import ApiError, invalid_payload
+from directus_realtime.testing.fake.server_state import ServerClock, as_written
 
 Action = Literal["create", "update", "delete"]
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The author of a change, for the activity log."""
+
+    user: str | None = None
+    ip: str = "127.0.0.1"
+    user_agent: str | None = None
+
+
+NOBODY = Origin()
+
+
+@dataclass(frozen=True)
 class Change:
-    """One event of Directus.
-
-    The keys are as the caller of Directus wrote them: strings if they came from an address.
-
-    Args:
-        action: What was done.
-        collection: The collection.
-        keys: The keys as they are repeated.
-        items: The keys of the items, if those are others.
-    """
+    """One event of Directus."""
 
     action: Action
     collection: str
-    keys: tuple[Any, ...]
-    items: tuple[Any, ...] = ()
+    keys: tuple[Any, ...]  # as the caller wrote them: strings if they came from an address
+    items: tuple[Any, ...] = ()  # the keys of the items, if they differ
 
     @property
     def item_keys(self) -> tuple[Any, ...]:
-        """The keys that the items are found by."""
+        """The keys that identify the items."""
         return self.items or self.keys
 
 
 @dataclass
 class Write:
-    """One change of items that is planned and not visible yet.
-
-    Args:
-        change: The event of it.
-        data: The row of a create, the new values of an update.
-        log: Its rows of the activity log.
-        emit: False sends no event, neither of the change nor of its rows.
-        sent: True if the event of the change was sent early.
-    """
+    """A planned change of items, not visible yet."""
 
     change: Change
-    data: Item
-    log: list[Item]
-    emit: bool = True
-    sent: bool = False
+    data: Item  # the row of a create, the new values of an update
+    log: list[Item]  # its rows of the activity log
+    emit: bool = True  # whether events of the change and its rows are sent
+    sent: bool = False  # whether the event of the change was sent early
 
 
 @dataclass(frozen=True)
 class Manner:
-    """The traces that a change leaves.
-
-    Args:
-        origin: Its author.
-        emit: False sends no event.
-        log: False leaves no row in the activity log.
-        as_written: The keys that the log and the event repeat, if not those of the items.
-    """
+    """The traces that a change leaves."""
 
     origin: Origin = NOBODY
-    emit: bool = True
-    log: bool = True
-    as_written: tuple[Any, ...] = ()
+    emit: bool = True  # events
+    log: bool = True  # rows in the activity log
+    as_written: tuple[Any, ...] = ()  # keys in both, if they differ from those of the items
 
 
-Listener = Callable[[Sequence[Change]], None]
+class ActivityLog:
+    """The rows of ``directus_activity`` by id."""
+
+    def __init__(self, clock: ServerClock) -> None:
+        self.rows: dict[Key, Item] = {}  # the visible ones
+        self.last_id = 0  # of a row, visible or not
+        self._clock = clock
+        self._earliest = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+    def entry(self, action: str, collection: str, item: object, origin: Origin = NOBODY) -> Item:
+        """Return a new row that is not visible yet."""
+        self.last_id += 1
+        return {
+            "id": self.last_id,
+            "action": action,
+            "user": origin.user,
+            "timestamp": as_written(max(self._clock.now(), self._earliest)),
+            "ip": origin.ip,
+            "user_agent": origin.user_agent,
+            "collection": collection,
+            "item": str(item),
+            "origin": None,
+            "revisions": [],
+        }
+
+    def add(self, rows: Iterable[Item]) -> None:
+        """Make rows visible."""
+        self.rows |= {row["id"]: row for row in rows}
+
+    def prune(self, until_id: int, actions: Collection[str] | None = None) -> None:
+        """Remove the rows up to an id, all or those with one of the actions."""
+        self._keep(
+            row
+            for row in self.rows.values()
+            if row["id"] > until_id or (actions is not None and row["action"] not in actions)
+        )
+
+    def forget(self, collection: str) -> None:
+        """Remove the rows of a collection."""
+        self._keep(row for row in self.rows.values() if row["collection"] != collection)
+
+    def replace(self, until_id: int) -> None:
+        """Remove the rows above an id; the next row gets the id after it, and is newer."""
+        times = [dt.datetime.fromisoformat(row["timestamp"]) for row in self.rows.values()]
+        self._earliest = max([self._earliest, *(each + dt.timedelta(seconds=1) for each in times)])
+        self._keep(row for row in self.rows.values() if row["id"] <= until_id)
+        self.last_id = until_id
+
+    def _keep(self, rows: Iterable[Item]) -> None:
+        kept = {row["id"]: row for row in rows}
+        self.rows.clear()  # the store holds the same dict
+        self.rows.update(kept)
+
+
+EventListener = Callable[[Sequence[Change]], None]
 ORDINARY = Manner()
 
 
@@ -84,15 +132,19 @@ class Store:
 
     Args:
         schema: The collections.
-        listener: Called once for each operation, after it, with all its changes.
+        emit: Called once after each operation, with all its changes.
+        query_limit_max: Directus's ``QUERY_LIMIT_MAX``.
     """
 
-    def __init__(self, schema: Schema, listener: Listener) -> None:
+    def __init__(
+        self, schema: Schema, emit: EventListener, query_limit_max: int | None = None
+    ) -> None:
         self.schema = schema
+        self.emit = emit
+        self.query_limit_max = query_limit_max
         self.clock = ServerClock()
         self.log = ActivityLog(self.clock)
         self.spoiled: dict[tuple[str, str], str | None] = {}
-        self.tell = listener
         self._rows: dict[str, dict[Key, Item]] = {}
         self._planned: set[tuple[str, Key]] = set()  # keys of items that are not visible yet
         self._highest: dict[str, int] = {}
@@ -100,11 +152,11 @@ class Store:
             self.open(collection)
 
     def open(self, collection: FakeCollection) -> None:
-        """Make place for a collection, with the items that it has from the start."""
+        """Prepare the rows of a collection, with its first items."""
         self._rows[collection.name] = self.log.rows if collection.name == ACTIVITY else {}
         self._highest[collection.name] = 0
         for item in collection.items:
-            self.add_unnoticed(collection.name, item)
+            self.add_silently(collection.name, item)
 
     def rows(self, name: str, keys: Iterable[Any] | None = None) -> list[Item]:
         """Return the rows of a collection, or those with the keys, in the order of the keys."""
@@ -115,30 +167,12 @@ class Store:
         return [rows[key] for key in sorted(found, key=lambda key: (isinstance(key, str), key))]
 
     def row(self, name: str, key: Any) -> Item | None:
-        """Return one row, or None; the key may be of any type that can be cast."""
+        """Return one row, or None; the key may be of any castable type."""
         cast = self.schema[name].cast_key(key)
         return None if cast is None else self._rows[name].get(cast)
 
-    def create(self, name: str, items: Iterable[Item], manner: Manner = ORDINARY) -> list[Key]:
-        """Add items; every one of them is a change of its own. Return their keys."""
-        writes = self.plan_create(name, items, manner)
-        self.commit(writes)
-        return [write.change.keys[0] for write in writes]
-
-    def update(
-        self, name: str, updates: Sequence[tuple[Sequence[Any], Item]], manner: Manner = ORDINARY
-    ) -> None:
-        """Change items; every pair of keys and data is one change. Unknown keys are left out."""
-        self.commit(
-            [w for keys, data in updates for w in self.plan_update(name, keys, data, manner)]
-        )
-
-    def delete(self, name: str, keys: Sequence[Any], manner: Manner = ORDINARY) -> None:
-        """Remove items in one change, which has the unknown keys too, as in Directus."""
-        self.commit(self.plan_delete(name, keys, manner))
-
     def plan_create(self, name: str, items: Iterable[Item], manner: Manner) -> list[Write]:
-        """Take keys for items that are visible after :meth:`commit`."""
+        """Plan new items, and reserve their keys."""
         writes = []
         for item in items:
             row = self._new_row(self.schema[name], item)
@@ -150,14 +184,14 @@ class Store:
     def plan_update(
         self, name: str, keys: Sequence[Any], data: Item, manner: Manner
     ) -> list[Write]:
-        """Prepare one change of items, which is none without keys."""
+        """Plan one update of items; none without keys."""
         collection = self.schema[name]
-        data = _known(collection, data) | self._touched(collection, "date-updated")
+        data = _known(collection, data) | self._timestamps(collection, "date-updated")
         change = Change("update", name, manner.as_written or tuple(keys), tuple(keys))
         return [self._write(change, data, manner)] if keys else []
 
     def plan_delete(self, name: str, keys: Sequence[Any], manner: Manner) -> list[Write]:
-        """Prepare the removal of items."""
+        """Plan one delete of items; none without keys."""
         change = Change("delete", name, manner.as_written or tuple(keys), tuple(keys))
         return [self._write(change, {}, manner)] if keys else []
 
@@ -166,19 +200,19 @@ class Store:
         for write in writes:
             self._apply(write)
             self.log.add(write.log)
-        told = [write for write in writes if write.emit]
-        rows = [Change("create", ACTIVITY, (row["id"],)) for write in told for row in write.log]
-        changes = [write.change for write in told if not write.sent]
+        emitted = [write for write in writes if write.emit]
+        rows = [Change("create", ACTIVITY, (row["id"],)) for write in emitted for row in write.log]
+        changes = [write.change for write in emitted if not write.sent]
         if rows or changes:
-            self.tell([*rows, *changes])
+            self.emit([*rows, *changes])
 
     def discard(self, writes: Sequence[Write]) -> None:
-        """Forget planned changes; the ids they took are taken."""
+        """Drop planned changes; the ids of their rows of the log stay reserved."""
         for write in writes:
             self._planned -= {(write.change.collection, key) for key in write.change.keys}
 
-    def add_unnoticed(self, name: str, item: Item) -> None:
-        """Add a row that nobody is told of, with the past that it says it has."""
+    def add_silently(self, name: str, item: Item) -> None:
+        """Add a row without event or log, with the timestamps it has."""
         collection = self.schema[name]
         row = self._new_row(collection, item) | _known(collection, item)
         key = row[collection.primary_key]
@@ -187,7 +221,7 @@ class Store:
             self.log.last_id = max(self.log.last_id, key)
 
     def redefine(self, collection: FakeCollection) -> None:
-        """Put another definition in the place of that with its name; the rows follow it."""
+        """Replace the definition of a collection; its rows are kept."""
         old = self.schema[collection.name]
         kept = list(self._rows[collection.name].values())
         self.schema.collections[collection.name] = collection
@@ -195,10 +229,10 @@ class Store:
         self._highest[collection.name] = 0
         for row in kept:
             key = {collection.primary_key: row[old.primary_key]}
-            self.add_unnoticed(collection.name, {**row, **key})
+            self.add_silently(collection.name, {**row, **key})
 
     def drop(self, name: str) -> None:
-        """Remove a collection with its rows, and those of the log that are about it."""
+        """Remove a collection, its rows, and its rows of the log."""
         del self.schema.collections[name], self._rows[name]
         self.log.forget(name)
 
@@ -232,7 +266,7 @@ class Store:
     def _new_row(self, collection: FakeCollection, item: Mapping[str, Any]) -> Item:
         key = self._new_key(collection, item.get(collection.primary_key))
         row = dict.fromkeys(collection.field_names) | collection.defaults
-        row |= _known(collection, item) | self._touched(collection, "date-created")
+        row |= _known(collection, item) | self._timestamps(collection, "date-created")
         row[collection.primary_key] = key
         return row
 
@@ -245,17 +279,25 @@ class Store:
         elif key is None:
             raise invalid_payload(f'"{collection.primary_key}" is required')
         if self._exists(collection.name, key):
-            raise not_unique(collection.name, collection.primary_key, given)
+            where = {"collection": collection.name, "field": collection.primary_key}
+            raise ApiError(
+                400,
+                "RECORD_NOT_UNIQUE",
+                f'Value "{given}" for field "{collection.primary_key}" in collection '
+                f'"{collection.name}" has to be unique.',
+                **where,
+                value=given,
+            )
         if isinstance(key, int):
             self._highest[collection.name] = max(key, self._highest[collection.name])
         return key
 
-    def _touched(self, collection: FakeCollection, kind: str) -> Item:
+    def _timestamps(self, collection: FakeCollection, kind: str) -> Item:
         names = [name for name, field_type in collection.fields.items() if field_type == kind]
         return dict.fromkeys(names, self.clock.timestamp())
 
 
 def _known(collection: FakeCollection, data: Mapping[str, Any]) -> Item:
-    # Directus ignores unknown fields in what is written.
+    # Directus ignores unknown fields in writes.
     names = set(collection.field_names) - {collection.primary_key}
     return {name: value for name, value in data.items() if name in names}

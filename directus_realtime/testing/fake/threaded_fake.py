@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, overload
 
-from directus_realtime.testing.fake.core import FakeDirectus
-from directus_realtime.testing.fake.schema import Item, Key
+from directus_realtime.testing.fake.fake_collection import Item, Key
+from directus_realtime.testing.fake.fake_directus import FakeDirectus
 
 CALL_TIMEOUT = 30.0  # seconds
 
 
 class ThreadedFakeDirectus:
-    """The synchronous face of a fake Directus that runs in a thread of its own.
+    """Synchronous interface of a fake Directus that runs in its own thread.
 
     Made by :func:`run_in_thread`. All methods may be called from any thread.
     """
@@ -74,13 +74,13 @@ class ThreadedFakeDirectus:
 
 @contextlib.contextmanager
 def run_in_thread(**options: Any) -> Iterator[ThreadedFakeDirectus]:
-    """Run a fake Directus in a thread for as long as the context lasts.
+    """Run a fake Directus in a thread for the duration of the context.
 
     Args:
-        **options: What :class:`FakeDirectus` takes.
+        **options: Arguments of :class:`FakeDirectus`.
     """
     started: Future[tuple[ThreadedFakeDirectus, asyncio.Event]] = Future()
-    # asyncio.run() also ends what a connection that came at the last moment still does.
+    # asyncio.run() also cancels the tasks of a connection made at the last moment.
     thread = threading.Thread(
         target=lambda: asyncio.run(_serve(options, started)), name="fake-directus", daemon=True
     )

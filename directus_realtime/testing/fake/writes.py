@@ -1,14 +1,13 @@
-"""Writing items as the owner of a fake Directus: at once or in a transaction."""
+"""Writes to the items of a fake Directus by a test: at once or in a transaction."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self, overload
 
-from directus_realtime.testing.fake.errors import ApiError
-from directus_realtime.testing.fake.schema import Item, Key
+from directus_realtime.testing.fake.fake_collection import Item, Key
+from directus_realtime.testing.fake.refusals import ApiError
 from directus_realtime.testing.fake.store import Manner, Store, Write
 
 
@@ -17,10 +16,12 @@ class ItemWriter(ABC):
 
     Common arguments of the three:
 
-    - ``emit=False`` acts like a Flow without "emit events": the change is in the activity log,
-      but no socket hears of it.
-    - ``log=False`` acts like a service without accountability: sockets hear of the change,
-      but the activity log has no row of it.
+    - ``keys``: The key of one item, or a list of keys.
+    - ``emit=False`` acts like a Flow without "emit events": the activity log has the change,
+      but no socket gets an event.
+    - ``log=False`` acts like a service without accountability: sockets get the event, but the
+      activity log has no row.
+    - ``as_written``: Another spelling of the key or keys, for the log and the event.
     """
 
     _store: Store
@@ -40,12 +41,6 @@ class ItemWriter(ABC):
     ) -> Item | list[Item]:
         """Add one item or a list of them, like a POST, and return them as stored.
 
-        Args:
-            collection: The collection.
-            data: One item or several.
-            emit: See the class.
-            log: See the class.
-
         Raises:
             ValueError: Directus would refuse this.
         """
@@ -55,7 +50,7 @@ class ItemWriter(ABC):
         except ApiError as refusal:
             raise ValueError(refusal.message) from refusal
         made = [dict(write.data) for write in writes]
-        self._carry_out(writes)
+        self._execute(writes)
         return made if isinstance(data, list) else made[0]
 
     async def update(
@@ -69,24 +64,21 @@ class ItemWriter(ABC):
         as_written: Key | Sequence[Key] | None = None,
         early: bool = False,
     ) -> None:
-        """Change one item, like a PATCH to its address, or several, like a PATCH of keys.
+        """Update one item, like a PATCH to its address, or several, like a PATCH of keys.
 
         Args:
             collection: The collection.
-            keys: The key of the item, or a list of keys.
+            keys: See the class, as for ``emit``, ``log`` and ``as_written``.
             data: The new values.
-            emit: See the class.
-            log: See the class.
-            as_written: Another spelling of the key or keys, for the log and the event.
             early: Send the event first, with the old rows, as Directus on PostgreSQL does for
                 the objects in the list of a PATCH.
         """
         manner = Manner(emit=emit, log=log, as_written=_spellings(as_written))
         writes = self._store.plan_update(collection, _wire_keys(keys), data, manner)
         for write in writes if early and emit else ():
-            self._store.tell([write.change])
+            self._store.emit([write.change])
             write.sent = True
-        self._carry_out(writes)
+        self._execute(writes)
 
     async def delete(
         self,
@@ -99,32 +91,22 @@ class ItemWriter(ABC):
     ) -> None:
         """Remove one item, like a DELETE to its address, or several, like a DELETE of keys.
 
-        The event of a single key carries it as a string, as with Directus.
-
-        Args:
-            collection: The collection.
-            keys: The key of the item, or a list of keys.
-            emit: See the class.
-            log: See the class.
-            as_written: Another spelling of the key or keys, for the log and the event.
+        The event of a single key has it as a string, as in Directus.
         """
         manner = Manner(emit=emit, log=log, as_written=_spellings(as_written))
-        self._carry_out(self._store.plan_delete(collection, _wire_keys(keys), manner))
+        self._execute(self._store.plan_delete(collection, _wire_keys(keys), manner))
 
     @abstractmethod
-    def _carry_out(self, writes: Sequence[Write]) -> None:
-        """Make planned changes visible, now or later."""
+    def _execute(self, writes: Sequence[Write]) -> None:
+        """Commit planned changes, now or later."""
 
 
 class FakeTransaction(ItemWriter):
     """Changes that become visible together, at the end of an ``async with`` block.
 
     Made by :meth:`FakeDirectus.transaction`. Keys of items and ids of rows of the activity log
-    are taken at once, events are sent at the end, except those of updates with ``early=True``.
-    An exception in the block rolls everything back.
-
-    Args:
-        store: The items.
+    are reserved at once, events are sent at the end, except those of updates with
+    ``early=True``. An exception in the block rolls everything back.
     """
 
     def __init__(self, store: Store) -> None:
@@ -134,13 +116,8 @@ class FakeTransaction(ItemWriter):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
             self.commit()
         else:
             self.rollback()
@@ -151,11 +128,11 @@ class FakeTransaction(ItemWriter):
         self._store.commit(writes)
 
     def rollback(self) -> None:
-        """Forget the changes so far; the ids of their rows of the log stay taken."""
+        """Drop the changes so far; the ids of their rows of the log stay reserved."""
         writes, self._writes = self._writes, []
         self._store.discard(writes)
 
-    def _carry_out(self, writes: Sequence[Write]) -> None:
+    def _execute(self, writes: Sequence[Write]) -> None:
         self._writes += writes
 
 

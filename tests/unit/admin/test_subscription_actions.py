@@ -9,11 +9,7 @@ from django.test import Client
 
 from directus_realtime.admin import replay_request
 from directus_realtime.models import DirectusSubscription, InboxEvent
-from directus_realtime.testing import (
-    FakeCollection,
-    ThreadedFakeDirectus,
-    run_in_thread,
-)
+from directus_realtime.testing import FakeCollection, ThreadedFakeDirectus, run_in_thread
 from tests.helpers.admin import run_action, said, subscription, url, user_who_may
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from directus_realtime.testing import ThreadedFakeDirectus, run_in_thread
-from directus_realtime.testing.demo.fake import demo_content
-from directus_realtime.testing.demo.people import PEOPLE
 from example_project.demo import ROOT
-from example_project.site.people import link_people
+from example_project.demo.content import PEOPLE
+from example_project.demo.fake_directus import demo_content
+from example_project.site.demo_users import link_people
 
 PAGES = ("articles", "chat", "notifications", "dashboard")
 

@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
     def _link_people(self) -> None:
         # Late, because only the demo has the tools for tests.
-        from example_project.site.people import link_people, read_directus_users
+        from example_project.site.demo_users import link_people, read_directus_users
 
         names = link_people(async_to_sync(read_directus_users)())
         self.stdout.write(f"People: {', '.join(names) or 'none of them is in Directus'}.")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from directus_realtime.settings import configured
-from directus_realtime.testing.demo.schema import COLLECTIONS
-from directus_realtime.testing.directus_admin import DirectusAdmin, DirectusAdminError
+from example_project.demo.content import COLLECTIONS
+from example_project.real_directus.directus_admin import DirectusAdmin, DirectusAdminError
+from example_project.site.demo_users import link_people
 from example_project.site.env_files import read_env_file, write_env_file
-from example_project.site.people import link_people
 from example_project.site.seeding import ACCOUNTS, Seeder
 
 TOKEN_VARIABLE = "DIRECTUS_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
@@ -22,7 +22,7 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class Command(BaseCommand):
-    """Makes what the pages need in a Directus; leaves alone what is there, and may run again."""
+    """Creates the pages' content in a Directus; keeps existing content, and may run again."""
 
     help = (
         "Create in Directus what the example's pages show: the collections "

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 
-from directus_realtime.testing.demo.people import PEOPLE
+from example_project.demo.content import PEOPLE
 from example_project.site.directus import directus
 from example_project.site.models import DirectusProfile
 
 
 def link_people(directus_users: Mapping[str, str]) -> list[str]:
-    """Make users for those people whom visitors play; none of them has a password.
+    """Create users without a password for the people that visitors play.
 
     Args:
         directus_users: Keys of the users in Directus by e-mail address.
 
     Returns:
-        The names of those who now stand for somebody in Directus.
+        The names of the linked users.
     """
     linked = []
     for person in PEOPLE:
@@ -26,7 +26,7 @@ def link_people(directus_users: Mapping[str, str]) -> list[str]:
             continue
         user = _make_user(person.username, person.first_name)
         if user.has_usable_password():
-            continue  # somebody of your own has that name
+            continue  # a user of the site's own has that name
         linked.append(person.username)
         key = directus_users[person.email]
         # In another Directus, the key was another's.
@@ -39,7 +39,7 @@ async def read_directus_users() -> dict[str, str]:
     """Keys of the demonstration's people in Directus, by e-mail address.
 
     Raises:
-        DirectusProblem: Directus is away, or does not show its users.
+        DirectusProblem: Directus is unavailable, or refuses to list its users.
     """
     emails = [each.email for each in PEOPLE]
     async with directus() as client:
@@ -50,10 +50,10 @@ async def read_directus_users() -> dict[str, str]:
 
 
 def played_user(username: str) -> User | None:
-    """The user of somebody whom visitors play, if there is one."""
+    """Return the user of a person that visitors play, if it exists."""
     if username not in {each.username for each in PEOPLE if each.is_played}:
         return None
-    # Nobody signs in without a password as somebody who has one, or who is staff.
+    # A user with a password, or of the staff, needs the password.
     user = User.objects.filter(username=username, is_staff=False).first()
     return None if user is None or user.has_usable_password() else user
 

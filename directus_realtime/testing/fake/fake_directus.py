@@ -1,30 +1,28 @@
-"""The fake Directus itself: put together, started, changed and disturbed."""
+"""The fake Directus."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from aiohttp import web
 
 from directus_realtime.testing.fake.accounts import Accounts, FakeUser
-from directus_realtime.testing.fake.fault_control import FaultControl, LogControl
-from directus_realtime.testing.fake.faults import Faults
-from directus_realtime.testing.fake.gateway import Gateway, GatewayOptions
-from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.rest import ResponseCache, RestApi, ServerInfo
-from directus_realtime.testing.fake.schema import (
+from directus_realtime.testing.fake.fake_collection import (
     USERS,
     FakeCollection,
     Item,
     Schema,
     default_collections,
 )
+from directus_realtime.testing.fake.fault_control import FaultControl, LogControl
+from directus_realtime.testing.fake.rest import RestApi
+from directus_realtime.testing.fake.server_state import Faults, ServerOptions
+from directus_realtime.testing.fake.socket_server import SocketServer
+from directus_realtime.testing.fake.socket_subscriptions import SocketSubscriptions
 from directus_realtime.testing.fake.store import Store, Write
-from directus_realtime.testing.fake.subscriptions import Subscriptions
 from directus_realtime.testing.fake.writes import FakeTransaction, ItemWriter
 
 T = TypeVar("T")
@@ -34,38 +32,38 @@ AuthMode = Literal["handshake", "public", "strict"]
 DEFAULT_TOKEN = "fake-directus-token"  # noqa: S105 - opens nothing but this fake
 RECEIVED_LIMIT = 1000  # messages kept for inspection
 TURNS_TO_CONNECT = 3  # of the event loop, from accept() to connection_made()
-SHUTDOWN_TIMEOUT = 0.05  # seconds; nobody waits for a fake to finish
+SHUTDOWN_TIMEOUT = 0.05  # seconds; the requests of a test need not finish
 
 
 class FakeDirectus(ItemWriter, FaultControl, LogControl):
     """A Directus 11.17.4 for tests, in this process, on a real socket.
 
-    It answers over REST and WebSocket as the real one was measured to do, the traps included,
-    and can be told to misbehave. Use it as an asynchronous context manager, or call
+    It answers over REST and WebSocket as the real one was measured to do, quirks included, and
+    has methods that cause faults. Use it as an asynchronous context manager, or call
     :meth:`start` and :meth:`stop`.
 
     Args:
         collections: The collections; articles if not given.
         token: The static token of the administrator.
-        users: Who else there is.
+        users: Further users.
         host: The address to listen on.
-        port: The port; 0 takes a free one.
+        port: The port; 0 for a free one.
         heartbeat_period: Seconds between the server's pings; 0 sends none and answers none, as
             with ``WEBSOCKETS_HEARTBEAT_ENABLED=false``.
         websockets: Directus's ``WEBSOCKETS_ENABLED``.
-        cache: Directus's ``CACHE_ENABLED``: what GET answered once it answers again, until
-            :meth:`forget_cache`. SEARCH is never answered by the cache.
-        auth_timeout: Seconds a socket has to authenticate.
+        cache: Directus's ``CACHE_ENABLED``: GET repeats its first answer until
+            :meth:`forget_cache`; SEARCH is never cached.
+        auth_timeout: Seconds until a socket must be authenticated.
         auth_mode: Directus's ``WEBSOCKETS_REST_AUTH``.
-        access_token_ttl: Seconds an access token lasts.
+        access_token_ttl: Lifetime of an access token in seconds.
         websocket_path: Directus's ``WEBSOCKETS_REST_PATH``.
         query_limit_max: Directus's ``QUERY_LIMIT_MAX``.
-        version: What the server says it is; it behaves like 11.17.4 all the same.
-        system_items: What is there from the start in system collections, such as
+        version: The version that the server reports; it behaves like 11.17.4 all the same.
+        system_items: The first items of system collections, for example of
             ``directus_notifications``.
 
     Attributes:
-        received: The last messages that came in on any socket, secrets masked.
+        received: The last messages received on any socket, secrets masked.
         requests: The last REST requests, such as ``GET /server/info``.
     """
 
@@ -101,33 +99,30 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         self._admin = FakeUser("admin@example.com", password="", name="Admin", token=token)
         self._accounts = Accounts([self._admin, *users], access_token_ttl)
         schema = Schema(default_collections() if collections is None else collections)
-        # The listener is looked up late: subscriptions need the reader, and that the store.
-        self._store = Store(schema, lambda changes: self._subscriptions.dispatch(changes))
+        # Late: subscriptions need the store.
+        self._store = Store(
+            schema, lambda changes: self._subscriptions.dispatch(changes), query_limit_max
+        )
         for user in self._accounts.users:
-            self._store.add_unnoticed(USERS, user.as_item())
+            self._store.add_silently(USERS, user.as_item())
         for name, items in (system_items or {}).items():
             for item in items:
-                self._store.add_unnoticed(name, item)
-        self._reader = Reader(self._store, query_limit_max)
-        self._subscriptions = Subscriptions(self._reader, self.faults)
-        options = GatewayOptions(auth_mode, auth_timeout, heartbeat_period)
-        self._gateway = Gateway(
-            self._accounts, self._reader, self._subscriptions, self.faults, options, self._notice
-        )
-        period = int(heartbeat_period) if heartbeat_period == int(heartbeat_period) else None
-        info = ServerInfo(
+                self._store.add_silently(name, item)
+        self._options = ServerOptions(
             version,
-            auth_mode,
-            websocket_path,
-            period or heartbeat_period,
-            query_limit_max,
             websockets,
+            websocket_path,
+            auth_mode,
+            auth_timeout,
+            heartbeat_period,
+            query_limit_max,
+            cache,
         )
-        self._websockets = websockets
-        self._cache = ResponseCache() if cache else None
-        self._rest = RestApi(
-            self._accounts, self._reader, self.faults, info, self.requests.append, self._cache
+        self._subscriptions = SocketSubscriptions(self._store, self.faults)
+        self._sockets = SocketServer(
+            self._accounts, self._subscriptions, self._options, self._notice
         )
+        self._rest = RestApi(self._accounts, self._store, self.faults, self._options, self.requests)
 
     def __repr__(self) -> str:
         return f"<FakeDirectus {self.url}>"
@@ -136,12 +131,7 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.stop()
 
     # Running
@@ -165,8 +155,8 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         """Listen."""
         application = web.Application(middlewares=[self._rest.guard])
         application.add_routes(self._rest.routes())
-        if self._websockets:
-            application.router.add_get(self.websocket_path, self._gateway.handle)
+        if self._options.websockets:
+            application.router.add_get(self.websocket_path, self._sockets.handle)
         self._runner = web.AppRunner(
             application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT
         )
@@ -174,11 +164,11 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         await self.resume_listening()
 
     async def stop(self) -> None:
-        """End everything at once. The items stay; :meth:`start` may be called again."""
+        """Stop at once. The items stay; :meth:`start` may be called again."""
         if self._runner is None:
             return
-        await self.stop_listening()  # first: a client that is cut off comes back at once
-        await self._gateway.stop()
+        await self.stop_listening()  # first: a client that is cut off reconnects at once
+        await self._sockets.stop()
         await self._runner.cleanup()
         self._runner = None
 
@@ -192,20 +182,20 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         """Return a transaction, for ``async with``: its changes become visible at the end."""
         return FakeTransaction(self._store)
 
-    def _carry_out(self, writes: Sequence[Write]) -> None:
+    def _execute(self, writes: Sequence[Write]) -> None:
         self._store.commit(writes)
 
-    # Looking in
+    # Inspection
 
     @property
     def connections(self) -> int:
-        """How many sockets are open, authenticated or not."""
-        return len(self._gateway.connections)
+        """The number of open sockets, authenticated or not."""
+        return len(self._sockets.connections)
 
     @property
     def clients(self) -> int:
-        """How many sockets are open and let in."""
-        return len(self._gateway.clients)
+        """The number of authenticated sockets."""
+        return len(self._sockets.clients)
 
     @property
     def subscriptions(self) -> list[tuple[str, str | None, str | None]]:
@@ -213,16 +203,16 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
         return [(each.collection, each.event, each.uid) for each in self._subscriptions.active]
 
     async def wait_for(self, predicate: Callable[[Self], T], timeout: float = 5.0) -> T:
-        """Wait until the predicate, called with this fake, returns something true.
+        """Wait until the predicate, called with this fake, returns a true value.
 
-        It is called again whenever a message came in or a socket came or went.
+        It is called again after each message received and each socket opened or closed.
 
         Args:
             predicate: For example ``lambda fake: len(fake.subscriptions) == 3``.
             timeout: Seconds.
 
         Raises:
-            TimeoutError: It did not become true in time.
+            TimeoutError: It was not true in time.
         """
         async with asyncio.timeout(timeout):
             while not (value := predicate(self)):
@@ -232,7 +222,7 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
     # The network
 
     async def stop_listening(self) -> None:
-        """Refuse new connections and abort those that are open, like a server that is down."""
+        """Refuse new connections and abort the open ones, like a stopped server."""
         if self._runner is None or self._runner.server is None or self._server is None:
             return
         server, self._server = self._server, None
@@ -258,6 +248,6 @@ class FakeDirectus(ItemWriter, FaultControl, LogControl):
     def _notice(self, message: Any) -> None:
         if message is not None:
             self.received.append(message)
-        # Whoever waits looks again; the next to wait needs a new event.
+        # Each wait_for() checks its predicate again, and then waits for a new event.
         self._tick.set()
         self._tick = asyncio.Event()

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from http.client import TOO_MANY_REQUESTS
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -14,7 +13,7 @@ import httpx
 Item = dict[str, Any]
 Key = int | str
 
-REQUEST_TIMEOUT = 60.0  # seconds; changing a schema takes a while on a busy machine
+REQUEST_TIMEOUT = 60.0  # seconds; changing a schema is slow on a busy machine
 RATE_LIMITED_FOR, RATE_LIMITED_PAUSE = 10.0, 0.5  # seconds; Directus counts by the second
 PRIMARY_KEYS: dict[str, Item] = {
     "integer": {"type": "integer", "schema": {"has_auto_increment": True}},
@@ -29,11 +28,11 @@ class DirectusAdminError(Exception):
 
 
 class DirectusAdmin:
-    """What a test needs of Directus's REST interface, one request for each method.
+    """The part of Directus's REST interface that tests use, one request per method.
 
     Args:
         url: The address of the server.
-        token: A token with the rights for what is asked, usually the administrator's.
+        token: A token with the needed rights, usually the administrator's.
 
     Every method raises :exc:`DirectusAdminError` if Directus refuses.
     """
@@ -53,12 +52,7 @@ class DirectusAdmin:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -68,7 +62,7 @@ class DirectusAdmin:
     def request(
         self, method: str, path: str, body: object = None, params: Mapping[str, str] | None = None
     ) -> Any:
-        """Send one request and return what is under ``data`` in the answer, if anything.
+        """Send one request and return the ``data`` of the answer, if any.
 
         Where Directus's rate limiter refuses it, it is sent again for some seconds.
 
@@ -147,7 +141,7 @@ class DirectusAdmin:
         return token
 
     def create_limited_user(self, permissions: Sequence[Item]) -> str:
-        """Create a user who may do only what the permissions say, and return its token.
+        """Create a user with these permissions only, and return its token.
 
         Args:
             permissions: As Directus stores them, such as

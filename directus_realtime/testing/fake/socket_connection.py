@@ -1,51 +1,40 @@
-"""One WebSocket of a fake Directus: sending, closing, tokens and their end."""
+"""One WebSocket of a fake Directus: sending, closing, expiry of its token."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import deque
-from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from directus_realtime.testing.fake import messages
+from directus_realtime.testing.fake import socket_messages as messages
 from directus_realtime.testing.fake.accounts import EXPIRED, PUBLIC, Access
-from directus_realtime.testing.fake.faults import Faults, RateLimit
-from directus_realtime.testing.fake.messages import Message
+from directus_realtime.testing.fake.server_state import Faults, RateLimit, ServerOptions
+from directus_realtime.testing.fake.socket_messages import Message
 
 CLOSE_TIMEOUT = 5.0  # seconds until a client that does not answer a close is cut off
 HALF_A_TEXT_FRAME = b"\x81\x7e\x01\x00" + b'{"type":"subscription"'  # announces 256 bytes
 
 
-class Connection:
-    """A socket after the upgrade.
-
-    Args:
-        socket: The prepared socket.
-        transport: What is below it.
-        faults: The switches of the server.
-        auth_timeout: Seconds to authenticate again after the token ended.
-        closes_on_auth_failure: False in public mode.
-    """
+class SocketConnection:
+    """A socket after the upgrade."""
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
         faults: Faults,
-        auth_timeout: float,
-        closes_on_auth_failure: bool,
+        options: ServerOptions,
     ) -> None:
         self.socket = socket
         self.access: Access = PUBLIC
         self.is_silent = False  # since the last heartbeat
         self._transport = transport
         self._faults = faults
-        self._auth_timeout = auth_timeout
-        self._closes_on_auth_failure = closes_on_auth_failure
+        self._auth_timeout = options.auth_timeout
+        self._closes_on_auth_failure = options.auth_mode != "public"
         self._outbox: asyncio.Queue[tuple[float, str | bytes | None]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -53,29 +42,29 @@ class Connection:
         self._writer = asyncio.create_task(self._write())
 
     def send(self, message: Message | str | bytes) -> None:
-        """Put a message into the queue of this socket, which has no bound, as in Directus."""
+        """Queue a message; the queue is unbounded, as in Directus."""
         text = message if isinstance(message, str | bytes) else messages.encode(message)
         self._outbox.put_nowait((self._loop.time() + self._faults.reply_delay, text))
 
     def close(self) -> None:
-        """Close after what is in the queue, without a code: the client sees 1005."""
+        """Close after the queued messages, without a code: the client sees 1005."""
         self._outbox.put_nowait((self._loop.time(), None))
 
     def cut(self, mid_frame: bool = False) -> None:
-        """End the connection without a close frame, perhaps in the middle of a message."""
+        """Abort the connection without a close frame, or in the middle of a message."""
         if mid_frame:
             self._transport.write(HALF_A_TEXT_FRAME)
         self._transport.abort()
 
-    def let_in(self, access: Access) -> None:
-        """Take note of who it is, and watch for the end of the token."""
+    def authenticate(self, access: Access) -> None:
+        """Set the rights, and watch for the expiry of the token."""
         self.access = access
         self._stop_timer()
         if access.expires_at is not None:
             self._timer = self._loop.call_later(access.expires_at - time.time(), self.expire)
 
     def expire(self) -> None:
-        """Say that the token ended; the client has some seconds to send another."""
+        """Announce that the token expired; the client has some seconds to send another."""
         self._stop_timer()
         self.access = EXPIRED
         self.send(messages.error("auth", "TOKEN_EXPIRED", "Token expired."))
@@ -101,7 +90,7 @@ class Connection:
         return 0
 
     async def finish(self) -> None:
-        """End the tasks of a socket that is gone."""
+        """End the tasks of a closed socket."""
         self._stop_timer()
         self._writer.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -119,7 +108,7 @@ class Connection:
             self.close()
 
     async def _write(self) -> None:
-        # The client may be gone at any moment; then the reading side ends the connection.
+        # A client may disconnect at any moment; then the reading side ends the connection.
         with contextlib.suppress(ConnectionError):
             while True:
                 due, text = await self._outbox.get()
@@ -135,8 +124,3 @@ class Connection:
     async def _send_close(self) -> None:
         await self.socket.send_frame(b"", WSMsgType.CLOSE)
         self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
-
-
-def decode(content: Any) -> Any:
-    """Return the JSON of a text or binary message; raises ValueError if it is none."""
-    return json.loads(content)

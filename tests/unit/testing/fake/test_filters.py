@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from directus_realtime.testing.fake import filters
-from directus_realtime.testing.fake.errors import ApiError
-from directus_realtime.testing.fake.schema import FakeCollection, Schema
+from directus_realtime.testing.fake.fake_collection import FakeCollection, Schema
+from directus_realtime.testing.fake.refusals import ApiError
 from directus_realtime.testing.fake.store import Store
 
 AUTHORS = FakeCollection("authors", fields={"name": "string"}, items=[{"name": "Annie"}])

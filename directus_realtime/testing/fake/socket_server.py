@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from directus_realtime.testing.fake import messages
+from directus_realtime.testing.fake import socket_messages as messages
 from directus_realtime.testing.fake.accounts import PUBLIC, Access, Accounts, Tokens
-from directus_realtime.testing.fake.activity_log import Origin
-from directus_realtime.testing.fake.connection import Connection, decode
-from directus_realtime.testing.fake.errors import UNKNOWN_COLLECTION, ApiError
-from directus_realtime.testing.fake.faults import Faults
-from directus_realtime.testing.fake.items import Items
-from directus_realtime.testing.fake.messages import Message
+from directus_realtime.testing.fake.items_service import ItemsService
 from directus_realtime.testing.fake.query import Query
-from directus_realtime.testing.fake.reader import Reader
-from directus_realtime.testing.fake.subscriptions import Subscriptions
+from directus_realtime.testing.fake.refusals import ApiError
+from directus_realtime.testing.fake.server_state import ServerOptions
+from directus_realtime.testing.fake.socket_connection import SocketConnection
+from directus_realtime.testing.fake.socket_messages import Message
+from directus_realtime.testing.fake.socket_subscriptions import SocketSubscriptions
+from directus_realtime.testing.fake.store import Origin
 
 HANDSHAKE_FAILED = messages.error("auth", "AUTH_FAILED", "Authentication handshake failed.")
 UNPARSABLE = messages.error("server", "INVALID_PAYLOAD", "Unable to parse the incoming message.")
@@ -28,48 +27,35 @@ UNPARSABLE = messages.error("server", "INVALID_PAYLOAD", "Unable to parse the in
 SESSION_COOKIE = "directus_session_token"  # Directus's default name
 
 
-@dataclass(frozen=True)
-class GatewayOptions:
-    """The settings of Directus that concern its WebSocket; times are in seconds."""
-
-    auth_mode: str
-    auth_timeout: float
-    heartbeat_period: float
-
-
-class Gateway:
+class SocketServer:
     """All sockets of a fake Directus.
 
     Args:
-        accounts: Who may come in.
-        reader: What to read with.
-        subscriptions: Where subscriptions are kept.
-        faults: The switches of the server.
-        options: See :class:`GatewayOptions`.
-        notice: Called with every message that came in, secrets masked, and with None when
-            a socket came or went.
+        accounts: The users and tokens.
+        subscriptions: The subscriptions of all sockets.
+        options: The settings.
+        notice: Called with every received message, secrets masked, and with None when a socket
+            was opened, authenticated or closed.
     """
 
     def __init__(
         self,
         accounts: Accounts,
-        reader: Reader,
-        subscriptions: Subscriptions,
-        faults: Faults,
-        options: GatewayOptions,
+        subscriptions: SocketSubscriptions,
+        options: ServerOptions,
         notice: Callable[[Any], None],
     ) -> None:
-        self.connections: set[Connection] = set()  # open, authenticated or not
-        self.clients: set[Connection] = set()  # let in: these take part in the heartbeat
+        self.connections: set[SocketConnection] = set()  # open, authenticated or not
+        self.clients: set[SocketConnection] = set()  # authenticated
         self._accounts = accounts
-        self._reader = reader
+        self._store = subscriptions.store
         self._subscriptions = subscriptions
-        self._faults = faults
+        self._faults = subscriptions.faults
         self._options = options
         self._notice = notice
         self._heartbeat: asyncio.Task[None] | None = None
-        self._handlers: Mapping[str, Callable[[Connection, Message], None]] = {
-            # Without a heartbeat Directus has nobody who answers a ping.
+        self._handlers: Mapping[str, Callable[[SocketConnection, Message], None]] = {
+            # Without a heartbeat Directus does not answer pings.
             **({"ping": _pong} if options.heartbeat_period > 0 else {}),
             "subscribe": subscriptions.subscribe,
             "unsubscribe": subscriptions.unsubscribe,
@@ -89,7 +75,7 @@ class Gateway:
         try:
             await socket.prepare(request)
             connection = self._connect(request, socket)
-        except ConnectionError:  # gone before it was answered; nobody gets this
+        except ConnectionError:  # closed by the client, which does not get this
             return web.Response()
         try:
             await self._serve(connection, access)
@@ -104,54 +90,49 @@ class Gateway:
             connection.cut()
 
     def _url_access(self, request: web.Request) -> Access | None:
-        """Return who the address says it is, or None to refuse the upgrade."""
+        """Return the rights of the address's token, or None to refuse the upgrade."""
+        is_strict = self._options.auth_mode == "strict"
         token = request.query.get("access_token")
-        if token is None and self._options.auth_mode == "strict":
+        if token is None and is_strict:
             token = request.cookies.get(SESSION_COOKIE)
         if token is None:
-            return None if self._options.auth_mode == "strict" else PUBLIC
+            return None if is_strict else PUBLIC
         try:
             return self._accounts.access(token)
         except ApiError:
             return None
 
-    def _connect(self, request: web.Request, socket: web.WebSocketResponse) -> Connection:
+    def _connect(self, request: web.Request, socket: web.WebSocketResponse) -> SocketConnection:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        connection = Connection(
-            socket,
-            transport,
-            self._faults,
-            self._options.auth_timeout,
-            closes_on_auth_failure=self._options.auth_mode != "public",
-        )
+        connection = SocketConnection(socket, transport, self._faults, self._options)
         self.connections.add(connection)
         self._notice(None)
         return connection
 
-    async def _serve(self, connection: Connection, access: Access) -> None:
+    async def _serve(self, connection: SocketConnection, access: Access) -> None:
         if access is PUBLIC and self._options.auth_mode == "handshake":
             await self._handshake(connection)
         else:
-            self._let_in(connection, access)
+            self._admit(connection, access)
         await self._listen(connection)
 
-    async def _disconnect(self, connection: Connection) -> None:
+    async def _disconnect(self, connection: SocketConnection) -> None:
         self.connections.discard(connection)
         self.clients.discard(connection)
-        self._subscriptions.forget(connection)
+        self._subscriptions.remove(connection)
         if not self.clients:
             self._stop_heartbeat()
         await connection.finish()
         self._notice(None)
 
-    async def _handshake(self, connection: Connection) -> None:
-        """Let the socket in if its first message authenticates it in time."""
+    async def _handshake(self, connection: SocketConnection) -> None:
+        """Admit the socket if its first message authenticates it in time."""
         message: Any = None
         with contextlib.suppress(TimeoutError, ValueError):
             async with asyncio.timeout(self._options.auth_timeout):
-                message = decode(await self._first_content(connection))
+                message = json.loads(await self._content(connection) or "")
         self._notice(messages.masked(message))
         await self._faults.thawed.wait()
         try:
@@ -161,25 +142,27 @@ class Gateway:
             connection.close()
             return
         connection.send(_auth_ok(message, tokens))
-        self._let_in(connection, access)
+        self._admit(connection, access)
 
-    async def _first_content(self, connection: Connection) -> Any:
+    async def _content(self, connection: SocketConnection) -> Any:
+        """Return the next text or binary content, or None at the end of the connection."""
         while True:
-            frame = await connection.socket.receive()
+            frame: WSMessage = await connection.socket.receive()
             if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return frame.data
+            # Protocol pings get no answer: Directus switches that off.
             if frame.type not in (WSMsgType.PING, WSMsgType.PONG):
-                return ""
+                return None
 
-    def _let_in(self, connection: Connection, access: Access) -> None:
-        connection.let_in(access)
+    def _admit(self, connection: SocketConnection, access: Access) -> None:
+        connection.authenticate(access)
         self.clients.add(connection)
         if self._heartbeat is None and self._options.heartbeat_period > 0:
             self._heartbeat = asyncio.create_task(self._beat())
         self._notice(None)
 
     def _authenticate(self, message: Any) -> tuple[Access, Tokens | None]:
-        """Return who an auth message says it is, with new tokens if it was a login."""
+        """Return the rights of an auth message, with new tokens if it was a login."""
         if not messages.auth_is_well_formed(message):
             raise ApiError(401, "AUTH_FAILED", "")
         tokens = None
@@ -190,23 +173,17 @@ class Gateway:
         token = message.get("access_token", tokens.access_token if tokens else None)
         return self._accounts.access(token), tokens
 
-    async def _listen(self, connection: Connection) -> None:
-        while True:
-            frame: WSMessage = await connection.socket.receive()
-            if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                await self._faults.thawed.wait()
-                self._receive(connection, frame.data)
-            # Protocol pings get no answer: Directus switches that off.
-            elif frame.type not in (WSMsgType.PING, WSMsgType.PONG):
-                return
+    async def _listen(self, connection: SocketConnection) -> None:
+        while (content := await self._content(connection)) is not None:
+            await self._faults.thawed.wait()
+            self._receive(connection, content)
 
-    def _receive(self, connection: Connection, content: str | bytes) -> None:
-        if connection not in self.clients:  # refused, and about to be closed
-            return
-        if self._is_over_limit(connection):
+    def _receive(self, connection: SocketConnection, content: str | bytes) -> None:
+        # A refused socket is about to be closed.
+        if connection not in self.clients or self._is_over_limit(connection):
             return
         try:
-            message = decode(content)
+            message = json.loads(content)
         except ValueError:
             self._notice(content)
             connection.send(UNPARSABLE)
@@ -224,7 +201,7 @@ class Gateway:
         if handler is not None:
             handler(connection, message)
 
-    def _is_over_limit(self, connection: Connection) -> bool:
+    def _is_over_limit(self, connection: SocketConnection) -> bool:
         limit = self._faults.rate_limit
         wait = connection.retry_after(limit) if limit else 0
         if wait:
@@ -232,39 +209,38 @@ class Gateway:
             connection.send(messages.error("server", "REQUESTS_EXCEEDED", text))
         return wait > 0
 
-    def _authenticate_again(self, connection: Connection, message: Message) -> None:
+    def _authenticate_again(self, connection: SocketConnection, message: Message) -> None:
         if not messages.auth_is_well_formed(message):
-            return  # Directus drops it without a word
+            return  # dropped without an answer, as in Directus
         try:
             access, tokens = self._authenticate(message)
         except ApiError:
             connection.auth_failed(message)
             return
-        connection.let_in(access)
+        connection.authenticate(access)
         connection.send(_auth_ok(message, tokens))
 
-    def _items(self, connection: Connection, message: Message) -> None:
+    def _items(self, connection: SocketConnection, message: Message) -> None:
         reason = messages.items_problem(message)
         if reason is not None:
             connection.send(messages.error("items", "INVALID_PAYLOAD", reason))
             return
-        name = message["collection"]
-        if name not in self._reader.store.schema or name.startswith("directus_"):
-            uid = message.get("uid", messages.MISSING)
-            refusal = messages.error("items", "INVALID_COLLECTION", UNKNOWN_COLLECTION, uid)
-            connection.send(refusal)
+        name, access = message["collection"], connection.access
+        if name not in self._store.schema or name.startswith("directus_"):
+            connection.send(messages.unknown_collection("items", message))
             return
-        user = connection.access.user
-        items = Items(self._reader, name, connection.access, Origin(user.id if user else None))
+        origin = Origin(access.user.id if access.user else None)
+        items = ItemsService(self._store, name, access, origin)
         try:
-            data = _act(items, self._reader.query(message.get("query") or {}), message)
+            query = Query.from_values(message.get("query") or {}, self._store.clock)
+            data = _act(items, query, message)
         except ApiError as refused:
             connection.send(messages.error("items", refused.code, refused.message))
             return
         connection.send(messages.with_uid({"type": "items", "data": data}, message))
 
     async def _beat(self) -> None:
-        """Ping everybody, and close who said nothing since the last ping."""
+        """Ping the clients, and close those that were silent since the last ping."""
         while True:
             await asyncio.sleep(self._options.heartbeat_period)
             await self._faults.thawed.wait()
@@ -280,7 +256,7 @@ class Gateway:
             self._heartbeat = None
 
 
-def _pong(connection: Connection, message: Message) -> None:
+def _pong(connection: SocketConnection, message: Message) -> None:
     connection.send(messages.with_uid({"type": "pong"}, message))
 
 
@@ -289,8 +265,8 @@ def _auth_ok(message: Message, tokens: Tokens | None) -> Message:
     return {**answer, "refresh_token": tokens.refresh_token} if tokens else answer
 
 
-def _act(items: Items, query: Query, message: Message) -> Any:
-    """Do what an items message says and return the data of its answer."""
+def _act(items: ItemsService, query: Query, message: Message) -> Any:
+    """Execute an items message, and return the data of its answer."""
     keys = [message["id"]] if "id" in message else message.get("ids")
     action = message["action"]
     if action == "create":

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from directus_realtime.testing import FakeDirectus
-from directus_realtime.testing.fake.schema import whole_number
+from directus_realtime.testing.fake.fake_collection import whole_number
 
 
 async def search(rest: httpx.AsyncClient, path: str, **body: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a fake Directus knows about its collections."""
+"""The collections of a fake Directus, and their descriptions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from directus_realtime.testing.fake.errors import forbidden, forbidden_collection
+from directus_realtime.testing.fake.refusals import forbidden, forbidden_collection
 
 Item = dict[str, Any]
+Filter = dict[str, Any]
 Key = int | str
 KeyType = Literal["integer", "uuid", "string"]
 FieldType = str | tuple[str, str]
@@ -23,20 +24,12 @@ TIMESTAMPS = ("date-created", "date-updated")  # timestamps that Directus fills 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
 PREFIXED = re.compile(r"0[xXoObB]")
 NUMERAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\Z", re.ASCII)
-DATA_TYPES = {
+DATA_TYPES = {  # of SQLite, where they differ from Directus's
     "string": "varchar",
     "uuid": "char",
-    "text": "text",
-    "integer": "integer",
     "bigInteger": "bigint",
-    "float": "float",
-    "decimal": "decimal",
-    "boolean": "boolean",
     "timestamp": "datetime",
     "dateTime": "datetime",
-    "date": "date",
-    "time": "time",
-    "json": "json",
 }
 
 
@@ -47,14 +40,14 @@ class FakeCollection:
     Args:
         name: Its name.
         primary_key: The name of the primary key's field.
-        key_type: ``"integer"`` counts by itself, ``"uuid"`` is made up, ``"string"`` is given.
+        key_type: ``"integer"`` counts, ``"uuid"`` is random, ``"string"`` must be given.
         fields: The other fields: name to Directus type, ``"date-created"``, ``"date-updated"``
             or ``("m2o", "other_collection")``.
-        items: Items that are there from the start.
-        accountability: What the activity log has of its changes: ``"all"`` and
-            ``"activity"`` a row each, ``None`` nothing.
+        items: The first items.
+        accountability: With ``"all"`` and ``"activity"`` the activity log has a row for each
+            change, with ``None`` it has none.
         defaults: Values of fields that a new item does not have.
-        keyless: Rows without a key that end every list, as those of ``directus_permissions``.
+        keyless: Rows without a key at the end of every list, as in ``directus_permissions``.
     """
 
     name: str
@@ -81,22 +74,14 @@ class FakeCollection:
         return whole_number(key) if self.key_type == "integer" else str(key)
 
     def check_keys(self, keys: Iterable[Any]) -> None:
-        """Refuse keys of the wrong type, as Directus does before it reads by key.
-
-        Raises:
-            ApiError: A key is no integer or no UUID, where the collection has such keys.
-        """
+        """Refuse keys of the wrong type, as Directus does before it reads by key."""
         for key in keys:
             if self.cast_key(key) is None or (self.key_type == "uuid" and not UUID.match(str(key))):
                 raise forbidden()
 
 
 def whole_number(written: Any) -> int | None:
-    """Return the integer that JavaScript's ``Number`` makes of a value, or None.
-
-    Args:
-        written: For example ``" 42 "``, ``"042"``, ``"42.0"``, ``"4.2e1"`` or ``"0x2a"``.
-    """
+    """Return the integer that JavaScript's ``Number`` makes of ``" 42 "``, ``"4.2e1"``, …"""
     text = str(written).strip()
     try:
         if PREFIXED.match(text):
@@ -108,7 +93,7 @@ def whole_number(written: Any) -> int | None:
 
 
 def default_collections() -> list[FakeCollection]:
-    """Return the collections of a fake that was told nothing: articles."""
+    """Return the collections of a fake without arguments: articles."""
     fields: dict[str, FieldType] = {
         "title": "string",
         "body": "text",
@@ -128,7 +113,7 @@ class Schema:
         return name in self.collections
 
     def __getitem__(self, name: str) -> FakeCollection:
-        """Return a collection; raises the refusal of Directus if there is none."""
+        """Return a collection, or raise Directus's refusal."""
         try:
             return self.collections[name]
         except KeyError:
@@ -144,7 +129,7 @@ class Schema:
         return "timestamp" if kind in TIMESTAMPS else kind
 
     def describe_collection(self, collection: FakeCollection) -> Item:
-        """Return a collection as ``GET /collections/:collection`` tells of it."""
+        """Return a collection as ``GET /collections/:collection`` describes it."""
         meta = {
             "collection": collection.name,
             "singleton": False,
@@ -152,18 +137,14 @@ class Schema:
             "accountability": collection.accountability,
             "hidden": False,
         }
-        return {
-            "collection": collection.name,
-            "meta": meta,
-            "schema": {"name": collection.name},
-        }
+        return {"collection": collection.name, "meta": meta, "schema": {"name": collection.name}}
 
     def describe_fields(self, collection: FakeCollection) -> list[Item]:
-        """Return the fields of a collection as ``GET /fields/:collection`` tells of them."""
+        """Return the fields of a collection as ``GET /fields/:collection`` describes them."""
         return [self.describe_field(collection, name) for name in collection.field_names]
 
     def describe_relations(self) -> list[Item]:
-        """Return every many-to-one relation as ``GET /relations`` tells of it."""
+        """Return every many-to-one relation as ``GET /relations`` describes it."""
         return [
             {
                 "collection": each.name,
@@ -178,7 +159,7 @@ class Schema:
         ]
 
     def describe_field(self, collection: FakeCollection, name: str) -> Item:
-        """Return a field as ``GET /fields/:collection/:field`` tells of it."""
+        """Return a field as ``GET /fields/:collection/:field`` describes it."""
         kind = self.type_of(collection, name)
         is_key = name == collection.primary_key
         related = collection.related(name)
@@ -192,13 +173,8 @@ class Schema:
             "foreign_key_table": related,
             "foreign_key_column": self[related].primary_key if related else None,
         }
-        return {
-            "collection": collection.name,
-            "field": name,
-            "type": kind,
-            "schema": schema,
-            "meta": None,
-        }
+        described = {"collection": collection.name, "field": name, "type": kind}
+        return {**described, "schema": schema, "meta": None}
 
 
 def _system_collections() -> list[FakeCollection]:
@@ -206,11 +182,7 @@ def _system_collections() -> list[FakeCollection]:
         "action": "string",
         "user": ("m2o", USERS),
         "timestamp": "timestamp",
-        "ip": "string",
-        "user_agent": "string",
-        "collection": "string",
-        "item": "string",
-        "origin": "string",
+        **dict.fromkeys(("ip", "user_agent", "collection", "item", "origin"), "string"),
         "revisions": "json",
     }
     users: dict[str, FieldType] = {"first_name": "string", "last_name": "string"}

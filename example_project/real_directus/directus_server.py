@@ -13,25 +13,23 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
 
-from directus_realtime.testing.credentials import FILE_NAME as CREDENTIALS_FILE
-from directus_realtime.testing.credentials import Credentials
-from directus_realtime.testing.directus_admin import DirectusAdmin
-from directus_realtime.testing.npm import (
+from example_project.real_directus.directus_admin import DirectusAdmin
+from example_project.real_directus.npm import (
     DEFAULT_VERSION,
-    DirectusUnavailable,
     cache_folder,
     install,
     locked,
     node,
 )
-from directus_realtime.testing.server_database import server_database
-
-__all__ = ["DirectusAdmin", "DirectusServer", "DirectusUnavailable", "install"]
+from example_project.real_directus.server_database import (
+    CREDENTIALS_FILE,
+    Credentials,
+    server_database,
+)
 
 START_TIMEOUT = 90.0  # seconds; 3 to 4 on an idle machine
 BOOTSTRAP_TIMEOUT = 180.0  # seconds; 4 to 6 on an idle machine
@@ -62,7 +60,7 @@ class DirectusServer:
         extensions: Folders of Directus extensions that the server loads.
         workdir: The folder for database, log and uploads; else a temporary one, which
             :meth:`close` removes. A folder used before is used again with its data.
-        cache: See :func:`directus_realtime.testing.npm.cache_folder`.
+        cache: See :func:`example_project.real_directus.npm.cache_folder`.
     """
 
     def __init__(
@@ -99,12 +97,7 @@ class DirectusServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -314,7 +307,7 @@ class DirectusServer:
 
 
 def _cli(installed: Path) -> Path:
-    # What directus/cli.js runs after it has asked npm's registry for a newer version.
+    # Run directly: directus/cli.js first asks npm's registry for a newer version.
     return installed / "node_modules" / "@directus" / "api" / "dist" / "cli" / "run.js"
 
 

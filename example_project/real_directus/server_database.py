@@ -1,28 +1,67 @@
-"""The database of a Directus server under test, filled from a template instead of bootstrapped."""
+"""Database and administrator of a Directus server, copied from a template after the first use."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from directus_realtime.testing.credentials import FILE_NAME as CREDENTIALS_FILE
-from directus_realtime.testing.credentials import Credentials
-from directus_realtime.testing.npm import DirectusUnavailable
+from example_project.real_directus.npm import DirectusUnavailable
 
 if TYPE_CHECKING:
     import psycopg
 
+CREDENTIALS_FILE = "credentials.json"
 DATABASE_FILE = "data.db"
 DUMP_FILE = "data.sql"
 COPY_TIMEOUT = 120.0  # seconds; under one on an idle machine
 DEFAULT_MARIADB_PORT = 3306
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The administrator of one server. Secrets are kept out of the repr."""
+
+    email: str
+    password: str = field(repr=False)
+    token: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Credentials:
+        """Return new random credentials."""
+        return cls(
+            email=f"admin-{secrets.token_hex(4)}@example.com",
+            password=secrets.token_urlsafe(18),
+            token=secrets.token_urlsafe(24),
+            secret=secrets.token_urlsafe(32),
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Credentials:
+        """Read the file that :meth:`save` wrote."""
+        return cls(**json.loads((folder / CREDENTIALS_FILE).read_text(encoding="utf-8")))
+
+    def save(self, folder: Path) -> None:
+        """Write them into the folder, readable by the owner only."""
+        handle = os.open(folder / CREDENTIALS_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+
+    def mask(self, text: str) -> str:
+        """Return the text with every secret replaced by stars."""
+        for secret in (self.password, self.token, self.secret):
+            text = text.replace(secret, "***")
+        return text
 
 
 def server_database(database: str, workdir: Path) -> ServerDatabase:
@@ -105,7 +144,6 @@ class SqliteDatabase(ServerDatabase):
         self._file = workdir / DATABASE_FILE
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that lead Directus to this database."""
         return {"DB_CLIENT": "sqlite3", "DB_FILENAME": str(self._file)}
 
     def fill(self, template: Path) -> None:
@@ -130,7 +168,6 @@ class PostgresDatabase(ServerDatabase):
         self.label = f"-postgres-{_digest(f'{parts.hostname}:{parts.port}')}"
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that lead Directus to this database."""
         return {"DB_CLIENT": "pg", "DB_CONNECTION_STRING": self._url}
 
     def has_template(self, template: Path) -> bool:
@@ -189,7 +226,6 @@ class MariaDatabase(ServerDatabase):
         self._port = str(parts.port or DEFAULT_MARIADB_PORT)
 
     def environment(self) -> dict[str, str]:
-        """Return the settings that lead Directus to this database."""
         return {
             "DB_CLIENT": "mysql",
             "DB_HOST": self._host,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from directus_realtime.testing import DirectusServer, DirectusUnavailable
-from directus_realtime.testing import install as install_name
-from directus_realtime.testing.credentials import Credentials
-from directus_realtime.testing.directus_admin import DirectusAdmin
-from directus_realtime.testing.npm import CACHE_VARIABLE, cache_folder, install, is_installed
+from example_project.real_directus import DirectusServer, DirectusUnavailable
+from example_project.real_directus import install as install_name
+from example_project.real_directus.directus_admin import DirectusAdmin
+from example_project.real_directus.npm import CACHE_VARIABLE, cache_folder, install, is_installed
+from example_project.real_directus.server_database import Credentials
 
 
 def fake_program(folder: Path, name: str, script: str) -> None:

@@ -1,4 +1,4 @@
-"""Messages of the WebSocket: what is well formed, and how answers are written."""
+"""Messages of the WebSocket: validation, and the form of answers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ EVENTS = ("create", "update", "delete")
 
 def error(kind: str, code: str, message: str, uid: Any = MISSING) -> Message:
     """Return an error message; without ``uid`` it cannot be attributed, as in Directus 11."""
-    answer: Message = {
-        "type": kind,
-        "status": "error",
-        "error": {"code": code, "message": message},
-    }
+    reason = {"code": code, "message": message}
+    answer: Message = {"type": kind, "status": "error", "error": reason}
     return answer if uid is MISSING else {**answer, "uid": uid}
 
 
+def unknown_collection(kind: str, source: Message) -> Message:
+    """Return the refusal of a message that names an unknown collection."""
+    text = "The provided collection does not exists or is not accessible."
+    return error(kind, "INVALID_COLLECTION", text, source.get("uid", MISSING))
+
+
 def with_uid(message: Message, source: Message) -> Message:
-    """Return the message with the uid of the one it answers, if that has one."""
+    """Return an answer with the uid of the message it answers, if that has one."""
     return {**message, "uid": source["uid"]} if "uid" in source else message
 
 
@@ -39,14 +42,14 @@ def encode(message: Any) -> str:
 
 
 def masked(message: Any) -> Any:
-    """Return a message that is safe to keep: tokens and passwords are replaced."""
+    """Return a message with tokens and passwords replaced."""
     if not isinstance(message, dict):
         return message
     return {key: MASK if key in SECRETS else value for key, value in message.items()}
 
 
 def problem(message: Any) -> str | None:
-    """Return what is wrong with any message, in Directus's words, or None."""
+    """Return the problem of any message, in Directus's words, or None."""
     if not isinstance(message, dict):
         return _sentence([f"expected object, received {_kind(message)}"])
     problems = [*_typed(message, "type", str), *_key(message, "uid")]
@@ -54,7 +57,7 @@ def problem(message: Any) -> str | None:
 
 
 def subscribe_problem(message: Message) -> str | None:
-    """Return what is wrong with a subscribe message, in Directus's words, or None."""
+    """Return the problem of a subscribe message, in Directus's words, or None."""
     problems = list(_typed(message, "collection", str))
     if message.get("event", MISSING) is not MISSING and message["event"] not in EVENTS:
         problems.append(_choice("event", EVENTS))
@@ -65,7 +68,7 @@ def subscribe_problem(message: Message) -> str | None:
 
 
 def items_problem(message: Message) -> str | None:
-    """Return what is wrong with an items message, in Directus's words, or None."""
+    """Return the problem of an items message, in Directus's words, or None."""
     actions = ("create", "read", "update", "delete")
     if message.get("action") not in actions:
         return _sentence([_choice("action", actions)])
@@ -74,14 +77,10 @@ def items_problem(message: Message) -> str | None:
 
 
 def auth_is_well_formed(message: Any) -> bool:
-    """Say whether this is an auth message with a way to authenticate."""
+    """Return whether this is an auth message with credentials."""
     if problem(message) is not None or message["type"] != "auth":
         return False
-    ways: tuple[tuple[str, ...], ...] = (
-        ("email", "password"),
-        ("access_token",),
-        ("refresh_token",),
-    )
+    ways = (["email", "password"], ["access_token"], ["refresh_token"])
     return any(all(isinstance(message.get(name), str) for name in way) for way in ways)
 
 
