@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-Action = Literal["create", "update", "delete"]
-Origin = Literal["live", "catch-up", "snapshot", "replay", "repair"]
-Key = int | str
+from directus_realtime.protocol.messages import Action, Key
 
+Origin = Literal["live", "catch-up", "snapshot", "replay", "repair"]
 
 # uuid4() asks the system each time and lets other threads have the interpreter meanwhile;
 # while one of them computes, that takes milliseconds. These ids must be unique, not secret.

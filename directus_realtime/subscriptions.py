@@ -34,7 +34,7 @@ from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import Query, listed
 
 if TYPE_CHECKING:
-    from directus_realtime.gateway.browser_query import BrowserQuery
+    from directus_realtime.protocol.queries import BrowserQuery
 
 #: Decides whether a user may have the query of a browser, or returns one that replaces it.
 Permit = Callable[[Any, "Subscription", "BrowserQuery"], "bool | BrowserQuery"]

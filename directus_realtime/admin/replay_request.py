@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
-from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
+from directus_realtime.listener.replay import Replay, Replayed, Selection
 from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import connection_settings
 from directus_realtime.utils.redaction import redact

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from directus_realtime.exceptions import QueryRefused
 from directus_realtime.filters import to_directus_filter, to_plain
-from directus_realtime.gateway.browser_query import BrowserQuery, SubscribeRequest
+from directus_realtime.gateway.browser_query import SubscribeRequest
 from directus_realtime.gateway.browser_view import (
     BrowserView,
     FieldTree,
@@ -26,7 +26,7 @@ from directus_realtime.gateway.browser_view import (
 )
 from directus_realtime.gateway.conditions import compile_filter, shorten
 from directus_realtime.gateway.offers import Offer
-from directus_realtime.protocol.queries import Filter
+from directus_realtime.protocol.queries import BrowserQuery, Filter
 from directus_realtime.settings import DEFAULT_ALIAS
 from directus_realtime.utils.logs import EventLogger
 

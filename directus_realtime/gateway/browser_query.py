@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from directus_realtime.events import Action, Key
@@ -12,7 +12,7 @@ from directus_realtime.exceptions import QueryRefused
 from directus_realtime.gateway.conditions import compile_filter, shorten
 from directus_realtime.gateway.frames import decode
 from directus_realtime.protocol.messages import ACTIONS
-from directus_realtime.protocol.queries import Filter
+from directus_realtime.protocol.queries import BrowserQuery, Filter
 
 __all__ = ["BrowserQuery", "QueryRefused", "SubscribeRequest", "parse_subscribe", "parse_uid"]
 
@@ -29,27 +29,6 @@ MAX_VALUES = 2000
 
 _OPTIONS = frozenset({"fields", "filter", "sort", "limit"})
 _WHOLE_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class BrowserQuery:
-    """The query of a browser for one collection.
-
-    Attributes:
-        events: The requested changes.
-        fields: Field names with dots for relations; ``("*",)`` for all offered fields.
-        filter: A Directus filter; empty for all items.
-        sort: Order of the first load: field names, with a hyphen for descending order.
-        limit: Number of items of the first load; ``None`` for all.
-        item: Key of the only item.
-    """
-
-    events: tuple[Action, ...] = ACTIONS
-    fields: tuple[str, ...] = ("*",)
-    filter: Filter = field(default_factory=dict)
-    sort: tuple[str, ...] = ()
-    limit: int | None = None
-    item: Key | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from directus_realtime.utils.json_parser import parse_json
 from directus_realtime.utils.redaction import excerpt
 
 Action = Literal["create", "update", "delete"]
+#: Primary key of an item.
+Key = int | str
 
 #: The actions a subscription may ask for, in the order they are subscribed.
 ACTIONS: tuple[Action, ...] = ("create", "update", "delete")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
-from directus_realtime.protocol.messages import ACTIONS, Action
+from directus_realtime.protocol.messages import ACTIONS, Action, Key
 
 Filter = dict[str, Any]
 T = TypeVar("T")
@@ -113,6 +113,27 @@ class Query:
 
 
 _HARMFUL = frozenset({"limit", "offset", "page"})
+
+
+@dataclass(frozen=True)
+class BrowserQuery:
+    """The query of a browser for one collection.
+
+    Attributes:
+        events: The requested changes.
+        fields: Field names with dots for relations; ``("*",)`` for all offered fields.
+        filter: A Directus filter; empty for all items.
+        sort: Order of the first load: field names, with a hyphen for descending order.
+        limit: Number of items of the first load; ``None`` for all.
+        item: Key of the only item.
+    """
+
+    events: tuple[Action, ...] = ACTIONS
+    fields: tuple[str, ...] = ("*",)
+    filter: Filter = field(default_factory=dict)
+    sort: tuple[str, ...] = ()
+    limit: int | None = None
+    item: Key | None = None
 
 
 def refuse_harmful(options: dict[str, Any], known: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from directus_realtime.listener.desired_subscriptions import (
     DesiredSubscription,
     desired_subscriptions,
 )
-from directus_realtime.listener.follower.replay import Replay, Replayed, Selection
+from directus_realtime.listener.replay import Replay, Replayed, Selection
 from directus_realtime.management.console import chosen_connections, counted, require_tables
 from directus_realtime.settings import DEFAULT_ALIAS, ConnectionSettings
 

@@ -11,7 +11,7 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, color_style, no_style
 from django.utils import timezone
 
-from directus_realtime.listener.follower.replay import Replayed, Selection
+from directus_realtime.listener.replay import Replayed, Selection
 from directus_realtime.management.commands.directus_replay import Command
 from directus_realtime.management.console import counted, print_logs
 
