@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from directus_realtime.protocol.messages import Action, Key
 
+__all__ = ["Action", "Event", "Key", "Origin"]
+
 Origin = Literal["live", "catch-up", "snapshot", "replay", "repair"]
 
 # uuid4() asks the system each time and lets other threads have the interpreter meanwhile;
