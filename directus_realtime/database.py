@@ -149,7 +149,7 @@ class DatabaseThread:
 
         The function must be idempotent: the answer of a commit can get lost.
         """
-        delays = full_jitter(ceiling=_CEILING)
+        delays = full_jitter(ceiling=_CEILING, clock=self._clock)
         is_away = False
         while True:
             try:

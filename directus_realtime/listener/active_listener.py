@@ -15,8 +15,8 @@ from directus_realtime.database import DatabaseThread
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.delivery.delivery import Delivery
-from directus_realtime.listener.delivery.delivery_queue import RetryPolicy
 from directus_realtime.listener.delivery.group_sender import GroupSender
+from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.listener.delivery.tasks import TaskDispatcher
 from directus_realtime.listener.inbox import FreshRows, Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals

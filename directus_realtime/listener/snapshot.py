@@ -85,7 +85,7 @@ class SnapshotLoader:
         await cancel_all(self._tasks.values())
 
     async def _load(self, desired: DesiredSubscription, subscription: FollowedSubscription) -> None:
-        delays = full_jitter(base=2.0)
+        delays = full_jitter(base=2.0, clock=self._clock)
         while True:
             if subscription.primary_key is None:  # it is about to be read
                 await self._clock.sleep(next(delays))

@@ -9,12 +9,9 @@ from django.db import Error, transaction
 
 from directus_realtime.database import on_one_line, own_alias, sqlite_write_lock
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
-from directus_realtime.listener.delivery.delivery_queue import (
-    BlockedItems,
-    Outcomes,
-    RetryPolicy,
-)
+from directus_realtime.listener.delivery.delivery_queue import BlockedItems
 from directus_realtime.listener.delivery.receiver_calls import Call, Item, Job
+from directus_realtime.listener.delivery.retries import Outcomes, RetryPolicy
 from directus_realtime.listener.delivery.shared_transaction import (
     SharedTransaction,
     shared_transaction,

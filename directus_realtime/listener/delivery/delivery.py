@@ -12,9 +12,10 @@ from typing import TypeVar
 from directus_realtime.database import AsyncConnections, DatabaseThread
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
-from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.delivery_queue import RowsChanged
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.receiver_calls import Item, Job
+from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.listener.inbox import FreshRows
 from directus_realtime.models import InboxEvent
 from directus_realtime.utils.aio import Wakeup

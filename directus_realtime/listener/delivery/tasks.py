@@ -23,13 +23,13 @@ from directus_realtime.database import (
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.delivery_queue import (
-    RetryPolicy,
     RowsChanged,
     has_arrived,
     is_due_again,
 )
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.receiver_calls import Job
+from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings, connection_settings
 from directus_realtime.utils.aio import Wakeup

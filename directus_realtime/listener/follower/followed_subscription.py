@@ -22,6 +22,7 @@ from directus_realtime.exceptions import (
 )
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
 from directus_realtime.utils.backoff import full_jitter
+from directus_realtime.utils.system_clock import SystemClock
 
 #: Seconds; ceilings of the first and the last delay until a refused one is checked again.
 _RETRY_BASE, _RETRY_CEILING = 10.0, 300.0
@@ -108,8 +109,11 @@ class FollowedSubscription:
         is_left_out_checked: Whether the log is known to reach back to the unread ranges.
     """
 
-    def __init__(self, desired: DesiredSubscription, place: Place) -> None:
+    def __init__(
+        self, desired: DesiredSubscription, place: Place, clock: SystemClock | None = None
+    ) -> None:
         self.desired = desired
+        self._clock = clock or SystemClock()
         self.place = place
         self.state = FeedState.WAITING
         self.error = ""
@@ -123,7 +127,7 @@ class FollowedSubscription:
         self._reset_delays()
 
     def _reset_delays(self) -> None:
-        self._delays: Iterator[float] = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING)
+        self._delays: Iterator[float] = full_jitter(_RETRY_BASE, 2, _RETRY_CEILING, self._clock)
 
     @property
     def collection(self) -> str:

@@ -25,9 +25,10 @@ from directus_realtime.client.activity_log import (
     LogPage,
     changes_of,
 )
-from directus_realtime.client.doorbells import LONG_PATIENCE, PollPace, Ring
+from directus_realtime.client.doorbells import LONG_PATIENCE, Ring
 from directus_realtime.client.feed import FeedState, KeyRecorder
 from directus_realtime.client.log_position import MOST_ASKED
+from directus_realtime.client.poll_pace import PollPace
 from directus_realtime.database import chunks
 from directus_realtime.events import Key, Origin
 from directus_realtime.exceptions import (
@@ -186,7 +187,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
-        delays = full_jitter()
+        delays = full_jitter(clock=self._clock)
         while True:
             await self._wait()
             if not self._client.is_connected:
@@ -204,7 +205,7 @@ class Follower:
                 )
                 self._cursor.must_resume = True
             else:
-                delays = full_jitter()
+                delays = full_jitter(clock=self._clock)
                 continue
             await self._clock.sleep(next(delays))
             self._wakeup.set()

@@ -97,7 +97,7 @@ class SubscriptionRegistry:
         elif place is None or place.collection != collection:
             place = Place(collection)
         self._places[desired.subscription_id] = place
-        subscription = self._by_uid[desired.uid] = FollowedSubscription(desired, place)
+        subscription = self._by_uid[desired.uid] = FollowedSubscription(desired, place, self._clock)
         return subscription
 
     def remove(self, desired: DesiredSubscription) -> None:

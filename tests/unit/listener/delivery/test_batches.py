@@ -17,8 +17,9 @@ from directus_realtime.database import own_alias
 from directus_realtime.events import Event
 from directus_realtime.listener.delivery import batches, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
-from directus_realtime.listener.delivery.delivery_queue import Outcomes, RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.delivery_queue import RowsChanged
 from directus_realtime.listener.delivery.receiver_calls import Job
+from directus_realtime.listener.delivery.retries import Outcomes, RetryPolicy
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from tests.sample.models import Effect

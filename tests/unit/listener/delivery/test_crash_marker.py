@@ -19,9 +19,10 @@ from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.batches import BatchRunner
 from directus_realtime.listener.delivery.crash_marker import CRASHED
 from directus_realtime.listener.delivery.delivery import Delivery
-from directus_realtime.listener.delivery.delivery_queue import RetryPolicy, RowsChanged
+from directus_realtime.listener.delivery.delivery_queue import RowsChanged
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.receiver_calls import Job
+from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import directus_event, non_atomic
 from directus_realtime.utils.system_clock import SystemClock

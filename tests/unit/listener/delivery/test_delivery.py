@@ -20,8 +20,8 @@ from directus_realtime.events import Event
 from directus_realtime.listener.delivery import batches, shared_transaction
 from directus_realtime.listener.delivery import delivery as delivery_module
 from directus_realtime.listener.delivery.delivery import Delivery
-from directus_realtime.listener.delivery.delivery_queue import RetryPolicy
 from directus_realtime.listener.delivery.group_sender import GroupSender
+from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.models import InboxEvent
 from directus_realtime.signals import (
     directus_item_created,

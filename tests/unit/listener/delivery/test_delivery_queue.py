@@ -8,12 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from directus_realtime.listener.delivery import delivery_queue
-from directus_realtime.listener.delivery.delivery_queue import (
-    Outcomes,
-    RetryPolicy,
-    RowsChanged,
-)
+from directus_realtime.listener.delivery.delivery_queue import RowsChanged
 from directus_realtime.listener.delivery.receiver_calls import Failure, Job, item_of
+from directus_realtime.listener.delivery.retries import Outcomes, RetryPolicy
 from directus_realtime.models import InboxEvent
 from directus_realtime.utils.system_clock import SystemClock
 from tests.unit.listener.conftest import make_event, states, store_event

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from directus_realtime.client.doorbells import LONGEST, PollPace
+from directus_realtime.client.poll_pace import LONGEST, PollPace
 from tests.helpers.manual_clock import ManualClock
 
 
