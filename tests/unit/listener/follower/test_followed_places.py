@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from directus_realtime.client.activity_log import IdRange
 from directus_realtime.client.log_position import Hole
 from directus_realtime.listener.desired_subscriptions import DesiredSubscription
-from directus_realtime.listener.follower import followed_subscription
 from directus_realtime.listener.follower.followed_subscription import FollowedSubscription, Place
 from directus_realtime.protocol.queries import Query
+from tests.helpers.manual_clock import ManualClock
 
 
-def test_a_subscription_whose_items_are_refused_each_time_is_checked_less_and_less(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+class LongestDelays(ManualClock):
+    """Draws the upper bound each time."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return high
+
+
+def test_a_subscription_whose_items_are_refused_each_time_is_checked_less_and_less() -> None:
     """Its query is accepted each time, and its items are refused when they are caught up."""
     place = Place("articles", followed_from=1)
-    subscription = FollowedSubscription(
-        DesiredSubscription("1-x", "all", Query("articles"), ""), place
-    )
+    desired = DesiredSubscription("1-x", "all", Query("articles"), "")
+    subscription = FollowedSubscription(desired, place, LongestDelays())
     ceilings: list[float] = []
-
-    def delays(base: float = 0, factor: float = 2, ceiling: float = 0) -> Iterator[float]:
-        return iter([base, base * factor, base * factor**2])
-
-    monkeypatch.setattr(followed_subscription, "full_jitter", delays)
     subscription.accept()
     for _ in range(3):
         place.leave_out([IdRange(2)])
