@@ -15,7 +15,7 @@ __all__ = ["Action", "Event", "Key", "Origin"]
 
 Origin = Literal["live", "catch-up", "snapshot", "replay", "repair"]
 
-# uuid4() asks the system each time and lets other threads have the interpreter meanwhile;
+# uuid4() asks the system each time and lets other threads have the interpreter in the meantime;
 # while one of them computes, that takes milliseconds. These ids must be unique, not secret.
 _random = random.Random()
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

@@ -3,14 +3,14 @@
 ::
 
     DirectusRealtimeError
-    ├── BadFrame                    a frame that is not what Directus sends
+    ├── BadFrame                    a frame that Directus does not send
     ├── EventFailed                 Directus could not send an event of a subscription
     ├── LeaseLost                   another listener is active now
-    ├── QueryRefused                a browser may not have what it asks the gateway for
+    ├── QueryRefused                a request of a browser that is not allowed
     ├── RequestRefused              Directus answered a REST request with an error
     ├── SubscriptionRefused         Directus, or a check before it, refused a subscription
     └── ConnectionFailed            an attempt to connect failed; it may heal by itself
-        └── ConnectionImpossible    it cannot succeed until somebody changes something
+        └── ConnectionImpossible    it cannot succeed without a change by a person
             └── CredentialsRefused  the token, or the e-mail and password, are not accepted
 """
 
@@ -40,7 +40,7 @@ class BadFrame(DirectusRealtimeError):
     """A frame could not be understood; its neighbours are not affected.
 
     Args:
-        problem: What is wrong, as a sentence without a full stop.
+        problem: Problem, as a sentence without a full stop.
         excerpt: The frame, cut and without secrets.
     """
 
@@ -77,7 +77,7 @@ class LeaseLost(DirectusRealtimeError):
 
 
 class QueryRefused(DirectusRealtimeError):
-    """A browser may not have what it asks for, or it cannot be told apart on our side.
+    """A request of a browser is not allowed, or cannot be evaluated by the gateway.
 
     Args:
         code: One of Directus's: ``FORBIDDEN``, ``INVALID_PAYLOAD`` or ``INVALID_QUERY``.

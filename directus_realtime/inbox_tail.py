@@ -99,7 +99,7 @@ class InboxTail:
         return found
 
     def _read_skipped(self) -> list[InboxEvent]:
-        """Read the skipped rows that were sent meanwhile."""
+        """Read the skipped rows that were sent in the meantime."""
         found: list[InboxEvent] = []
         due = self._due()
         for start in range(0, len(due), _CHUNK):

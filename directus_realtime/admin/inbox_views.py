@@ -205,7 +205,7 @@ class InboxViews(ReadOnlyAdmin):
         )  # fmt: skip
         return TemplateResponse(request, f"{_TEMPLATES}/retry_alike.html", context)
 
-    # The replay writes by a database connection of its own, which would wait for this one.
+    # The replay writes by a separate database connection, which would wait for this one.
     @transaction.non_atomic_requests
     def replay_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for the begin, and replay the changes of the event's item."""

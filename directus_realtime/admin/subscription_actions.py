@@ -136,7 +136,7 @@ class SubscriptionActions(DirectusAdmin):
         keys = ",".join(str(key) for key in queryset.values_list("pk", flat=True))
         return redirect(f"{self.url('replay')}?ids={keys}")
 
-    # The replay writes by a database connection of its own, which would wait for this one.
+    # The replay writes by a separate database connection, which would wait for this one.
     @transaction.non_atomic_requests
     def replay_view(self, request: HttpRequest) -> HttpResponse:
         """Ask for a time span, and replay its changes."""

@@ -226,7 +226,7 @@ class DirectusClient(SystemCollections):
 
         Raises:
             ConnectionImpossible: It cannot succeed; the sentence names the remedy.
-            ConnectionFailed: :meth:`disconnect` was called meanwhile.
+            ConnectionFailed: :meth:`disconnect` was called in the meantime.
         """
         running = self.start()
         ready = asyncio.create_task(self._ready.wait())

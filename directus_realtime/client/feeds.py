@@ -52,7 +52,7 @@ class ChangeReader:
     """Processes the change messages of feeds.
 
     Reads run in the background while other messages are processed. Each read records the keys
-    that change meanwhile: rows of those items may be stale, and are not used.
+    that change in the meantime: rows of those items may be stale, and are not used.
 
     Args:
         connection: Connection to read with.
@@ -132,7 +132,7 @@ class ChangeReader:
         with feed.announced.record() as changed:
             items = await self._read(feed, read_current, keys)
         for key in keys:
-            # An item that changed meanwhile is read again in the next window.
+            # An item that changed in the meantime is read again in the next window.
             if key not in feed.leaving.suspects or (items and key in changed):
                 continue
             del feed.leaving.suspects[key]

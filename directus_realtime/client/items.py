@@ -1,7 +1,7 @@
 """Items read over REST as a subscription sees them: by key, the newest ones, or all of them.
 
 A load of all items reads their keys first, then the items by key, so that an item that is added
-or deleted meanwhile moves no other across the edge of a page. An item that Directus fails to read
+or deleted in the meantime moves no other across the edge of a page. An item that Directus fails to read
 does not fail the others.
 
 Every function may raise :class:`RequestRefused`, where Directus refuses the query or is not ready,
@@ -32,7 +32,7 @@ from directus_realtime.protocol.queries import Query
 
 #: Keys of one request for keys alone.
 _KEYS_PAGE = 10_000
-#: Items of one request: with more, Directus refuses the requests of others meanwhile.
+#: Items of one request: with more, Directus refuses the requests of others in the meantime.
 _ITEMS_PAGE = 1_000
 #: Characters of the keys of one request; Directus takes 1 MB by default.
 _KEYS_BUDGET = 500_000
@@ -173,7 +173,7 @@ async def read_keys(
 
     Numbers are read in their order, page by page. Directus has no comparison for other keys:
     those are read at once, or, where ``QUERY_LIMIT_MAX`` forbids that, in numbered pages,
-    repeatedly until a pass finds no new key: a change meanwhile moves items between pages.
+    repeatedly until a pass finds no new key: a change in the meantime moves items between pages.
     """
     if primary_key.is_integer:
         async for page in _keys_in_order(rest, query, primary_key):

@@ -33,7 +33,7 @@ MOST = 1000
 #: Rows before a browser's last event among which some may have been sent after it.
 _OVERLAP = 200
 #: Ids of the inbox, of all subscriptions, that are searched for later events: no index
-#: leads to those of one subscription, and all browsers wait meanwhile.
+#: leads to those of one subscription, and all browsers wait in the meantime.
 FAR = 100_000
 #: Rows that are searched for the last state of items.
 _BACK = 10_000

@@ -20,7 +20,7 @@ from directus_realtime.utils.logs import EventLogger
 
 logger = EventLogger("directus_realtime.gateway")
 
-#: Attempts while the offer, or the user, changes meanwhile.
+#: Attempts while the offer, or the user, changes in the meantime.
 _ATTEMPTS = 3
 
 _numbers = itertools.count()

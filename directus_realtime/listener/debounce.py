@@ -92,7 +92,7 @@ class _OpenWindows:
             self._waiting[_window_of(row)] = row
 
     def write(self) -> None:
-        """Update the stored rows, except those that delivery has processed meanwhile."""
+        """Update the stored rows, except those that delivery has processed in the meantime."""
         pks = [row.pk for row in self._overtaken if not row._state.adding]
         if pks:
             InboxEvent.objects.filter(pk__in=pks, state=InboxState.PENDING).update(

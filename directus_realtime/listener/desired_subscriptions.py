@@ -147,7 +147,7 @@ def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
 
 
 def forget_disabled(alias: str) -> None:
-    """Delete the places of disabled subscriptions: they miss the changes meanwhile."""
+    """Delete the places of disabled subscriptions: they miss the changes in the meantime."""
     rows = DirectusSubscription.objects.filter(connection=alias, enabled=False)
     rows.exclude(followed_from=None).update(followed_from=None, followed_in="", unread=[])
     ParkedChange.objects.filter(subscription__in=rows).delete()

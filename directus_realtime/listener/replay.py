@@ -33,7 +33,7 @@ from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.listener")
 
-#: Maximum number of rounds for items that keep changing meanwhile.
+#: Maximum number of rounds for items that keep changing in the meantime.
 _ROUNDS = 5
 
 
@@ -170,7 +170,7 @@ class Replay:
         return primary_key.canonical(written) if primary_key else written
 
     async def _replay_changed(self, log: ActivityLog, newest: int) -> None:
-        """Replay items again that changed meanwhile: their events may follow newer ones."""
+        """Replay items again that changed in the meantime: their events may follow newer ones."""
         for _ in range(_ROUNDS):
             changed: set[Key] = set()
             async for page in log.pages([IdRange(newest + 1)], [self._selection.collection]):

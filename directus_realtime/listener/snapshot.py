@@ -33,7 +33,7 @@ logger = EventLogger("directus_realtime.listener")
 
 #: Seconds between two log records of the progress of a load.
 REPORT_INTERVAL = 5.0
-#: Keys that are remembered at a time; events that arrive meanwhile wait for them.
+#: Keys that are remembered at a time; events that arrive in the meantime wait for them.
 _KEYS = 1000
 
 #: Uid, digest of the first load, and whether the matched items are to be remembered.
@@ -45,7 +45,7 @@ P = TypeVar("P")
 class SnapshotLoader:
     """First loads of a connection, each run until it is complete.
 
-    A load reads no faster than its events are stored; the follower records the changes meanwhile.
+    A load reads no faster than its events are stored; the follower records the changes in the meantime.
     Loads take turns page by page, so that a change waits for one page, in Directus and in the
     inbox, and not for one page of each load.
     """
@@ -129,7 +129,7 @@ class SnapshotLoader:
             async with aclosing(self._in_turn(pages)) as turns:
                 async for page in turns:
                     done, total = page.done, page.total
-                    # An item that changed meanwhile has an event of its own, which is newer.
+                    # An item that changed in the meantime has an event of its own, which is newer.
                     entries = [
                         self._entry(subscription, key, item)
                         for key, item in page.rows
@@ -206,7 +206,7 @@ class SnapshotLoader:
             async with aclosing(self._in_turn(pages)) as turns:
                 async for keys in turns:
                     for chunk in chunks(keys, _KEYS):
-                        # An item that changed meanwhile is judged by its own event.
+                        # An item that changed in the meantime is judged by its own event.
                         unchanged = [key for key in chunk if key not in changed]
                         remember = partial(matched_items.remember_page, memory, unchanged)
                         await self._inbox.run_in_order(remember)

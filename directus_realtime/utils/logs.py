@@ -37,14 +37,14 @@ class EventLogger:
         self._lock = threading.Lock()  # receivers run in several threads
 
     def bind(self, **fields: Any) -> EventLogger:
-        """Return a logger of the same name with further fields, and a limit of its own."""
+        """Return a logger of the same name with further fields and a separate limit."""
         return EventLogger(self._logger, clock=self._clock, **{**self._fields, **fields})
 
     def debug(self, event: str, message: str, *args: Any, **fields: Any) -> None:
         """Log at DEBUG.
 
         Args:
-            event: Stable name of what happened, for programs.
+            event: Stable name of the event, for programs.
             message: Sentence for people, with ``%s`` for each argument.
             args: Values of the sentence.
             fields: Fields of this record; ``exc_info`` adds a traceback.
@@ -72,7 +72,7 @@ class EventLogger:
 
         Args:
             cause: Text that is equal for repetitions, for example the error.
-            event: Stable name of what happened, for programs.
+            event: Stable name of the event, for programs.
             message: Sentence for people, with ``%s`` for each argument.
             args: Values of the sentence.
             fields: Fields of this record; ``exc_info`` adds a traceback.

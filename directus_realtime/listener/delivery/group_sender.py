@@ -34,7 +34,7 @@ Messages = Sequence[tuple[Sequence[str], dict[str, Any]]]
 
 #: Seconds that the layer may take for one batch of messages.
 TIMEOUT = 5.0
-#: Seconds without further attempts after a time-out: delivery goes on meanwhile.
+#: Seconds without further attempts after a time-out: delivery goes on in the meantime.
 PAUSE = 30.0
 
 # Private names of channels_redis that the pipeline uses; without one of them, messages are sent

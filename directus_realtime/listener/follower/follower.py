@@ -469,7 +469,7 @@ class Follower:
         if not self._has_ended_outage():
             return
         until = self._clock.now() if self._access.problem else self._cursor.read_at
-        # Until then, events are in memory only, and the log grows meanwhile.
+        # Until then, events are in memory only, and the log grows in the meantime.
         await self._inbox.run_in_order(lambda: None)
         if self._has_ended_outage():
             self._gaps.end(self._subscriptions.uncertain(), until or self._clock.now())

@@ -62,7 +62,7 @@ class Sampler:
 
 @contextlib.contextmanager
 def serving_metrics(host: str, port: int) -> Iterator[Sampler]:
-    """Serve metrics at ``http://HOST:PORT/metrics`` for a block, in a thread of its own.
+    """Serve metrics at ``http://HOST:PORT/metrics`` for a block, in a separate thread.
 
     Args:
         host: Address to listen on.

@@ -1,1 +1,1 @@
-"""One active listener of several: the lease, and who waits for it."""
+"""One active listener of several: the lease, and the candidates for it."""
