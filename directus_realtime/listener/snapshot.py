@@ -45,7 +45,8 @@ P = TypeVar("P")
 class SnapshotLoader:
     """First loads of a connection, each run until it is complete.
 
-    A load reads no faster than its events are stored; the follower records the changes in the meantime.
+    A load reads no faster than its events are stored; the follower records the changes
+    in the meantime.
     Loads take turns page by page, so that a change waits for one page, in Directus and in the
     inbox, and not for one page of each load.
     """
