@@ -2,8 +2,7 @@
 
 A load of all items reads their keys first, then the items by key, so that an item that is added
 or deleted in the meantime moves no other across the edge of a page. An item that Directus fails
-to read
-does not fail the others.
+to read does not fail the others.
 
 Every function may raise :class:`RequestRefused`, where Directus refuses the query or is not ready,
 or :class:`ConnectionFailed`.
