@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
+from directus_realtime.client import doorbells
 from directus_realtime.database import DatabaseThread
 from directus_realtime.loads import load_progress, request_load
 from directus_realtime.models import (
@@ -73,6 +75,12 @@ def snapshots(received: Received) -> list[tuple[str, Any, Any]]:
         if event.origin == "snapshot"
     ]
     return sorted(found, key=str)
+
+
+@pytest.fixture
+def configured(fake: FakeDirectus, settings: Any) -> None:
+    """The fake is the server of the connection, for commands that connect to it."""
+    settings.DIRECTUS_REALTIME = {"default": {"URL": fake.url, "TOKEN": TOKEN}}
 
 
 async def request(*names: str) -> int:
@@ -161,13 +169,15 @@ async def test_an_item_that_may_be_hidden_is_not_reported_as_deleted(
     readable |= {"directus_activity": {}, "directus_collections": {}}
     user = FakeUser("reader@example.com", "", token="the-reader-token", readable=readable)
     await subscribe()
-    async with FakeDirectus([articles], TOKEN, [user]) as fake:
-        async with following(fake, token="the-reader-token"):
-            await fake.create("articles", [{"title": "a", "status": "on"} for _ in range(2)])
-            await await_for(lambda: len(received.events) == 2)
-            await fake.update("articles", 1, {"status": "secret"}, log=False, emit=False)
-            await run("directus_load")
-            await await_for(lambda: finished)
+    async with (
+        FakeDirectus([articles], TOKEN, [user]) as fake,
+        following(fake, token="the-reader-token"),
+    ):
+        await fake.create("articles", [{"title": "a", "status": "on"} for _ in range(2)])
+        await await_for(lambda: len(received.events) == 2)
+        await fake.update("articles", 1, {"status": "secret"}, log=False, emit=False)
+        await run("directus_load")
+        await await_for(lambda: finished)
     assert finished == [("all", 1, 0)]
     assert snapshots(received) == [("update", 2, "a")]
     assert "1 items of articles were known and are not found" in caplog.text
@@ -231,3 +241,98 @@ async def test_a_name_that_is_no_enabled_subscription_is_refused(fake: FakeDirec
         "directus_load", no_wait=True
     )
     assert not await InboxEvent.objects.aexists()
+
+
+# The position
+
+
+@pytest.mark.usefixtures("configured")
+async def test_the_position_is_set_to_the_end_while_a_listener_runs(
+    fake: FakeDirectus, received: Received
+) -> None:
+    """What this skips is shown first, and is a gap afterwards."""
+    await subscribe()
+    async with following(fake):
+        await create(fake, "read")
+        await await_for(lambda: received.titles == ["read"])
+    await fake.create("articles", [{"title": "skipped"} for _ in range(3)])
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        await run("directus_position", target="now")
+    output = await run("directus_position", target="now", yes=True)
+    assert "skipped       3 changes of articles" in output
+    assert "The position is 4." in output
+    async with following(fake):
+        await await_for(lambda: received.gaps)
+        await create(fake, "after")
+        await await_for(lambda: received.titles[-1] == "after")
+        (gap,) = received.gaps
+        assert (gap["recovered"], gap["collections"]) == (False, ["articles"])
+        await until(LogPosition.objects.filter(top=5).exists)
+
+        output = await run("directus_position", target="now", yes=True)
+        assert "skipped       no changes of followed collections" in output
+        await create(fake, "after the lease was taken again")
+        await await_for(lambda: len(received.titles) == 3)
+    assert received.titles == ["read", "after", "after the lease was taken again"]
+    assert len(received.gaps) == 1
+
+
+@pytest.mark.usefixtures("configured")
+async def test_a_lost_position_is_set_to_an_id_that_is_known(
+    fake: FakeDirectus, received: Received
+) -> None:
+    """The changes behind it are read again; those in the inbox are not delivered twice."""
+    await subscribe()
+    async with following(fake):
+        await create(fake, "read")
+        await await_for(lambda: received.titles == ["read"])
+    await create(fake, "meanwhile")
+    await LogPosition.objects.all().adelete()
+    assert "never read" in await run("directus_position")
+    assert "The position is 0." in await run("directus_position", target=0, yes=True)
+    async with following(fake):
+        await await_for(lambda: received.titles == ["read", "meanwhile"])
+        await create(fake, "live")
+        await await_for(lambda: received.titles == ["read", "meanwhile", "live"])
+        await until(LogPosition.objects.filter(top=3).exists)
+        output = await run("directus_position", target=1, yes=True)
+        assert "read again    2 changes of articles" in output
+        await until(LogPosition.objects.filter(top=3).exists)
+        await create(fake, "last")
+        await await_for(lambda: received.titles[-1] == "last")
+    assert received.titles == ["read", "meanwhile", "live", "last"]
+    assert received.gaps == []
+
+
+@pytest.mark.usefixtures("configured")
+async def test_an_id_that_the_log_does_not_have_is_refused(fake: FakeDirectus) -> None:
+    await create(fake, "only")
+    with pytest.raises(CommandError, match="9 is not in the activity log, whose newest id is 1"):
+        await run("directus_position", target=9, yes=True)
+    assert not await LogPosition.objects.aexists()
+
+
+# What needs an explanation
+
+
+async def test_unlogged_changes_and_dropped_ids_are_listed(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorbells, "PATIENCE", 0.05)
+    await subscribe()
+    await create(fake, "old")
+    async with following(fake, hole_age=0.2):
+        await fake.update("articles", 1, {"title": "unlogged"}, log=False)
+        await await_for(lambda: received.titles == ["unlogged"])
+        lost = fake.transaction()
+        await lost.create("articles", {"title": "rolled back"})
+        lost.rollback()
+        await create(fake, "kept")
+        await until(LogPosition.objects.filter(dropped=1).exists)
+    found = json.loads(await run("directus_anomalies", json=True))["default"]
+    (unlogged,) = found["unlogged"]
+    assert (unlogged["collection"], unlogged["key"]) == ("articles", 1)
+    assert [(each["first"], each["last"]) for each in found["dropped"]] == [(2, 2)]
+    output = await run("directus_anomalies", kind=["dropped"])
+    assert "ids 2 to 2" in output
+    assert "unlogged" not in output
