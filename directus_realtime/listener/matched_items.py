@@ -132,7 +132,10 @@ def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
     with transaction.atomic(own_alias()):
         if _rows(memory).exists():
             number = memory.subscription_id
-            _remember({(number, digest(key)): key_as_json(key) for key in keys})
+            items = {(number, digest(key)): key_as_json(key) for key in keys}
+            for rows in _rows_of(items):
+                rows.filter(key_json="").delete()
+            _remember(items)
 
 
 def complete(memory: Memory) -> None:
