@@ -164,7 +164,7 @@ class SnapshotLoader:
                 done, total = page.done, page.total
                 departed.found([*(key for key, _item in page.rows), *page.unreadable])
                 # An item that changed meanwhile has an event of its own, which is newer.
-                self._put(subscription, {k: item for k, item in page.rows if k not in changed})
+                self._put(subscription, _without(changed, dict(page.rows)))
                 self._log_unreadable(desired, page.unreadable)
                 await self._inbox.has_room()
                 if self._clock.monotonic() - reported >= REPORT_INTERVAL:
@@ -184,11 +184,11 @@ class SnapshotLoader:
         events = desired.query.events
         async with aclosing(self._in_turn(departed.pages(changed))) as turns:
             async for page in turns:
-                # They may have changed while they were read.
+                # They may have changed while they were read, and have newer events then.
                 gone = dict.fromkeys(key for key in page.gone if key not in changed)
-                self._put(subscription, page.present)
+                self._put(subscription, _without(changed, page.present))
                 if desired.memory is not None:
-                    self._put(subscription, page.outside, left_filter=True)
+                    self._put(subscription, _without(changed, page.outside), left_filter=True)
                 if "delete" in events:
                     self._put(subscription, gone, action="delete")
                     deleted += len(gone)
@@ -308,3 +308,8 @@ class SnapshotLoader:
                 if page is None:
                     return
                 yield page
+
+
+def _without(changed: Collection[Key], items: Mapping[Key, P]) -> dict[Key, P]:
+    """Return the items that did not change meanwhile."""
+    return {key: item for key, item in items.items() if key not in changed}
