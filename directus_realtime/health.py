@@ -161,8 +161,8 @@ def _gap_findings(health: ConnectionHealth) -> Iterator[_Finding]:
         return
     text = gettext(
         "Changes of %(collections)s between %(since)s and %(until)s may have been missed: "
-        "%(reason)s Load the items again (admin: “Load all items of the selected "
-        "subscriptions”), or replay what the activity log has (directus_replay); then "
+        "%(reason)s Load the items again (directus_load), or replay what the activity log has "
+        "(directus_replay); then "
         "acknowledge the gap: on the page of the connection in the admin, or directus_status "
         "--connection %(alias)s --acknowledge-gap"
     )

@@ -351,9 +351,19 @@ def _parked(aliases: Iterable[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def parked_changes(alias: str) -> list[dict[str, Any]]:
-    """Return the oldest parked and unexplained changes of a connection, the latter first."""
+def parked_changes(
+    alias: str, limit: int = _LISTED, state: ParkedState | None = None
+) -> list[dict[str, Any]]:
+    """Return the oldest parked and unexplained changes of a connection, the latter first.
+
+    Args:
+        alias: Alias of the connection.
+        limit: Most changes.
+        state: Only changes in this state; ``None`` for both.
+    """
     rows = ParkedChange.objects.filter(connection=alias).select_related("subscription")
+    if state is not None:
+        rows = rows.filter(state=state)
     return [
         {
             "state": row.state,
@@ -366,7 +376,7 @@ def parked_changes(alias: str) -> list[dict[str, Any]]:
             "parked_at": row.parked_at,
             "reason": row.reason,
         }
-        for row in rows.order_by("-state", "parked_at", "pk")[:_LISTED]
+        for row in rows.order_by("-state", "parked_at", "pk")[:limit]
     ]
 
 

@@ -26,7 +26,7 @@ from directus_realtime.utils.json_parser import parse_json
 
 #: Age of the last heartbeat at which a listener counts as dead.
 HEARTBEAT_LIMIT = timedelta(seconds=5)
-#: Value of ``snapshot_of``: a user requested a snapshot.
+#: Beginning of ``snapshot_of`` while a load that was requested is not complete.
 LOAD_AGAIN = "again"
 
 M = TypeVar("M", bound=models.Model)
@@ -185,10 +185,13 @@ class DirectusSubscription(_StoredModel):
     last_error = models.TextField(_("last error"), blank=True, editable=False)
     last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
     event_count = models.PositiveBigIntegerField(_("events"), default=0, editable=False)
-    # Digest of the query whose snapshot was loaded; empty until a snapshot is complete.
+    # Digest of the query whose snapshot was loaded; empty until a snapshot is complete. Of a
+    # requested load, LOAD_AGAIN and the id of the request.
     snapshot_of = models.CharField(max_length=64, blank=True, editable=False)
     snapshot_done = models.PositiveIntegerField(_("loaded"), default=0, editable=False)
     snapshot_total = models.PositiveIntegerField(_("to load"), default=0, editable=False)
+    # Items that the last requested load reported as deleted.
+    snapshot_deleted = models.PositiveIntegerField(_("gone"), default=0, editable=False)
     # Top of the activity log when the subscription began to follow it; null before that.
     followed_from = models.BigIntegerField(null=True, blank=True, editable=False)
     # Connection and collection at that time; the position is invalid for others.
@@ -301,6 +304,8 @@ class MatchedItem(_StoredModel):
     # Digest of the key, which may be long, or differ from another one in case only, which
     # MariaDB ignores.
     digest = models.CharField(max_length=64)
+    # Empty where an earlier version stored the digest alone.
+    key_json = models.TextField(blank=True, default="")
 
     class Meta:
         verbose_name = _("matched item")
@@ -531,6 +536,8 @@ class LogPosition(_ConnectionModel):
         default=0,
         help_text=_("Ids of the activity log that never became visible, and are given up."),
     )
+    # The last ranges that were dropped: [first, last, seconds since 1970 when].
+    dropped_ranges = models.JSONField(default=list, blank=True)
     problem = models.TextField(_("problem"), blank=True)
     rows_done = models.PositiveBigIntegerField(_("rows read"), default=0)
     rows_total = models.PositiveBigIntegerField(_("rows to read"), default=0)

@@ -26,6 +26,7 @@ __all__ = [
     "directus_item_created",
     "directus_item_deleted",
     "directus_item_updated",
+    "directus_load_finished",
     "directus_subscription_failed",
     "non_atomic",
 ]
@@ -124,6 +125,11 @@ directus_subscription_failed = DirectusSignal()
 #: with ``connection``, ``since``, ``until`` (aware datetimes), ``recovered`` (bool) and
 #: ``collections`` (names of those whose changes may be lost; empty where none are).
 directus_gap_detected = DirectusSignal()
+#: A load of all items is complete: its events are in the inbox. ``sender`` is the collection; sent
+#: with ``connection`` (the alias), ``subscription`` (its name), ``items`` (number of items that
+#: were loaded) and ``deleted`` (number of known items that are gone, which were reported as
+#: deleted).
+directus_load_finished = DirectusSignal()
 
 _ITEM_SIGNALS = {
     "create": directus_item_created,

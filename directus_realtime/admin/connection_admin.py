@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import linebreaksbr
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -47,7 +48,8 @@ def _health_field(
 
     @admin.display(description=description)
     def field(model_admin: Any, row: Any) -> str:
-        return with_quiet(text(row.health), help_text) if help_text else text(row.health)
+        shown = text(row.health)
+        return with_quiet(linebreaksbr(shown), help_text) if help_text else shown
 
     return field
 
@@ -75,7 +77,7 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     *("caught_up_field", "rows_field", "problem_field", "holes_field"),
-                    *("parked_field", "dropped_field", "gap_field"),
+                    *("parked_field", "unlogged_field", "dropped_field", "gap_field"),
                 )
             },
         ),
@@ -169,6 +171,12 @@ class ConnectionStatusAdmin(ReadOnlyAdmin):
             return text
         address = list_url("parkedchange", connection__exact=row.alias)
         return format_html('<a href="{}">{}</a>', address, text)
+
+    @admin.display(description=_("unlogged changes"))
+    def unlogged_field(self, row: Any) -> str:
+        """The newest changes without a row in the activity log."""
+        help_text = _("Changes that the WebSocket announced and the activity log does not have.")
+        return with_quiet(linebreaksbr("\n".join(texts.unlogged(row.health)) or "–"), help_text)
 
     @admin.display(description=_("state"))
     def state_column(self, row: ConnectionStatus) -> str:

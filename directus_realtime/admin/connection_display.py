@@ -9,8 +9,12 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from directus_realtime.admin.base_admin import to_the_second
+from directus_realtime.anomalies import dropped_ids, unlogged_changes
 from directus_realtime.health_facts import ConnectionHealth
 from directus_realtime.models import InboxState
+
+#: Unlogged changes and ranges of dropped ids that are listed.
+_LISTED = 20
 
 _STATE_LABELS: dict[str, Any] = {
     "connected": _("connected"),
@@ -62,7 +66,21 @@ def parked(health: ConnectionHealth) -> str:
 
 def dropped(health: ConnectionHealth) -> str:
     """Ids of the activity log that were given up."""
-    return number_format(health.dropped, force_grouping=True) if health.dropped else "–"
+    if not health.dropped:
+        return "–"
+    count = number_format(health.dropped, force_grouping=True)
+    ranges = dropped_ids(health.alias, _LISTED)
+    lines = [f"{to_the_second(r['dropped_at'])}: {r['first']} – {r['last']}" for r in ranges]
+    return "\n".join([count, *lines])
+
+
+def unlogged(health: ConnectionHealth) -> list[str]:
+    """The newest changes without a row in the activity log, a line for each."""
+    return [
+        f"{to_the_second(row['received_at'])}: {row['collection']} {row['key']} "
+        f"({row['subscription']})"
+        for row in unlogged_changes(health.alias, _LISTED)
+    ]
 
 
 def lag(health: ConnectionHealth) -> str:

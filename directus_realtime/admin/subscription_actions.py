@@ -33,7 +33,8 @@ from directus_realtime.listener.diagnostics import (
     SubscriptionReport,
     check_connection,
 )
-from directus_realtime.models import LOAD_AGAIN, BrowserAccess, DirectusSubscription
+from directus_realtime.loads import request_load
+from directus_realtime.models import BrowserAccess, DirectusSubscription
 from directus_realtime.settings import connection_settings
 
 _Rows = QuerySet[DirectusSubscription]
@@ -102,10 +103,9 @@ class SubscriptionActions(DirectusAdmin):
         description=_("Load all items of the selected subscriptions"), permissions=["change"]
     )
     def load(self, request: HttpRequest, queryset: _Rows) -> None:
-        """Request a snapshot: all matching items are delivered again."""
+        """Request a load: all matching items are delivered again, and deletes of those gone."""
         rows = list(queryset.filter(enabled=True))
-        chosen = DirectusSubscription.objects.filter(pk__in=[row.pk for row in rows])
-        chosen.update(snapshot_of=LOAD_AGAIN, snapshot_done=0, snapshot_total=0)
+        request_load(DirectusSubscription.objects.filter(pk__in=[row.pk for row in rows]))
         log_action(request, rows, _("Asked for a load of all items."))
         text = ngettext(
             "All items of %(count)d subscription are loaded as soon as the listener has it.",

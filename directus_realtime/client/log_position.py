@@ -75,6 +75,7 @@ class Position:
 
     Attributes:
         dropped: Number of ids that this object has dropped.
+        dropped_ranges: The ranges of the last drop, as first and last id.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Position:
     ) -> None:
         self.top = top
         self.dropped = 0
+        self.dropped_ranges: list[tuple[int, int]] = []
         self._holes = sorted(holes, key=lambda hole: hole.first)
         self._anchors = list(anchors)[-_ANCHORS:]
 
@@ -178,6 +180,7 @@ class Position:
         self._holes = [hole for hole in self._holes if hole not in old]
         count = sum(hole.size for hole in old)
         self.dropped += count
+        self.dropped_ranges = sorted((hole.first, hole.last) for hole in old)
         return count
 
     def _hole_of(self, number: int) -> int | None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 
 from directus_realtime.listener.inbox_entry import Debounce, Memory
 from directus_realtime.models import (
@@ -32,7 +33,8 @@ class DesiredSubscription:
         query: Its query.
         group: Channels group of its own, or ``""``.
         debounce: Its debounce settings; ``None`` for not at all.
-        snapshot_of: Digest of the first load to run; empty where none is due.
+        snapshot_of: Digest of the load to run; empty where none is due.
+        load_request: The request of that load; empty where it is a first load.
         subscription_id: Primary key of the row.
         memory: Its matched items; ``None`` without a filter.
         unmatched: Whether some matched items are not remembered yet.
@@ -55,6 +57,7 @@ class DesiredSubscription:
     followed_from: int | None = field(default=None, compare=False)
     followed_in: str = field(default="", compare=False)
     unread: tuple[tuple[int, int | None], ...] = field(default=(), compare=False)
+    load_request: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, row: DirectusSubscription) -> DesiredSubscription:
@@ -63,7 +66,8 @@ class DesiredSubscription:
         debounce = Debounce(row.debounce, row.debounce_by) if row.debounce else None
         query_digest = _digest(query.fingerprint())
         is_due = row.snapshot and row.snapshot_of != query_digest
-        snapshot_of = query_digest if is_due or row.snapshot_of == LOAD_AGAIN else ""
+        load_request = row.snapshot_of if row.snapshot_of.startswith(LOAD_AGAIN) else ""
+        snapshot_of = query_digest if is_due or load_request else ""
         digest = _digest(repr((row.pk, row.name, query_digest, row.group, debounce)))[:12]
         memory = _memory_of(row, query)
         return cls(
@@ -79,6 +83,7 @@ class DesiredSubscription:
             row.followed_from,
             row.followed_in,
             tuple((first, last) for first, last in row.unread),
+            load_request,
         )
 
 
@@ -129,21 +134,32 @@ def _is_valid(row: DirectusSubscription) -> bool:
     return True
 
 
-def write_load(name: str, done: int, total: int, snapshot_of: str = "") -> None:
-    """Write the progress of a first load.
+def write_load(name: str, done: int, total: int) -> None:
+    """Write the progress of a load.
 
     Args:
         name: Name of the subscription.
         done: Number of items that were read.
         total: Number of all items.
-        snapshot_of: Digest of the load where it is complete.
     """
     rows = DirectusSubscription.objects.filter(name=name)
     rows.update(snapshot_done=done, snapshot_total=total)
-    if snapshot_of:
-        rows.update(snapshot_of=snapshot_of)
-    else:  # the previous load is outdated; a request of another one stays
-        rows.exclude(snapshot_of=LOAD_AGAIN).update(snapshot_of="")
+    # The previous load is outdated; a request of another one stays.
+    rows.exclude(snapshot_of__startswith=LOAD_AGAIN).update(snapshot_of="")
+
+
+def complete_load(desired: DesiredSubscription, total: int, deleted: int) -> None:
+    """Note that a load is complete; a newer request of another one stays.
+
+    Args:
+        desired: The subscription, with the load.
+        total: Number of items.
+        deleted: Number of items that were reported as deleted.
+    """
+    rows = DirectusSubscription.objects.filter(name=desired.name)
+    rows.update(snapshot_done=total, snapshot_total=total, snapshot_deleted=deleted)
+    is_this_one = Q(snapshot_of=desired.load_request) | ~Q(snapshot_of__startswith=LOAD_AGAIN)
+    rows.filter(is_this_one).update(snapshot_of=desired.snapshot_of)
 
 
 def forget_disabled(alias: str) -> None:

@@ -76,7 +76,9 @@ class ListenedConnection:
             self.client, settings, inbox, lifecycle_signals, self._changed.set, clock
         )
         self.client.doorbell.on_ring = self._follower.ring
-        self._snapshot_loader = SnapshotLoader(self.client, database, inbox, self._follower, clock)
+        self._snapshot_loader = SnapshotLoader(
+            self.client, database, inbox, self._follower, lifecycle_signals, clock
+        )
         self._on_state = on_state
         self._connection_log = ConnectionLog(self.client, clock)
         self._active: dict[str, FollowedSubscription] = {}

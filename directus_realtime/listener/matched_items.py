@@ -8,7 +8,7 @@ tells whether they did before, and whether a deleted one did.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from directus_realtime.database import grouped, own_alias
 from directus_realtime.events import Key
 from directus_realtime.listener.inbox_entry import InboxEntry, Memory
-from directus_realtime.models import DirectusSubscription, MatchedItem
+from directus_realtime.models import DirectusSubscription, MatchedItem, key_as_json
 
 _Remembered = tuple[int, str]
 
@@ -35,7 +35,8 @@ def judge(entries: Sequence[InboxEntry]) -> list[InboxEntry]:
     now = set(before)
     kept = [entry for entry in entries if _is_for_its_subscription(entry, now, known)]
     _forget(before - now)
-    _remember(now - before)
+    keys = {_item(entry): entry.row.key_json for entry in judged}
+    _remember({item: keys[item] for item in now - before})
     return kept
 
 
@@ -46,7 +47,7 @@ def _is_for_its_subscription(
     row, memory = entry.row, entry.memory
     if memory is None or memory.subscription_id not in known:
         return True
-    item = memory.subscription_id, digest(row.key)
+    item = _item(entry)
     if row.action != "delete" and not row.left_filter:
         inside.add(item)
         return True
@@ -74,12 +75,12 @@ def digest(key: Key) -> str:
     return hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _item(entry: InboxEntry) -> _Remembered:
+    return entry.memory.subscription_id if entry.memory else 0, digest(entry.row.key)
+
+
 def _remembered(entries: Iterable[InboxEntry]) -> set[_Remembered]:
-    items = [
-        (entry.memory.subscription_id, digest(entry.row.key))
-        for entry in entries
-        if entry.memory is not None
-    ]
+    items = [_item(entry) for entry in entries]
     return {
         item for rows in _rows_of(items) for item in rows.values_list("subscription_id", "digest")
     }
@@ -92,8 +93,12 @@ def _known(entries: Iterable[InboxEntry]) -> dict[int, str]:
     return dict(rows.values_list("pk", "matched_of"))
 
 
-def _remember(items: Iterable[_Remembered]) -> None:
-    rows = [MatchedItem(subscription_id=number, digest=each) for number, each in items]
+def _remember(items: Mapping[_Remembered, str]) -> None:
+    """Remember items, each with its key in JSON."""
+    rows = [
+        MatchedItem(subscription_id=number, digest=each, key_json=key_json)
+        for (number, each), key_json in items.items()
+    ]
     MatchedItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
 
 
@@ -126,7 +131,11 @@ def remember_page(memory: Memory, keys: Iterable[Key]) -> None:
     """Remember a page of items that match."""
     with transaction.atomic(own_alias()):
         if _rows(memory).exists():
-            _remember((memory.subscription_id, digest(key)) for key in keys)
+            number = memory.subscription_id
+            items = {(number, digest(key)): key_as_json(key) for key in keys}
+            for rows in _rows_of(items):
+                rows.filter(key_json="").delete()
+            _remember(items)
 
 
 def complete(memory: Memory) -> None:

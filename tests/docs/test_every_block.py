@@ -27,6 +27,7 @@ RUN_BY = {
     "fr/depuis-fcs-directus.md": "docs/test_client_page.py",
     "least-privilege.md": "e2e/test_least_privilege.py",
     "logging.md": "docs/test_logging_page.py",
+    "operations.md": "docs/test_operations_page.py",
     "testing.md": "docs/test_testing_page.py",
     "tutorial.md": "packaging/test_walks.py",
 }

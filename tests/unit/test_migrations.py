@@ -56,6 +56,14 @@ def test_matched_items_are_carried_over_and_those_with_texts_are_read_again(
         assert row.matched_of == (memory.incomplete if name == "texts" else memory.matched_of)
 
 
+def test_matched_items_without_keys_are_read_again(migrate: Migrate) -> None:
+    row = migrate("0007_follow_the_log")("DirectusSubscription").objects.create(
+        name="known", collection="articles", matched_of="f" * 64
+    )
+    found = migrate("0008_remedies")("DirectusSubscription").objects.get(pk=row.pk)
+    assert found.matched_of == Memory(row.pk, "f" * 64).incomplete
+
+
 def test_back_again_the_items_are_to_be_read_anew(migrate: Migrate) -> None:
     remember(migrate("0005_complete_until"))
     migrate("0006_digests_of_matched_items")

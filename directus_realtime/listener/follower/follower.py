@@ -300,8 +300,8 @@ class Follower:
             if each.is_catching_up:
                 await self._catch_up(each, log)
         await self._retry_parked(log)
-        if self._cursor.drop_holes():
-            self._put(values=self._cursor.values())
+        if values := self._cursor.drop_holes():
+            self._put(values=values)
         await self._cursor.verify(log)
         if values := self._cursor.note_read(began_at):
             self._put(values=values)

@@ -31,6 +31,7 @@ PRUNED = gettext_noop("the activity log was pruned beyond the last row that was 
 ANOTHER_LOG = gettext_noop("the activity log is another one, as after a restored backup")
 NEVER_READ = gettext_noop("the activity log was never read before")
 SOCKET_ONLY = gettext_noop("changes without a row in the activity log come by the socket alone")
+POSITION_SET = gettext_noop("changes were skipped: the position in the activity log was set")
 ROW_UNREADABLE = gettext_noop("a row of the activity log cannot be read")
 
 
@@ -171,6 +172,29 @@ class GapKeeper:
             log.warning("followed-again", sentence, *args, verdict)
         else:
             log.info("followed-again", sentence, *args, "nothing is missing")
+
+
+def open_gap(alias: str, reason: str, collections: Collection[str], now: datetime) -> None:
+    """Record a gap that the next listener announces, with those that are open already.
+
+    Args:
+        alias: Alias of the connection.
+        reason: Why, as a sentence without a full stop.
+        collections: Collections whose changes may be lost.
+        now: The present time.
+    """
+    row = position_store.read(alias)
+    is_open = row.gap_since is not None and row.gap_until is None
+    reasons = row.gap_reason.split(_AND) if is_open else []
+    values = {
+        "gap_since": row.gap_since if is_open else row.read_at or now,
+        "gap_until": None,
+        "gap_recovered": False,
+        "gap_reason": storable(_AND.join(dict.fromkeys([*reasons, reason]))),
+        "gap_collections": sorted({*collections, *(row.gap_collections if is_open else ())}),
+        "gap_acknowledged_at": None,
+    }
+    position_store.write_values(alias, values)
 
 
 def _write_gap(alias: str, values: dict[str, object]) -> None:

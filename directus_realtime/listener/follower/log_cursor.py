@@ -33,6 +33,8 @@ _INTERVAL = 5.0
 _NOTE_INTERVAL = 2.0
 #: Seconds between two comparisons of the log with the rows that were read.
 _VERIFY_INTERVAL = 30.0
+#: Ranges of dropped ids that are kept for the list.
+_MOST_DROPPED = 100
 #: Overlap with the last read, where another log is read.
 _OVERLAP = timedelta(seconds=120)
 
@@ -199,6 +201,7 @@ class LogCursor:
         self._stored: StoredPosition | None = None
         self._is_restored = False
         self._dropped = 0
+        self._dropped_ranges: list[list[int]] = []
         self._verified_at = clock.monotonic()
         self._noted_at = self._verified_at - _NOTE_INTERVAL
 
@@ -233,6 +236,7 @@ class LogCursor:
         if self._stored is None:
             row = await self._inbox.run_in_order(partial(position_store.read, self._client.name))
             self._stored, self._dropped = row, row.dropped
+            self._dropped_ranges = list(row.dropped_ranges)
             self.read_at = self.complete_until = row.read_at
             self._gaps.resume(row)
 
@@ -266,8 +270,12 @@ class LogCursor:
         verdict = await compare_continuity(log, self.position, await log.newest())
         self.must_resume = self.must_resume or verdict is Continuity.ANOTHER
 
-    def drop_holes(self) -> bool:
-        """Drop ids that no transaction can fill any longer; return whether there were any."""
+    def drop_holes(self) -> dict[str, Any]:
+        """Drop ids that no transaction can fill any longer.
+
+        Returns:
+            Columns to write; empty where there were no such ids.
+        """
         before = self._client.clock.now() - timedelta(seconds=self._hole_age)
         # The time of the newest rows may be wrong by hours, by the time zone of the database.
         anchors = [each for each in self.position.anchors if each[0] <= self.boundary]
@@ -283,7 +291,12 @@ class LogCursor:
                 self._hole_age,
                 ids=dropped,
             )
-        return bool(dropped)
+        if not dropped:
+            return {}
+        now = int(self.wall())
+        new = [[first, last, now] for first, last in self.position.dropped_ranges]
+        self._dropped_ranges = [*self._dropped_ranges, *new][-_MOST_DROPPED:]
+        return {**self.values(), "dropped_ranges": self._dropped_ranges}
 
     def note_socket(self) -> dict[str, Any]:
         """Return the columns that note the use of the socket, where the log was never read."""

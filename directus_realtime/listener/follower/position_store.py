@@ -104,6 +104,18 @@ def give_up_parked(alias: str, before: datetime) -> int:
     return rows.update(state=ParkedState.UNEXPLAINED)
 
 
+def explain(subscription_id: int, before: datetime) -> None:
+    """Delete the unexplained changes of a subscription whose items were all loaded.
+
+    Args:
+        subscription_id: Primary key of the subscription.
+        before: Start of the load; changes that were parked later are kept.
+    """
+    ParkedChange.objects.filter(
+        subscription_id=subscription_id, state=ParkedState.UNEXPLAINED, parked_at__lt=before
+    ).delete()
+
+
 def _park(changes: Iterable[ParkedChange]) -> None:
     known = set(
         DirectusSubscription.objects.filter(

@@ -83,6 +83,19 @@ def release(aliases: Collection[str], holder: UUID) -> None:
     ListenerLease.objects.filter(alias__in=aliases, holder=holder).update(holder=None)
 
 
+def revoke(alias: str) -> None:
+    """Revoke the lease of a connection.
+
+    A listener that is active drops what it holds in memory and acquires the lease again, as after
+    a takeover. Call it in the transaction that writes what the listener is to read.
+
+    Args:
+        alias: Alias of the connection.
+    """
+    lease = ListenerLease.objects.filter(alias=alias)
+    lease.update(holder=None, token=F("token") + 1, beat=0)
+
+
 class Fence:
     """The leases of an active listener.
 

@@ -88,7 +88,8 @@ def test_a_load_is_asked_for_also_of_declared_ones(admin_client: Client) -> None
         "1 subscription is disabled and was left out.",
     ]
     row.refresh_from_db()
-    assert (row.snapshot_of, row.snapshot_done, row.snapshot_total) == ("again", 0, 0)
+    assert row.snapshot_of.startswith("again")
+    assert (row.snapshot_done, row.snapshot_total) == (0, 0)
     assert logged() == [("all", "Asked for a load of all items.")]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from directus_realtime.listener.desired_subscriptions import (
     DesiredSubscription,
+    complete_load,
     desired_subscriptions,
     write_load,
 )
@@ -100,9 +101,20 @@ def test_a_load_that_a_person_asked_for_is_wanted_until_it_is_through() -> None:
     write_load("a", 10, 100)
     row.refresh_from_db()
     assert (DesiredSubscription.of(row).snapshot_of, row.snapshot_done) == (asked, 10)
-    write_load("a", 100, 100, snapshot_of=asked)
+    complete_load(DesiredSubscription.of(row), 100, 2)
     row.refresh_from_db()
     assert (DesiredSubscription.of(row).snapshot_of, row.snapshot_done) == ("", 100)
+    assert row.snapshot_deleted == 2
+
+
+def test_a_load_that_was_requested_during_another_one_is_not_lost() -> None:
+    first = DesiredSubscription.of(create("a", snapshot_of="again1"))
+    row = DirectusSubscription.objects.get()
+    row.snapshot_of = "again2"
+    row.save()
+    complete_load(first, 100, 0)
+    row.refresh_from_db()
+    assert DesiredSubscription.of(row).load_request == "again2"
 
 
 def test_a_first_load_that_is_through_is_wanted_again_when_asked_for() -> None:

@@ -114,6 +114,13 @@ def test_what_lacks_some_items_of_the_filter_is_kept_until_they_are_read_again(
     assert DirectusSubscription.objects.get().matched_of == memory.matched_of
 
 
+def test_an_item_of_which_the_digest_alone_is_known_gets_its_key(memory: Memory) -> None:
+    digest = matched_items.digest(1)
+    MatchedItem.objects.create(subscription_id=memory.subscription_id, digest=digest)
+    matched_items.remember_page(memory, [1, "two"])
+    assert set(MatchedItem.objects.values_list("key_json", flat=True)) == {"1", '"two"'}
+
+
 def test_what_lacks_some_items_of_another_filter_does_not_count(memory: Memory) -> None:
     matched_items.remember_page(memory, [1])
     DirectusSubscription.objects.update(matched_of=memory.incomplete)

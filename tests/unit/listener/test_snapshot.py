@@ -60,6 +60,7 @@ def start(loader: SnapshotLoader, name: str) -> None:
         uid=name,
         name=name,
         snapshot_of="",
+        load_request="",
         unmatched=True,
         memory=Memory(1, name),
         query=SimpleNamespace(name=name),
@@ -71,7 +72,7 @@ def start(loader: SnapshotLoader, name: str) -> None:
 
 
 def make_loader(parts: Any) -> SnapshotLoader:
-    return SnapshotLoader(parts, parts, parts, parts, ManualClock())
+    return SnapshotLoader(parts, parts, parts, parts, parts, ManualClock())
 
 
 async def test_loads_take_turns_page_by_page() -> None:

@@ -397,8 +397,8 @@ def test_a_gap_that_is_not_recovered_is_degraded_and_says_the_remedy() -> None:
     )
     assert rows(output)["problem"] == (
         "Changes of articles, authors between 2026-11-25 12:00:00 and 2026-11-25 12:01:00 may have "
-        "been missed: The activity log does not reach back that far. Load the items again (admin: "
-        "“Load all items of the selected subscriptions”), or replay what the activity log has "
+        "been missed: The activity log does not reach back that far. Load the items again "
+        "(directus_load), or replay what the activity log has "
         "(directus_replay); then acknowledge the gap: on the page of the connection in the admin, "
         "or directus_status --connection default --acknowledge-gap"
     )
