@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from directus_realtime.testing import run_in_thread
+from directus_realtime.testing.fake.fake_collection import FakeCollection, default_collections
 from directus_realtime.testing.fake.threaded_fake import ThreadedFakeDirectus
 from tests.projects.project import Project
 
@@ -30,5 +31,6 @@ def open_project(tmp_path: Path) -> Iterator[Open]:
 
 @pytest.fixture
 def fake() -> Iterator[ThreadedFakeDirectus]:
-    with run_in_thread() as fake:
+    authors = FakeCollection("authors", fields={"name": "string"})
+    with run_in_thread(collections=[*default_collections(), authors]) as fake:
         yield fake

@@ -53,7 +53,7 @@ def wait_for_titles(project: Project, *expected: str) -> None:
         ("migrate",),
         ("directus_check",),
         ("directus_check", "--explain-permissions"),
-        ("directus_replay", "--collection", "notes", "--since", "2026-01-01"),
+        ("directus_replay", "--collection", "authors", "--since", "2026-01-01"),
     ],
     ids=" ".join,
 )
