@@ -129,6 +129,13 @@ def _subscription_findings(health: ConnectionHealth) -> Iterator[_Finding]:
     for name, error in health.behind.items():
         text = gettext("The subscription %(name)s: %(error)s Run directus_check for the details.")
         yield HealthLevel.DEGRADED, text % {"name": name, "error": _sentence(error)}
+    for name in health.orphaned:
+        text = gettext(
+            "The subscription %(name)s is no longer declared: it is not followed, and keeps its "
+            "place in the log. Declare it again, or remove it: in the admin, or directus_prune "
+            "--connection %(alias)s --orphaned"
+        )
+        yield HealthLevel.DEGRADED, text % {"name": name, "alias": health.alias}
     if health.catch_up is None or not health.catch_up.problem:  # else it is said of all of them
         yield from _socket_only_findings(health)
 

@@ -159,6 +159,7 @@ class ConnectionHealth:
         refused: Reasons of Directus, by refused subscription.
         behind: Reasons, by subscription that is not caught up.
         socket_only: Reasons, by subscription whose changes are not in the log.
+        orphaned: Names of the subscriptions that are no longer declared, and not followed.
         catch_up: Position in the activity log; ``None`` before the first read.
         gap: The last gap.
         holes: Ids of the log that are not visible yet.
@@ -187,6 +188,7 @@ class ConnectionHealth:
     refused: dict[str, str]
     behind: dict[str, str]
     socket_only: dict[str, str]
+    orphaned: list[str]
     gap: GapHealth | None
     holes: HoleHealth
     dropped: int
@@ -315,11 +317,16 @@ def _holes(ranges: Sequence[Sequence[float]]) -> HoleHealth:
 def _subscriptions(aliases: Iterable[str]) -> Mapping[str, dict[str, Any]]:
     """Return the state of subscriptions, by connection."""
     found: dict[str, dict[str, Any]] = {
-        alias: {"subscribed": 0, "last_event_at": None}
+        alias: {"subscribed": 0, "last_event_at": None, "orphaned": []}
         | {kind: {} for kind in ("refused", "behind", "socket_only")}
         for alias in aliases
     }
     rows = DirectusSubscription.objects.filter(connection__in=list(found)).order_by()
+    for alias, name in (
+        rows.exclude(orphaned_at=None).order_by("name").values_list("connection", "name")
+    ):
+        found[alias]["orphaned"].append(name)
+    rows = rows.filter(orphaned_at=None)
     of_connections = rows.values("connection").annotate(
         last=Max("last_event_at"),
         subscribed=Count("pk", filter=Q(enabled=True, state=SubscriptionState.SUBSCRIBED)),

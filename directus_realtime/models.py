@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -88,6 +88,18 @@ class BrowserAccess(models.TextChoices):
     SIGNED_IN = "signed_in", _("users who are signed in")
     PERMISSION = "permission", _("users with a permission")
     FUNCTION = "function", _("as a function in code decides")
+
+
+class SubscriptionManager(WriteDatabaseManager["DirectusSubscription"]):
+    """Manager of the subscriptions."""
+
+    def followed(self) -> models.QuerySet[DirectusSubscription]:
+        """The rows that a listener follows: enabled, and not orphaned."""
+        return self.filter(enabled=True, orphaned_at=None)
+
+    def get_by_natural_key(self, name: str) -> DirectusSubscription:
+        """The subscription with a name, for ``loaddata``."""
+        return self.get(name=name)
 
 
 class DirectusSubscription(_StoredModel):
@@ -174,6 +186,8 @@ class DirectusSubscription(_StoredModel):
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     declared_in = models.CharField(_("declared in"), max_length=200, blank=True, editable=False)
+    # When the listener found that its declaration is missing; it is not followed since then.
+    orphaned_at = models.DateTimeField(_("not declared since"), null=True, editable=False)
 
     state = models.CharField(
         _("state"),
@@ -203,6 +217,8 @@ class DirectusSubscription(_StoredModel):
     # a plus before it, the known ones are right, but some may be missing.
     matched_of = models.CharField(max_length=64, blank=True, editable=False)
 
+    objects: ClassVar[SubscriptionManager] = SubscriptionManager()
+
     class Meta:
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
@@ -216,6 +232,20 @@ class DirectusSubscription(_StoredModel):
         """The chosen actions."""
         wanted = {"create": self.on_create, "update": self.on_update, "delete": self.on_delete}
         return tuple(action for action in ACTIONS if wanted[action])
+
+    def natural_key(self) -> tuple[str]:
+        """Its name, for ``dumpdata --natural-primary --natural-foreign``."""
+        return (self.name,)
+
+    def hold_place(self, position: LogPosition | None) -> None:
+        """Keep the place in the log while nothing is read for the subscription.
+
+        Args:
+            position: Present position of its connection; ``None`` where there is none.
+        """
+        is_held = any(last is None for _first, last in self.unread)
+        if position is not None and self.followed_from is not None and not is_held:
+            self.unread = [*self.unread, *position.unread]
 
     def to_query(self) -> Query:
         """The query for Directus."""
@@ -552,6 +582,14 @@ class LogPosition(_ConnectionModel):
     class Meta:
         verbose_name = _("position in the activity log")
         verbose_name_plural = _("positions in the activity log")
+
+    @property
+    def unread(self) -> list[list[int | None]]:
+        """Ranges of ids that are not read yet, as first and last; ``None`` for no end."""
+        if self.top is None:
+            return []
+        holes: list[list[int | None]] = [[int(first), int(last)] for first, last, _at in self.holes]
+        return [*holes, [self.top + 1, None]]
 
     def acknowledge_gap(self) -> bool:
         """Acknowledge the last gap.

@@ -210,12 +210,11 @@ class InboxViews(ReadOnlyAdmin):
     def replay_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for the begin, and replay the changes of the event's item."""
         row = self._row(request, object_id, self.has_replay_permission(request))
-        subscription = DirectusSubscription.objects.filter(
-            name=row.subscription,
-            collection=row.collection,
-            connection=row.connection,
-            enabled=True,
-        ).first()
+        subscription = (
+            DirectusSubscription.objects.followed()
+            .filter(name=row.subscription, collection=row.collection, connection=row.connection)
+            .first()
+        )
         key = str(row.to_event().key)
         since = timezone.localtime(row.received_at - _EARLIER).replace(microsecond=0)
         form = ReplayForm(request.POST or None, initial={"since": since, "key": key})

@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.contrib.admin.models import ADDITION
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -27,7 +27,7 @@ from directus_realtime.admin.base_admin import (
 )
 from directus_realtime.admin.forms import ReplayForm
 from directus_realtime.admin.replay_request import Outcome, replay
-from directus_realtime.listener.desired_subscriptions import DesiredSubscription
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription, query_problem
 from directus_realtime.listener.diagnostics import (
     ConnectionReport,
     SubscriptionReport,
@@ -104,7 +104,7 @@ class SubscriptionActions(DirectusAdmin):
     )
     def load(self, request: HttpRequest, queryset: _Rows) -> None:
         """Request a load: all matching items are delivered again, and deletes of those gone."""
-        rows = list(queryset.filter(enabled=True))
+        rows = list(queryset.filter(enabled=True, orphaned_at=None))
         request_load(DirectusSubscription.objects.filter(pk__in=[row.pk for row in rows]))
         log_action(request, rows, _("Asked for a load of all items."))
         text = ngettext(
@@ -113,7 +113,7 @@ class SubscriptionActions(DirectusAdmin):
             len(rows),
         )
         self.message_user(request, text % {"count": len(rows)}, messages.SUCCESS)
-        if skipped := queryset.filter(enabled=False).count():
+        if skipped := queryset.exclude(pk__in=[row.pk for row in rows]).count():
             text = ngettext(
                 "%(count)d subscription is disabled and was left out.",
                 "%(count)d subscriptions are disabled and were left out.",
@@ -143,7 +143,9 @@ class SubscriptionActions(DirectusAdmin):
         require(self.has_view_permission(request) and self.has_replay_permission(request))
         keys = parse_keys(request.GET.get("ids", ""))
         queryset = self.get_queryset(request).filter(pk__in=keys)
-        rows = [row for row in queryset.filter(enabled=True) if not _problem(row)]
+        rows = [
+            row for row in queryset.filter(enabled=True, orphaned_at=None) if not query_problem(row)
+        ]
         form = ReplayForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             outcome = replay(rows, **form.cleaned_data)
@@ -196,23 +198,14 @@ def _report(alias: str, rows: list[DirectusSubscription]) -> ConnectionReport:
     except ImproperlyConfigured as error:
         return ConnectionReport(alias, "", reason=str(error))
     of_connection = [row for row in rows if row.connection == alias]
-    wanted = [DesiredSubscription.of(row) for row in of_connection if not _problem(row)]
+    wanted = [DesiredSubscription.of(row) for row in of_connection if not query_problem(row)]
     report = async_to_sync(check_connection)(connection, wanted)
     report.subscriptions += [
         SubscriptionReport(row.name, row.collection, ok=False, reason=problem)
         for row in of_connection
-        if (problem := _problem(row))
+        if (problem := query_problem(row))
     ]
     return report
-
-
-def _problem(row: DirectusSubscription) -> str:
-    """Why the query of a row is invalid; a row made by code may be."""
-    try:
-        row.clean_query()
-    except ValidationError as error:
-        return " ".join(error.messages)
-    return ""
 
 
 def _replayed(form: ReplayForm) -> Any:

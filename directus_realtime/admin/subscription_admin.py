@@ -43,7 +43,7 @@ from directus_realtime.models import (
 from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.subscriptions import declared_at
 
-_PAUSED, _NO_LISTENER = "paused", "no-listener"
+_PAUSED, _NO_LISTENER, _ORPHANED = "paused", "no-listener", "orphaned"
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -58,6 +58,7 @@ class StateFilter(admin.SimpleListFilter):
             *SubscriptionState.choices,
             (_PAUSED, _("paused")),
             (_NO_LISTENER, _("no listener")),
+            (_ORPHANED, _("no longer declared")),
         ]
 
     # The stubs do not know what the list adds to its rows.
@@ -68,9 +69,12 @@ class StateFilter(admin.SimpleListFilter):
             return queryset
         if state == _PAUSED:
             return queryset.filter(enabled=False)
+        if state == _ORPHANED:
+            return queryset.exclude(orphaned_at=None)
+        followed = queryset.filter(enabled=True, orphaned_at=None)
         if state == _NO_LISTENER:
-            return queryset.filter(enabled=True, has_listener=False)
-        return queryset.filter(state=state, enabled=True, has_listener=True)
+            return followed.filter(has_listener=False)
+        return followed.filter(state=state, has_listener=True)
 
 
 #: Maximum number of other subscriptions that a note names.
@@ -87,8 +91,8 @@ def listener_advice(connection: str) -> str:
 
 def others_note(row: DirectusSubscription) -> str:
     """A note on other subscriptions with the same changes; empty where there are none."""
-    same = DirectusSubscription.objects.filter(
-        connection=row.connection, collection=row.collection, enabled=True
+    same = DirectusSubscription.objects.followed().filter(
+        connection=row.connection, collection=row.collection
     )
     others = [
         other.name
@@ -108,6 +112,11 @@ def others_note(row: DirectusSubscription) -> str:
     )
     names = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
     return text % {"names": names, "collection": row.collection}
+
+
+def _is_declared(row: DirectusSubscription) -> bool:
+    """Whether a row has its declaration in the code of the listener."""
+    return bool(row.declared_in) and row.orphaned_at is None
 
 
 #: Maximum number of rows that are updated at a time: as many as Django shows on one page.
@@ -260,8 +269,8 @@ class DirectusSubscriptionAdmin(SubscriptionActions):
     def has_delete_permission(
         self, request: HttpRequest, obj: DirectusSubscription | None = None
     ) -> bool:
-        """Rows declared in code are deleted in code."""
-        is_declared = obj is not None and bool(obj.declared_in)
+        """Rows declared in code are deleted in code first."""
+        is_declared = obj is not None and _is_declared(obj)
         return not is_declared and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(
@@ -270,7 +279,7 @@ class DirectusSubscriptionAdmin(SubscriptionActions):
         """List the subscriptions alone; their digests of items may be a hundred thousand rows."""
         rows = list(objs)
         declared = gettext("%(name)s, which is declared in code")
-        kept = {declared % {"name": row.name} for row in rows if row.declared_in}
+        kept = {declared % {"name": row.name} for row in rows if _is_declared(row)}
         if not super().has_delete_permission(request):
             kept = {str(self.opts.verbose_name)}
         return [row.name for row in rows], {self.opts.verbose_name_plural: len(rows)}, kept, []

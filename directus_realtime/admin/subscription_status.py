@@ -26,6 +26,9 @@ from directus_realtime.models import (
 )
 
 NO_LISTENER = _("No listener is running. Start it: python manage.py directus_listen")
+ORPHANED = _(
+    "It is not followed, and keeps its place in the log: declare it again in code, or delete it."
+)
 
 #: Bars of the chart of the last hour, and minutes of each.
 BARS, MINUTES = 12, 5
@@ -82,6 +85,8 @@ def _dead(names: Sequence[str]) -> Counter[str]:
 
 def subscription_state(row: Any) -> tuple[str, Any, Any]:
     """The current state, its label and the reason."""
+    if row.orphaned_at is not None:
+        return "refused", _("no longer declared"), ORPHANED
     if not row.enabled:
         return "paused", _("paused"), ""
     if not getattr(row, "has_listener", False):

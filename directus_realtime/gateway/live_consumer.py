@@ -204,7 +204,7 @@ def _may_watch(scope: dict[str, Any], now: datetime) -> bool:
 @database_sync_to_async
 def _groups() -> set[str]:
     """Return the groups of all events and all connections' states."""
-    rows = DirectusSubscription.objects.filter(enabled=True, connection__in=aliases())
+    rows = DirectusSubscription.objects.followed().filter(connection__in=aliases())
     groups = {
         group or group_name(collection, connection=connection)
         for group, collection, connection in rows.values_list("group", "collection", "connection")

@@ -72,7 +72,7 @@ def load_offers() -> list[Offer]:
     The declaration of this process decides about access to a declared subscription: without
     one, or before the listener has stored it, access is refused.
     """
-    rows = DirectusSubscription.objects.filter(enabled=True)
+    rows = DirectusSubscription.objects.followed()
     rows = rows.exclude(browser_access=BrowserAccess.NOBODY).order_by("name")
     known = {name: subscription for name, (subscription, _) in declared().items()}
     offers = [_to_offer(row, known.get(row.name)) for row in rows if _is_valid(row)]

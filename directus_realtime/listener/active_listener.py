@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from django.db import transaction
+
 from directus_realtime.client.connection import StateChange
-from directus_realtime.database import DatabaseThread
+from directus_realtime.database import DatabaseThread, own_alias, sqlite_write_lock
 from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import ConnectionImpossible, LeaseLost
 from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.listener.delivery.tasks import TaskDispatcher
+from directus_realtime.listener.follower.gaps import open_gap
 from directus_realtime.listener.inbox import FreshRows, Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals
 from directus_realtime.listener.listened_connection import ListenedConnection
@@ -183,7 +186,7 @@ class ActiveListener:
             await self._sender.aclose()
 
     async def _run(self, stopping: asyncio.Event, hold: asyncio.Task[NoReturn]) -> None:
-        await self._inbox_database.run_with_retry(sync_declared)
+        await self._inbox_database.run_with_retry(self._sync_declared)
         for settings in self._settings:
             self._connections[settings.alias] = self._make_connection(settings)
         delivering = asyncio.Event()
@@ -205,6 +208,14 @@ class ActiveListener:
                 delivering.set()
                 self._wake_delivery()
                 await self._finish(delivery, services, ended_by)
+
+    def _sync_declared(self) -> None:
+        """Write the declarations, and a gap for each collection that lost its subscription."""
+        using = own_alias()
+        with sqlite_write_lock(using), transaction.atomic(using):
+            for departure in sync_declared([settings.alias for settings in self._settings]):
+                open_gap(departure.connection, departure.reason, [departure.collection])
+            self._fence()
 
     async def _deliver(self, stopping: asyncio.Event) -> None:
         ways = [

@@ -13,6 +13,7 @@ from directus_realtime.listener.inbox_entry import Debounce, Memory
 from directus_realtime.models import (
     LOAD_AGAIN,
     DirectusSubscription,
+    LogPosition,
     ParkedChange,
     SubscriptionState,
 )
@@ -102,36 +103,51 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def desired_subscriptions(alias: str) -> dict[str, DesiredSubscription]:
-    """Return the enabled subscriptions of a connection, by uid."""
-    rows = DirectusSubscription.objects.filter(connection=alias, enabled=True)
-    desired = [DesiredSubscription.of(row) for row in rows if _is_valid(row)]
-    return {each.uid: each for each in desired}
-
-
-def _is_valid(row: DirectusSubscription) -> bool:
-    """Return whether the query of a row is valid; refuse the row where it is not."""
+def query_problem(row: DirectusSubscription) -> str:
+    """Return why the query of a row is invalid; empty where it is valid."""
     try:
         row.clean_query()
     except ValidationError as error:
-        reason = " ".join(error.messages)
-        if (row.state, row.last_error) != (SubscriptionState.REFUSED, reason):
-            DirectusSubscription.objects.filter(pk=row.pk).update(
-                state=SubscriptionState.REFUSED, last_error=reason
-            )
-            logger.error(
-                "subscription-refused",
-                "%s  refused %s: %s",
-                row.connection,
-                row.name,
-                reason,
-                connection=row.connection,
-                subscription=row.name,
-                collection=row.collection,
-                error=reason,
-            )
-        return False
-    return True
+        return " ".join(error.messages)
+    return ""
+
+
+def valid_subscriptions(alias: str) -> list[DesiredSubscription]:
+    """Return the valid subscriptions of a connection; nothing is written."""
+    rows = DirectusSubscription.objects.followed().filter(connection=alias)
+    return [DesiredSubscription.of(row) for row in rows if not query_problem(row)]
+
+
+def desired_subscriptions(alias: str) -> dict[str, DesiredSubscription]:
+    """Return the enabled subscriptions of a connection, by uid; refuse invalid rows."""
+    desired = []
+    for row in DirectusSubscription.objects.followed().filter(connection=alias):
+        if problem := query_problem(row):
+            _refuse(row, problem)
+        else:
+            desired.append(DesiredSubscription.of(row))
+    return {each.uid: each for each in desired}
+
+
+def _refuse(row: DirectusSubscription, problem: str) -> None:
+    """Write that a row is refused; it keeps its place in the log."""
+    if (row.state, row.last_error) == (SubscriptionState.REFUSED, problem):
+        return
+    row.hold_place(LogPosition.objects.filter(alias=row.connection).first())
+    DirectusSubscription.objects.filter(pk=row.pk).update(
+        state=SubscriptionState.REFUSED, last_error=problem, unread=row.unread
+    )
+    logger.error(
+        "subscription-refused",
+        "%s  refused %s: %s",
+        row.connection,
+        row.name,
+        problem,
+        connection=row.connection,
+        subscription=row.name,
+        collection=row.collection,
+        error=problem,
+    )
 
 
 def write_load(name: str, done: int, total: int) -> None:

@@ -91,7 +91,7 @@ async def listening(fake: FakeDirectus, **settings: Any) -> AsyncIterator[Runnin
 
 def _all_subscribed() -> bool:
     states = []
-    for subscription in DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS):
+    for subscription in DirectusSubscription.objects.followed().filter(connection=DEFAULT_ALIAS):
         refused = subscription.state == SubscriptionState.REFUSED
         assert not refused, f"{subscription.name} was refused: {subscription.last_error}"  # noqa: S101
         # With a position in the activity log, every later change is found there.
@@ -106,7 +106,7 @@ def _is_socket_only(subscription: DirectusSubscription) -> bool:
 
 def _socket_only_collections() -> set[tuple[str, str | None]]:
     """Return the socket-only collections, with each action."""
-    enabled = DirectusSubscription.objects.filter(enabled=True, connection=DEFAULT_ALIAS)
+    enabled = DirectusSubscription.objects.followed().filter(connection=DEFAULT_ALIAS)
     collections = {each.collection for each in enabled if _is_socket_only(each)}
     return {(collection, action) for collection in collections for action in ACTIONS}
 

@@ -146,15 +146,7 @@ class GapKeeper:
     def _write(
         self, outage: Outage, until: datetime | None, missing: Collection[str]
     ) -> Callable[[], None]:
-        values: dict[str, object] = {
-            "gap_since": outage.since,
-            "gap_until": until,
-            "gap_recovered": not missing,
-            "gap_reason": storable(_AND.join(outage.doubts)) if missing else "",
-            "gap_collections": list(missing),
-            "gap_acknowledged_at": None,
-        }
-        return partial(_write_gap, self._alias, values)
+        return partial(_write_gap, self._alias, _values(outage, until, missing))
 
     def _log_end(self, outage: Outage, seconds: float, missing: Collection[str], why: str) -> None:
         events = "1 event" if outage.events == 1 else f"{outage.events} events"
@@ -174,27 +166,38 @@ class GapKeeper:
             log.info("followed-again", sentence, *args, "nothing is missing")
 
 
-def open_gap(alias: str, reason: str, collections: Collection[str], now: datetime) -> None:
-    """Record a gap that the next listener announces, with those that are open already.
+def open_gap(
+    alias: str, reason: str, collections: Collection[str], now: datetime | None = None
+) -> None:
+    """Store a possible loss that was found outside the follower; it announces the gap.
 
     Args:
         alias: Alias of the connection.
-        reason: Why, as a sentence without a full stop.
+        reason: Why changes may be lost, as a sentence without a full stop.
         collections: Collections whose changes may be lost.
-        now: The present time.
+        now: Beginning of the gap where the log was never read; without it, nothing is stored
+            for a connection that was never followed.
     """
     row = position_store.read(alias)
     is_open = row.gap_since is not None and row.gap_until is None
-    reasons = row.gap_reason.split(_AND) if is_open else []
-    values = {
-        "gap_since": row.gap_since if is_open else row.read_at or now,
-        "gap_until": None,
-        "gap_recovered": False,
-        "gap_reason": storable(_AND.join(dict.fromkeys([*reasons, reason]))),
-        "gap_collections": sorted({*collections, *(row.gap_collections if is_open else ())}),
+    since = row.gap_since if is_open else row.read_at or now
+    if since is None:
+        return
+    doubts = row.gap_reason.split(_AND) if is_open else []
+    known = row.gap_collections if is_open else []
+    outage = Outage(since, "", doubts=[*doubts, reason] if reason not in doubts else doubts)
+    position_store.write_values(alias, _values(outage, None, sorted({*known, *collections})))
+
+
+def _values(outage: Outage, until: datetime | None, missing: Collection[str]) -> dict[str, object]:
+    return {
+        "gap_since": outage.since,
+        "gap_until": until,
+        "gap_recovered": not missing,
+        "gap_reason": storable(_AND.join(outage.doubts)) if missing else "",
+        "gap_collections": list(missing),
         "gap_acknowledged_at": None,
     }
-    position_store.write_values(alias, values)
 
 
 def _write_gap(alias: str, values: dict[str, object]) -> None:

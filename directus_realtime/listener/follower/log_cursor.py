@@ -228,6 +228,8 @@ class LogCursor:
             self._dropped += self.position.dropped
             self.position = Position(await self._top_of_another(log, newest))
             subscriptions.move(self.position.top)
+            forget = partial(position_store.forget_places, self._client.name, subscriptions.numbers)
+            self._inbox.put([], forget)
         self.boundary = newest.id if newest else 0
         await self.progress.begin(log, self.position.top, self.boundary)
 

@@ -89,6 +89,17 @@ def write_problem(alias: str, problem: str) -> None:
     write_values(alias, {"problem": storable(problem)})
 
 
+def forget_places(alias: str, followed: Collection[int]) -> None:
+    """Delete the places of subscriptions that are not followed; they are of another log.
+
+    Args:
+        alias: Alias of the connection.
+        followed: Primary keys of the followed subscriptions.
+    """
+    rows = DirectusSubscription.objects.filter(connection=alias).exclude(pk__in=followed)
+    rows.exclude(followed_from=None).update(followed_from=None, followed_in="", unread=[])
+
+
 def read_parked(alias: str) -> list[ParkedChange]:
     """Return the parked changes of a connection that are not given up."""
     return list(

@@ -57,6 +57,11 @@ class SubscriptionRegistry:
         return sorted({each.collection for each in self})
 
     @property
+    def numbers(self) -> set[int]:
+        """Primary keys of their rows."""
+        return set(self._places)
+
+    @property
     def has_begun(self) -> bool:
         """Whether a subscription has a place in the log."""
         return any(place.has_begun for place in self._places.values())

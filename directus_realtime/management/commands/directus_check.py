@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from directus_realtime.declaration_sync import sync_declared
-from directus_realtime.listener.desired_subscriptions import desired_subscriptions
+from directus_realtime.declaration_sync import rows_as_declared
+from directus_realtime.listener.desired_subscriptions import DesiredSubscription, query_problem
 from directus_realtime.listener.diagnostics import (
     ConnectionReport,
     PermissionsReport,
@@ -26,6 +26,8 @@ from directus_realtime.management.console import (
     chosen_connections,
     require_tables,
 )
+from directus_realtime.models import DirectusSubscription
+from directus_realtime.subscriptions import declared_at
 
 _ACTIVITY = {
     "full": "may read all of it",
@@ -55,6 +57,12 @@ _SOURCES = {
     "socket": "socket only",
     "unknown": "from the activity log, if it is logged",
 }
+_NEW = "Declared, but not followed before directus_listen is started with this code."
+_ORPHANED = (
+    "No longer declared, and not followed; it keeps its place in the log. Declare it again, or "
+    "remove it: directus_prune --orphaned."
+)
+_ELSEWHERE = "Not declared by this process; followed as the listener declares it."
 #: Seconds that two clocks may differ and count as the same: answers name whole seconds.
 _SAME_CLOCK = 2
 
@@ -64,7 +72,8 @@ class Command(BaseCommand):
 
     help = (
         "Connect to Directus, try each subscription, and say what works and what the token "
-        "may not do. Nothing in Directus is changed. Exits with 1 if anything is wrong."
+        "may not do. Nothing is changed, neither in Directus nor in the database. Exits with 1 "
+        "if anything is wrong."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -80,7 +89,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         connections = chosen_connections(options["connection"])
         require_tables()
-        sync_declared()
         check: Any = check_connection
         to_dict: Callable[[Any], dict[str, Any]] = asdict
         show: Callable[[Any], None] = self._print
@@ -88,8 +96,12 @@ class Command(BaseCommand):
             check, to_dict, show = check_permissions, _with_policy, self._print_permissions
         reports = []
         for settings in connections:
-            subscriptions = list(desired_subscriptions(settings.alias).values())
-            reports.append(asyncio.run(check(settings, subscriptions)))
+            rows = rows_as_declared(settings.alias)
+            wanted = [DesiredSubscription.of(row) for row in rows if not query_problem(row)]
+            report = asyncio.run(check(settings, wanted))
+            if isinstance(report, ConnectionReport):
+                _add_rows(report, rows)
+            reports.append(report)
         if options["json"]:
             self.stdout.write(as_json([to_dict(report) for report in reports]))
         else:
@@ -192,6 +204,26 @@ class Command(BaseCommand):
 
     def _row(self, name: str, value: str) -> None:
         self.stdout.write(f"  {name:14}{value}")
+
+
+def _add_rows(report: ConnectionReport, rows: Iterable[DirectusSubscription]) -> None:
+    """Add invalid subscriptions to a report, and notes on the declared ones."""
+    known = {entry.name: entry for entry in report.subscriptions}
+    for row in rows:
+        if problem := query_problem(row):
+            entry = SubscriptionReport(row.name, row.collection, ok=False, reason=problem)
+            report.subscriptions.append(entry)
+        elif row.name in known and (note := _note(row)):
+            known[row.name].notes.append(note)
+
+
+def _note(row: DirectusSubscription) -> str:
+    """A sentence on the declaration of a row; empty where there is nothing to say."""
+    if row.pk is None:
+        return _NEW
+    if row.orphaned_at is not None:
+        return _ORPHANED
+    return _ELSEWHERE if row.declared_in and not declared_at(row.name) else ""
 
 
 def _may(found: Permissions) -> str:

@@ -15,10 +15,11 @@ from directus_realtime.management.console import (
     counted,
     require_tables,
 )
+from directus_realtime.models import DirectusSubscription
 
 
 class Command(BaseCommand):
-    """Delete old events; unprocessed ones are never deleted."""
+    """Delete old events, and orphaned subscriptions; unprocessed events are never deleted."""
 
     help = (
         "Delete events of the inbox that are through (done, or merged into a later one) and "
@@ -42,6 +43,12 @@ class Command(BaseCommand):
             metavar="N",
             help="Delete dead letters, too, that came in so many days ago (default: keep them).",
         )
+        parser.add_argument(
+            "--orphaned",
+            action="store_true",
+            help="Delete the subscriptions that are no longer declared, too, with their places in "
+            "the activity log.",
+        )
         parser.add_argument("--dry-run", action="store_true", help="Only say how many there are.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -59,6 +66,15 @@ class Command(BaseCommand):
             if options["dead_days"]:
                 dead = f", dead letters older than {counted(options['dead_days'], 'day', 'days')}"
             self.stdout.write(f"{settings.alias}: {count} {verb} ({age}{dead})")
+            if options["orphaned"]:
+                self._prune_orphaned(settings.alias, verb, dry_run=options["dry_run"])
+
+    def _prune_orphaned(self, alias: str, verb: str, *, dry_run: bool) -> None:
+        rows = DirectusSubscription.objects.filter(connection=alias).exclude(orphaned_at=None)
+        for row in rows:
+            self.stdout.write(f"{alias}: the subscription {row.name} {verb} (no longer declared)")
+        if not dry_run:
+            rows.delete()
 
     def _prune(self, retention: Retention, *, dry_run: bool) -> int:
         total = 0

@@ -11,11 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from directus_realtime.declaration_sync import sync_declared
 from directus_realtime.exceptions import DirectusRealtimeError
 from directus_realtime.listener.desired_subscriptions import (
     DesiredSubscription,
-    desired_subscriptions,
+    valid_subscriptions,
 )
 from directus_realtime.listener.replay import Replay, Replayed, Selection
 from directus_realtime.management.console import chosen_connections, counted, require_tables
@@ -79,10 +78,9 @@ class Command(BaseCommand):
         self, alias: str, collection: str, names: list[str] | None
     ) -> list[DesiredSubscription]:
         require_tables()
-        sync_declared()
         found = [
             each
-            for each in desired_subscriptions(alias).values()
+            for each in valid_subscriptions(alias)
             if each.query.collection == collection and (names is None or each.name in names)
         ]
         if missing := set(names or ()) - {each.name for each in found}:

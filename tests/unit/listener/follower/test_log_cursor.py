@@ -67,6 +67,7 @@ class Subscriptions:
 
     def __init__(self, *, has_begun: bool) -> None:
         self.collections = ["articles"]
+        self.numbers = {1}
         self.has_begun = has_begun
         self.moved_to: list[int] = []
 
