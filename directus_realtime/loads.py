@@ -66,7 +66,7 @@ def request_load(rows: QuerySet[DirectusSubscription]) -> int:
         Number of subscriptions whose load was requested.
     """
     request = f"{LOAD_AGAIN}{uuid.uuid4().hex}"
-    pks = list(rows.filter(enabled=True).values_list("pk", flat=True))
+    pks = list(rows.filter(enabled=True, orphaned_at=None).values_list("pk", flat=True))
     return sum(
         DirectusSubscription.objects.filter(pk__in=chunk).update(
             snapshot_of=request, snapshot_done=0, snapshot_total=0, snapshot_deleted=0

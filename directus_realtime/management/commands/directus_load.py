@@ -130,7 +130,9 @@ def _chosen(aliases: Sequence[str], names: Sequence[str]) -> QuerySet[DirectusSu
     Raises:
         CommandError: One is not an enabled subscription, or there is none.
     """
-    rows = DirectusSubscription.objects.filter(connection__in=aliases, enabled=True)
+    rows = DirectusSubscription.objects.filter(
+        connection__in=aliases, enabled=True, orphaned_at=None
+    )
     known = set(rows.values_list("name", flat=True))
     if missing := sorted(set(names) - known):
         raise CommandError(
