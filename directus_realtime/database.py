@@ -27,6 +27,7 @@ from django.db.models.functions import Concat
 
 from directus_realtime.utils.backoff import full_jitter
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.database")
@@ -131,7 +132,8 @@ class DatabaseThread:
         def in_thread() -> T:
             _keep_healthy()
             try:
-                return work(*args, **kwargs)
+                with contained():  # a router, a user model, a receiver of post_save …
+                    return work(*args, **kwargs)
             except InternalError as error:
                 if not _is_unavailable(error):
                     raise

@@ -22,6 +22,7 @@ from directus_realtime.models import InboxEvent
 from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import redact, storable
+from directus_realtime.utils.site_code import await_contained, contained, original
 
 logger = EventLogger("directus_realtime.receivers")
 
@@ -35,6 +36,7 @@ NOT_AWAITED = (
     "The receiver returned a coroutine, which nobody awaits. Connect the async def function "
     "itself, or one that is async def, too."
 )
+
 #: Failure of a receiver that leaves a transaction open.
 LEFT_OPEN = "The receiver began a transaction and did not end it. Use atomic() in a with statement."
 
@@ -76,17 +78,16 @@ class Call:
     def run(self) -> Failure | None:
         """Call a ``def`` receiver in this thread.
 
-        Any error is its failure, ``BaseException`` included: receivers call ``exit()``, and
-        time-outs of gevent or a panic of an extension in Rust are no ``Exception``.
+        Any error is its failure, ``SystemExit`` and ``KeyboardInterrupt`` included.
         """
         started = perf_counter()
         try:
-            if inspect.iscoroutine(result := self._call()):
+            with contained():
+                result = self._call()
+            if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(NOT_AWAITED)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
+        except Exception as error:
             return Failure.of(self, error)
         finally:
             self._record_time(perf_counter() - started)
@@ -111,15 +112,8 @@ class Call:
         """Call an ``async def`` receiver."""
         started = perf_counter()
         try:
-            await self._call()
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise
-            # A task that the receiver awaited was cancelled.
-            return Failure.of(self, error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
+            await await_contained(self._call)
+        except Exception as error:
             return Failure.of(self, error)
         finally:
             self._record_time(perf_counter() - started)
@@ -170,6 +164,7 @@ class Failure:
     @classmethod
     def of(cls, call: Call, error: BaseException) -> Failure:
         """Make the failure of a call."""
+        error = original(error)
         line = f"{type(error).__name__}: {_message(error)}"
         try:
             text = "".join(traceback.format_exception(error))

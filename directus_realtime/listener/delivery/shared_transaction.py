@@ -19,6 +19,7 @@ from directus_realtime.listener.delivery.receiver_calls import (
 )
 from directus_realtime.models import InboxEvent
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 
 logger = EventLogger("directus_realtime.receivers")
 
@@ -163,9 +164,8 @@ def _run_hooks(hooks: Iterable[Hook]) -> None:
     """Run hooks, and log those that fail: the transaction is committed already."""
     for hook in hooks:
         try:
-            hook()
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+            with contained():
+                hook()
+        except Exception:
             name = receiver_name(hook)
             logger.exception("hook-failed", "The on_commit hook %s failed.", name, hook=name)

@@ -34,6 +34,7 @@ from directus_realtime.models import InboxEvent, InboxState
 from directus_realtime.settings import ConnectionSettings, connection_settings
 from directus_realtime.utils.aio import Wakeup
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.listener")
@@ -235,7 +236,8 @@ class TaskDispatcher:
                 event_id=str(row.event_id),
             )
             try:
-                enqueue(row.pk)
+                with contained():
+                    enqueue(row.pk)
             except Exception as exception:
                 error = f"{type(exception).__name__}: {exception}"
                 self._put_back(rows[number:])
