@@ -39,7 +39,7 @@ def _warning(number: int, message: str, hint: str) -> Warning:
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E023, E026 to E028, W001, W005: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E023, E026 to E030, W001, W005: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."
