@@ -248,6 +248,7 @@ class Job:
         isolated: Whether each call has a transaction of its own.
         maybe_poison: Whether a process may have crashed in an earlier attempt.
         is_written_ahead: Whether the crash marker of this attempt is stored.
+        conflicts: Number of transactions of this attempt that conflicted with others.
     """
 
     row: InboxEvent
@@ -261,6 +262,7 @@ class Job:
     isolated: bool = False
     maybe_poison: bool = False
     is_written_ahead: bool = False
+    conflicts: int = 0
 
     @classmethod
     def of(cls, row: InboxEvent, *, isolated: bool = False, maybe_poison: bool = False) -> Self:
@@ -268,6 +270,12 @@ class Job:
         job = cls._without_calls(row)
         job.remaining = calls_for(job.event, row.delivered)
         job.isolated, job.maybe_poison = isolated, maybe_poison
+        return job
+
+    def again(self) -> Job:
+        """Return a job for the same attempt after the transaction of this one was rolled back."""
+        job = Job.of(self.row, isolated=self.isolated, maybe_poison=self.maybe_poison)
+        job.conflicts = self.conflicts + 1
         return job
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from directus_realtime.database import sqlite_write_lock
+from directus_realtime.database import is_transaction_conflict, sqlite_write_lock
 from directus_realtime.listener.delivery.receiver_calls import (
     LEFT_OPEN,
     Call,
@@ -66,6 +66,7 @@ class SharedTransaction:
         self._is_sqlite = connection.vendor == "sqlite"
         self._is_calling = False
         self._savepoint: str | None = None
+        self._conflict: Error | None = None
         self.is_used = False
 
     @property
@@ -81,7 +82,7 @@ class SharedTransaction:
         """
         hooks = len(self._connection.run_on_commit)
         depth = len(self._connection.savepoint_ids), len(self._connection.atomic_blocks)
-        self._savepoint = None
+        self._savepoint = self._conflict = None
         self._is_calling = True
         try:
             failure = call.run()
@@ -98,6 +99,8 @@ class SharedTransaction:
             raise TransactionBroken(LEFT_OPEN)
         failure = failure or self._keep(call)
         if failure is not None:
+            if self._conflict is not None:
+                raise self._conflict  # a savepoint does not help: the snapshot stays the same
             self._undo(hooks)
         return failure
 
@@ -123,7 +126,12 @@ class SharedTransaction:
                 self._prepare_for_use()
             finally:
                 self._is_calling = True
-        return execute(sql, params, many, context)
+        try:
+            return execute(sql, params, many, context)
+        except Error as error:
+            if is_transaction_conflict(error):
+                self._conflict = error
+            raise
 
     def _prepare_for_use(self) -> None:
         if self._is_sqlite and not self.is_used:
