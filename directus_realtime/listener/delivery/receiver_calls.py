@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +12,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
+from asgiref.sync import async_to_sync
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.events import Event
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import InboxEvent
-from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
+from directus_realtime.receivers import ConnectedReceiver, connected_receivers
+from directus_realtime.signals import DirectusSignal, signals_for
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import redact, storable
 from directus_realtime.utils.site_code import await_contained, contained, original
@@ -65,6 +66,9 @@ class Call:
         arguments: Keyword arguments of the signal.
         is_async: Whether the receiver must be awaited.
         is_atomic: Whether it is called in the transaction that marks it as done.
+        may_return_coroutine: Whether it wraps an ``async def`` function, so that a coroutine
+            that it returns is run.
+        mark: Text that is stored when it has succeeded.
     """
 
     name: str
@@ -74,6 +78,8 @@ class Call:
     arguments: dict[str, Any]
     is_async: bool
     is_atomic: bool = False
+    may_return_coroutine: bool = False
+    mark: str = ""
 
     def run(self) -> Failure | None:
         """Call a ``def`` receiver in this thread.
@@ -84,7 +90,9 @@ class Call:
         try:
             with contained():
                 result = self._call()
-            if inspect.iscoroutine(result):
+            if inspect.iscoroutine(result) and self.may_return_coroutine:
+                async_to_sync(await_contained)(lambda: result)
+            elif inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(NOT_AWAITED)
         except Exception as error:
@@ -183,10 +191,10 @@ def calls_for(event: Event, delivered: Collection[str] = ()) -> list[Call]:
 
     Args:
         event: The event.
-        delivered: Names of the receivers that have succeeded already.
+        delivered: Marks of the receivers that have succeeded already.
     """
     calls = calls_of(signals_for(event.action), event.collection, {"event": event})
-    missing = [call for call in calls if call.name not in delivered]
+    missing = [call for call in calls if call.mark not in delivered]
     return sorted(missing, key=lambda call: (call.is_async, not call.is_atomic))
 
 
@@ -194,28 +202,22 @@ def calls_of(
     signals: Iterable[DirectusSignal], sender: str, arguments: dict[str, Any]
 ) -> list[Call]:
     """Return the calls of the receivers of signals; receivers with equal names are numbered."""
-    calls: list[Call] = []
-    seen: Counter[str] = Counter()
-    for signal in signals:
-        sync, asynchronous = signal.receivers_for(sender)
-        for receiver in [*sync, *asynchronous]:
-            name = receiver_name(receiver)
-            seen[name] += 1
-            if seen[name] > 1:
-                name = f"{name}#{seen[name]}"
-            # Django overlooks objects with ``async def __call__``.
-            is_async = receiver in asynchronous or inspect.iscoroutinefunction(
-                type(receiver).__call__
-            )
-            is_atomic = not is_async and not is_non_atomic(receiver)
-            calls.append(Call(name, signal, receiver, sender, arguments, is_async, is_atomic))
-    return calls
+    return [_call(each, sender, arguments) for each in connected_receivers(signals, sender)]
 
 
-def receiver_name(receiver: Callable[..., Any]) -> str:
-    """Return module and qualified name of a receiver, or of its class."""
-    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
-    return f"{named.__module__}.{named.__qualname__}"
+def _call(connected: ConnectedReceiver, sender: str, arguments: dict[str, Any]) -> Call:
+    may_return_coroutine = connected.may_be_async and not connected.is_async
+    return Call(
+        connected.name,
+        connected.signal,
+        connected.function,
+        sender,
+        arguments,
+        is_async=connected.is_async,
+        is_atomic=not (connected.may_be_async or connected.is_non_atomic),
+        may_return_coroutine=may_return_coroutine,
+        mark=connected.mark,
+    )
 
 
 def _place(receiver: Callable[..., Any], error: BaseException) -> str:
@@ -241,7 +243,7 @@ class Job:
         event: The event for the receivers.
         item: Item of the event.
         remaining: Calls that are not made yet; atomic ones first.
-        delivered: Names of the receivers that have succeeded.
+        delivered: Marks of the receivers that have succeeded.
         failures: Failures of this attempt.
         retry_at: Time of the retry of a failed job; ``None`` for a dead letter.
         is_started: Whether a receiver was called.
@@ -319,7 +321,7 @@ class Job:
         self.is_started = True
         self.remaining.remove(call)
         if failure is None:
-            self.delivered.append(call.name)
+            self.delivered.append(call.mark)
         else:
             self.failures.append(failure)
 
@@ -328,8 +330,8 @@ class Job:
         failure = Failure.of(call, error)
         if call in self.remaining:
             self.record(call, failure)
-        elif call.name in self.delivered:
-            self.delivered.remove(call.name)
+        elif call.mark in self.delivered:
+            self.delivered.remove(call.mark)
             self.failures.append(failure)
 
     def run_next(self) -> None:

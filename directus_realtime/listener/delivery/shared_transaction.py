@@ -15,9 +15,9 @@ from directus_realtime.listener.delivery.receiver_calls import (
     Call,
     Failure,
     TransactionBroken,
-    receiver_name,
 )
 from directus_realtime.models import InboxEvent
+from directus_realtime.receivers import receiver_name
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.site_code import contained
 
