@@ -14,7 +14,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from directus_realtime.database import own_alias
+from directus_realtime.events import Action
+from directus_realtime.receivers import connected_receivers
 from directus_realtime.settings import SETTING, configured, find_problems, split_url
+from directus_realtime.signals import DirectusSignal, signals_for
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -39,7 +42,7 @@ def _warning(number: int, message: str, hint: str) -> Warning:
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E023, E026 to E028, W001, W005: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E023, E026 to E030, W001, W005: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."
@@ -121,6 +124,30 @@ def check_channel_layer(
         message = "The in-memory channel layer does not reach from the listener to the web process."
         return [_warning(3, message, hint)]
     return []
+
+
+@register(Tags.compatibility)
+def check_receivers(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """W009: receivers that cannot be told apart by their names."""
+    actions: tuple[Action, ...] = ("create", "update", "delete")
+    unstable = {
+        each.name.partition("#")[0]
+        for sender in ["", *DirectusSignal.senders()]
+        for action in actions
+        for each in connected_receivers(signals_for(action), sender)
+        if not each.is_stable
+    }
+    return [
+        _warning(
+            9,
+            f"Several receivers have the name {name}. Where one of them fails, all of them are "
+            "called again after a restart.",
+            'Give each a name of its own: connect(…, dispatch_uid="shop.index").',
+        )
+        for name in sorted(unstable)
+    ]
 
 
 @register(Tags.compatibility)

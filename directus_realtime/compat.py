@@ -7,14 +7,12 @@ from importlib import import_module
 from typing import Any
 
 
-def _find_task() -> Any:
+def find_task() -> Callable[..., Any] | None:
+    """Return the decorator of the tasks framework; ``None`` where there is none."""
     for name in ("django.tasks", "django_tasks"):
         try:
-            return import_module(name).task
+            decorator: Callable[..., Any] = import_module(name).task
         except ImportError:
             continue
+        return decorator
     return None
-
-
-#: The decorator of the tasks framework; ``None`` where there is none.
-task: Callable[..., Any] | None = _find_task()

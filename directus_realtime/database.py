@@ -14,6 +14,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import (
+    Error,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -27,6 +28,7 @@ from django.db.models.functions import Concat
 
 from directus_realtime.utils.backoff import full_jitter
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.database")
@@ -41,6 +43,10 @@ DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 #: PostgreSQL's states of a server that is read-only at present (a failover, a full disk), and of a
 #: transaction that was idle or open for too long, for example while this process was paused.
 _AWAY_STATES = frozenset({"25006", "25P03", "25P04"})
+#: PostgreSQL's states of a serialization failure and of a deadlock, and MariaDB's numbers of a
+#: deadlock and of a row that changed since the snapshot.
+_CONFLICT_STATES = frozenset({"40001", "40P01"})
+_CONFLICT_NUMBERS = frozenset({1213, 1020})
 #: Seconds; the longest wait between two attempts while the database is unavailable.
 _CEILING = 5.0
 
@@ -131,7 +137,8 @@ class DatabaseThread:
         def in_thread() -> T:
             _keep_healthy()
             try:
-                return work(*args, **kwargs)
+                with contained():  # a router, a user model, a receiver of post_save …
+                    return work(*args, **kwargs)
             except InternalError as error:
                 if not _is_unavailable(error):
                     raise
@@ -155,7 +162,8 @@ class DatabaseThread:
             try:
                 result = await self.run(work, *args, **kwargs)
             except DATABASE_IS_AWAY as error:
-                if not is_away:
+                is_conflict = is_transaction_conflict(error)
+                if not is_away and not is_conflict:
                     logger.warning(
                         "database-away",
                         "The database is away (%s); waiting for it.",
@@ -163,7 +171,7 @@ class DatabaseThread:
                         task=self._name,
                         error=on_one_line(error),
                     )
-                is_away = True
+                is_away = is_away or not is_conflict
                 await self._clock.sleep(next(delays))
             else:
                 if is_away:
@@ -219,10 +227,23 @@ def _keep_healthy() -> None:
         wrapper.close_if_unusable_or_obsolete()
 
 
+def is_transaction_conflict(error: Error) -> bool:
+    """Return whether a transaction failed only because of others at the same time.
+
+    Above READ COMMITTED that is normal: the transaction is to be run again.
+    """
+    number = error.args[0] if error.args else None
+    return _state(error) in _CONFLICT_STATES or number in _CONFLICT_NUMBERS
+
+
 def _is_unavailable(error: InternalError) -> bool:
     """Return whether an internal error will not occur on another connection."""
+    return _state(error) in _AWAY_STATES
+
+
+def _state(error: Error) -> object:
     cause = error.__cause__  # of psycopg, or of psycopg2
-    return getattr(cause, "sqlstate", getattr(cause, "pgcode", None)) in _AWAY_STATES
+    return getattr(cause, "sqlstate", getattr(cause, "pgcode", None))
 
 
 def _close_failed() -> None:

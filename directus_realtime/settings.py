@@ -58,6 +58,8 @@ class ConnectionSettings:
         retention_days: Days after which processed events are deleted; 0 keeps them.
         delivery: Where receivers run: ``inline``, in the listener, or in ``tasks``.
         task_timeout: Seconds after which a task counts as lost and is enqueued again.
+        task_backend: Alias in ``TASKS`` of the backend that gets the tasks.
+        task_queue: Name of the queue for the tasks.
     """
 
     alias: str
@@ -81,6 +83,8 @@ class ConnectionSettings:
     retention_days: float = 14
     delivery: str = INLINE
     task_timeout: float = 600.0
+    task_backend: str = "default"
+    task_queue: str = "default"
 
     def client_options(self, socket: Literal["required", "optional"] = "required") -> ClientOptions:
         """Return the options of the client.
@@ -176,6 +180,21 @@ def connection_settings(alias: str = DEFAULT_ALIAS) -> ConnectionSettings:
     return ConnectionSettings(alias=alias, **{**known_values, "url": values["URL"].rstrip("/")})
 
 
+def task_route(alias: str) -> dict[str, str]:
+    """Return the backend and the queue for the tasks of a connection, as arguments of a task."""
+    values = configured().get(alias, {})
+    return {
+        "backend": values.get("TASK_BACKEND", ConnectionSettings.task_backend),
+        "queue_name": values.get("TASK_QUEUE", ConnectionSettings.task_queue),
+    }
+
+
+def default_task_route() -> dict[str, str]:
+    """Return the backend and the queue of the first connection that uses tasks."""
+    by_tasks = (alias for alias, values in configured().items() if values.get("DELIVERY") == TASKS)
+    return task_route(next(by_tasks, DEFAULT_ALIAS))
+
+
 def aliases() -> list[str]:
     """The configured aliases."""
     return list(configured())
@@ -206,7 +225,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
         *_proxy_problems(values.get("PROXY")),
         *_ca_problems(values.get("CA_FILE")),
         *_retention_problems(values.get("RETENTION_DAYS", 0)),
-        *_delivery_problems(values.get("DELIVERY", INLINE)),
+        *_delivery_problems(values),
         *(
             Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}.")
             for key in sorted(set(values) - set(KEYS))
@@ -325,7 +344,8 @@ def _retention_problems(days: object) -> Iterator[Problem]:
         )
 
 
-def _delivery_problems(delivery: object) -> Iterator[Problem]:
+def _delivery_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    delivery = values.get("DELIVERY", INLINE)
     if delivery not in (INLINE, TASKS):
         yield Problem(
             22,
@@ -333,10 +353,33 @@ def _delivery_problems(delivery: object) -> Iterator[Problem]:
             'Use "inline", to have receivers run in directus_listen, or "tasks", to have '
             "them run in the workers of django.tasks.",
         )
-    elif delivery == TASKS and compat.task is None:
+    elif delivery == TASKS and compat.find_task() is None:
         yield Problem(
             23,
             'DELIVERY is "tasks", and there is no tasks framework.',
             "Use Django 6, or pip install django-tasks on Django 5.2, and configure TASKS "
             "with a backend that has workers, such as django_tasks_db.DatabaseBackend.",
+        )
+    elif delivery == TASKS:
+        yield from _task_problems(values)
+
+
+def _task_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find a backend or a queue that the setting ``TASKS`` does not have."""
+    backends = getattr(settings, "TASKS", None) or {"default": {}}
+    backend = values.get("TASK_BACKEND", ConnectionSettings.task_backend)
+    queue = values.get("TASK_QUEUE", ConnectionSettings.task_queue)
+    if backend not in backends:
+        yield Problem(
+            29,
+            f"TASK_BACKEND is {backend!r}, which is not in TASKS.",
+            f"Set TASK_BACKEND to one of: {', '.join(sorted(backends))}.",
+        )
+        return
+    queues = backends[backend].get("QUEUES", ["default"])
+    if queues and queue not in queues:
+        yield Problem(
+            30,
+            f"TASK_QUEUE is {queue!r}, which is no queue of the backend {backend!r} in TASKS.",
+            f"Set TASK_QUEUE to one of: {', '.join(sorted(queues))}.",
         )

@@ -10,7 +10,7 @@ Receivers may be ``def`` or ``async def`` and must accept ``**kwargs``.
 
 from __future__ import annotations
 
-import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -51,12 +51,9 @@ def non_atomic(receiver: R) -> R:
     return receiver
 
 
-def is_non_atomic(receiver: Receiver) -> bool:
-    """Whether a receiver, its class or its wrapped function has :func:`non_atomic`."""
-    parts = [receiver, type(receiver).__call__]
-    if isinstance(receiver, functools.partial):
-        parts.append(receiver.func)
-    return any(getattr(part, _NON_ATOMIC, False) for part in parts)
+def has_non_atomic_mark(function: object) -> bool:
+    """Whether :func:`non_atomic` was applied to exactly this object."""
+    return bool(getattr(function, _NON_ATOMIC, False))
 
 
 class DirectusSignal(Signal):
@@ -69,6 +66,7 @@ class DirectusSignal(Signal):
     # One string object for each name in a connect() call. It is kept alive, so that its id is
     # never reused by another sender.
     _names: dict[str, str] = {}
+    _uids: set[object] = set()
 
     def connect(
         self,
@@ -79,6 +77,8 @@ class DirectusSignal(Signal):
     ) -> None:
         if isinstance(sender, str):
             sender = self._names.setdefault(sender, sender)
+        if dispatch_uid:
+            self._uids.add(dispatch_uid)
         super().connect(receiver, sender=sender, weak=weak, dispatch_uid=dispatch_uid)
 
     def disconnect(
@@ -101,6 +101,27 @@ class DirectusSignal(Signal):
         """
         sync, asynchronous = self._live_receivers(sender)
         return list(sync), list(asynchronous)
+
+    def connected(self, sender: object) -> list[tuple[object, Receiver]]:
+        """Return the living receivers for a sender as they were connected, in that order.
+
+        Returns:
+            ``dispatch_uid`` (``None`` without one) and receiver.
+        """
+        senders = {id(None), id(self._canonical(sender))}
+        found: list[tuple[object, Receiver]] = []
+        for (key, sender_id), reference, *_ in self.receivers:
+            if sender_id not in senders:
+                continue
+            is_weak = isinstance(reference, weakref.ReferenceType)
+            if (receiver := reference() if is_weak else reference) is not None:
+                found.append((key if key in self._uids else None, receiver))
+        return found
+
+    @classmethod
+    def senders(cls) -> list[str]:
+        """Return the names of all senders for which receivers were connected."""
+        return sorted(cls._names)
 
     def _canonical(self, sender: object) -> object:
         return self._names.get(sender, sender) if isinstance(sender, str) else sender

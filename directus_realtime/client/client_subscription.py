@@ -14,6 +14,7 @@ from directus_realtime.exceptions import DirectusRealtimeError, SubscriptionRefu
 from directus_realtime.protocol.queries import Query
 from directus_realtime.utils.aio import ClosableQueue
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 
 
 class SeenItems:
@@ -119,10 +120,6 @@ logger = EventLogger("directus_realtime.client")
 EventCallback = Callable[[Event], None]
 ErrorCallback = Callable[[DirectusRealtimeError], None]
 StateCallback = Callable[[], None]
-
-#: A callback that awaits the result of a cancelled task raises CancelledError: it has failed,
-#: and the caller was not cancelled.
-CALLBACK_FAILURES = (Exception, asyncio.CancelledError)
 
 
 def refuse_async(**callbacks: Callable[..., object] | None) -> None:
@@ -256,8 +253,9 @@ class ClientSubscription:
             )
             return
         try:
-            self._on_error(error)
-        except CALLBACK_FAILURES as failure:
+            with contained():
+                self._on_error(error)
+        except Exception as failure:
             self._callback_failed("on_error", failure)
 
     def state_changed(self) -> None:
@@ -266,8 +264,9 @@ class ClientSubscription:
         if self._on_state is None:
             return
         try:
-            self._on_state()
-        except CALLBACK_FAILURES as failure:
+            with contained():
+                self._on_state()
+        except Exception as failure:
             self._callback_failed("on_state", failure)
 
     def close(self) -> None:
@@ -307,11 +306,12 @@ class ClientSubscription:
         if self.is_ended:  # by on_event of the event before
             return
         try:
-            self._on_event(event)
-        except CALLBACK_FAILURES as failure:
+            with contained():
+                self._on_event(event)
+        except Exception as failure:
             self._callback_failed("on_event", failure, event.id)
 
-    def _callback_failed(self, callback: str, failure: BaseException, event_id: str = "") -> None:
+    def _callback_failed(self, callback: str, failure: Exception, event_id: str = "") -> None:
         self._log.error(
             "callback-failed",
             "%s of the subscription %s failed.",

@@ -9,7 +9,6 @@ from typing import Any
 
 from cachetools import FIFOCache
 
-from directus_realtime.client.client_subscription import CALLBACK_FAILURES
 from directus_realtime.client.connection import Connection
 from directus_realtime.events import Action, Key
 from directus_realtime.protocol import session as protocol
@@ -17,6 +16,7 @@ from directus_realtime.protocol.messages import ACTIONS
 from directus_realtime.protocol.queries import WireSubscription
 from directus_realtime.protocol.session import SessionAction
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.client")
@@ -119,8 +119,9 @@ class SocketDoorbell:
         if self.on_ring is None:
             return
         try:
-            self.on_ring(ring)
-        except CALLBACK_FAILURES:
+            with contained():
+                self.on_ring(ring)
+        except Exception:
             logger.exception("callback-failed", "on_ring of the client failed.", callback="on_ring")
 
     def _refused(self, collection: str, code: str, message: str) -> None:

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any, TypeVar
 
-from directus_realtime.client.client_subscription import CALLBACK_FAILURES
 from directus_realtime.client.connection import Connection
 from directus_realtime.client.feed import CHANGED, Feed, FeedState
 from directus_realtime.client.items import CurrentItems, ItemsRead, read_by_keys, read_current
@@ -33,6 +32,7 @@ from directus_realtime.protocol.queries import Query
 from directus_realtime.protocol.session import SessionAction
 from directus_realtime.utils.backoff import full_jitter
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 
 logger = EventLogger("directus_realtime.client")
 
@@ -329,8 +329,9 @@ class Feeds:
             feed.report(error)
             return
         try:
-            self._on_error(error)
-        except CALLBACK_FAILURES:
+            with contained():
+                self._on_error(error)
+        except Exception:
             logger.exception(
                 "callback-failed", "on_error of the client failed.", callback="on_error"
             )

@@ -29,6 +29,7 @@ from directus_realtime.gateway.offers import Offer
 from directus_realtime.protocol.queries import BrowserQuery, Filter
 from directus_realtime.settings import DEFAULT_ALIAS
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained, original
 
 logger = EventLogger("directus_realtime.gateway")
 
@@ -180,7 +181,8 @@ def _forbidden(field: str) -> QueryRefused:
 def _call(offer: Offer, name: str, function: Callable[[], _T]) -> _T:
     """Call code of the site; an error in it is logged, and refuses access."""
     try:
-        return function()
+        with contained():
+            return function()
     except _NotAllowed:
         raise
     except _InvalidAnswer as error:
@@ -194,7 +196,7 @@ def _call(offer: Offer, name: str, function: Callable[[], _T]) -> _T:
         )
     except Exception as error:
         # The place, but no values: an exception of the site may contain anything.
-        kind = type(error).__name__
+        kind = type(original(error)).__name__
         logger.error(
             "offer-function-failed",
             "%s of the offer %r failed, a no: %s\n%s",

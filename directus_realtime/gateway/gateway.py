@@ -38,6 +38,7 @@ from directus_realtime.gateway.hub_tasks import current_hub
 from directus_realtime.gateway.subscription_requests import subscribe
 from directus_realtime.utils.aio import cancel_all
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import await_contained, original
 
 logger = EventLogger("directus_realtime.gateway")
 
@@ -250,9 +251,9 @@ class SocketConnection(BrowserConnection):
         if not inspect.iscoroutinefunction(authenticate):
             authenticate = database_sync_to_async(authenticate)
         try:
-            user = await authenticate(token, self._scope)
+            user = await await_contained(lambda: authenticate(token, self._scope))
         except Exception as error:  # its text may contain the token
-            name = type(error).__name__
+            name = type(original(error)).__name__
             logger.error(
                 "authenticate-failed", "The function authenticate failed: %s", name, error=name
             )

@@ -22,6 +22,7 @@ from directus_realtime.models import DirectusSubscription
 from directus_realtime.settings import aliases
 from directus_realtime.utils.aio import Wakeup, cancel_all
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.gateway")
@@ -124,7 +125,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         while failures < MAX_FAILURES:
             await self._clock.sleep(CHECK_INTERVAL)
             try:
-                may_watch = await _may_watch(self.scope, self._clock.now())
+                with contained():
+                    may_watch = await _may_watch(self.scope, self._clock.now())
                 if may_watch:
                     await membership.sync(await _groups())
             except Exception as error:  # of the database, of the layer, of a user model

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import traceback
+from contextlib import suppress
 from typing import Any
 
 from cachetools import TTLCache
 
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 #: Seconds during which a repeated record is logged at DEBUG only.
@@ -95,4 +99,18 @@ class EventLogger:
         if self._logger.isEnabledFor(level):
             exc_info = fields.pop("exc_info", None)
             extra = {"event": event, **self._fields, **fields}
-            self._logger.log(level, message, *args, exc_info=exc_info, extra=extra, stacklevel=3)
+            try:
+                with contained():
+                    self._logger.log(
+                        level, message, *args, exc_info=exc_info, extra=extra, stacklevel=3
+                    )
+            except Exception:  # of a handler or a filter of the site
+                _report_handler(event)
+
+
+def _report_handler(event: str) -> None:
+    """Print why a record was not logged, as handlers of :mod:`logging` do for their errors."""
+    if logging.raiseExceptions and sys.stderr is not None:
+        with suppress(Exception):
+            sys.stderr.write(f"--- Logging error, record {event} ---\n")
+            traceback.print_exc(file=sys.stderr)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,11 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "RETENTION_DAYS": 7,
         "DELIVERY": "tasks",
         "TASK_TIMEOUT": 7.0,
+        "TASK_BACKEND": "slow",
+        "TASK_QUEUE": "events",
     }
     assert set(values) == set(KEYS)
+    settings.TASKS = {"slow": {"BACKEND": "x", "QUEUES": ["events"]}}
     settings.DIRECTUS_REALTIME = {"default": values}
     connection = connection_settings()
     for key, name in KEYS.items():
@@ -204,7 +209,38 @@ def test_an_unknown_delivery_is_named() -> None:
 def test_tasks_without_a_tasks_framework_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"URL": "https://cms.example.com", "TOKEN": "x", "DELIVERY": "tasks"}
     assert find_problems(values) == []
-    monkeypatch.setattr(compat, "task", None)
+    monkeypatch.setattr(compat, "find_task", lambda: None)
     (problem,) = find_problems(values)
     assert problem.number == 23
     assert "pip install django-tasks" in problem.hint
+
+
+TASKS = {"default": {"BACKEND": "x", "QUEUES": ["mails"]}, "free": {"BACKEND": "x", "QUEUES": []}}
+
+
+@pytest.mark.parametrize(
+    ("values", "number", "hint"),
+    [
+        ({}, 30, "Set TASK_QUEUE to one of: mails."),
+        ({"TASK_BACKEND": "other"}, 29, "Set TASK_BACKEND to one of: default, free."),
+        ({"TASK_QUEUE": "mails"}, None, ""),
+        ({"TASK_BACKEND": "free", "TASK_QUEUE": "any"}, None, ""),
+        ({"DELIVERY": "inline", "TASK_BACKEND": "other"}, None, ""),
+    ],
+)
+def test_the_backend_and_the_queue_of_tasks_are_checked_against_the_project(
+    values: dict[str, Any], number: int | None, hint: str, settings: Any
+) -> None:
+    settings.TASKS = TASKS
+    found = find_problems({**GOOD, "DELIVERY": "tasks", **values})
+    assert [(each.number, each.hint) for each in found] == ([(number, hint)] if number else [])
+
+
+def test_without_delivery_by_tasks_the_tasks_framework_is_not_imported() -> None:
+    code = (
+        "import sys, django; django.setup();"
+        "from directus_realtime.listener import listener;"
+        "sys.exit('django.tasks' in sys.modules or 'django_tasks' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import Error, transaction
 
-from directus_realtime.database import on_one_line, own_alias, sqlite_write_lock
+from directus_realtime.database import (
+    is_transaction_conflict,
+    on_one_line,
+    own_alias,
+    sqlite_write_lock,
+)
 from directus_realtime.listener.delivery import crash_marker, delivery_queue
 from directus_realtime.listener.delivery.delivery_queue import BlockedItems
 from directus_realtime.listener.delivery.receiver_calls import Call, Item, Job
@@ -24,6 +29,8 @@ logger = EventLogger("directus_realtime.listener")
 
 #: Seconds of calls that share a transaction.
 BATCH_SECONDS = 0.05
+#: Conflicts of an event with other transactions that count no attempt.
+MAX_CONFLICTS = 20
 
 
 @dataclass
@@ -82,6 +89,8 @@ class BatchRunner:
                 delivery_queue.write(batch.outcomes, self._clock.now())
                 self._fence()
         except Error as error:
+            if is_transaction_conflict(error):
+                return self._conflicted([*held, *jobs], batch.calls, error)
             if not batch.calls:
                 raise
             return self._rolled_back([*held, *jobs], batch.calls, error)
@@ -169,6 +178,25 @@ class BatchRunner:
             if not job.retry_at:
                 _log_dead_letter(job)
 
+    def _conflicted(
+        self, jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
+    ) -> Outcomes:
+        """Return the jobs to run again after a conflict with another transaction.
+
+        That is no failure of a receiver, unless it conflicts again and again, for example with
+        a second connection of its own.
+        """
+        self._log.debug(
+            "transaction-conflict",
+            "A transaction is run again, because of another one at the same time: %s",
+            on_one_line(error),
+            error=str(error),
+        )
+        called = {job for job, _ in calls}
+        if any(job.conflicts >= MAX_CONFLICTS for job in called):
+            return self._rolled_back(jobs, calls, error)
+        return Outcomes(unfinished=[job.again() if job in called else job for job in jobs])
+
     def _rolled_back(
         self, jobs: Sequence[Job], calls: Sequence[tuple[Job, Call]], error: Error
     ) -> Outcomes:
@@ -193,10 +221,7 @@ class BatchRunner:
         broken = {job for job, _ in calls}
         return Outcomes(
             unfinished=[
-                Job.of(job.row, isolated=True, maybe_poison=job.maybe_poison)
-                if job in broken
-                else job
-                for job in jobs
+                replace(job.again(), isolated=True) if job in broken else job for job in jobs
             ]
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,15 +12,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
+from asgiref.sync import async_to_sync
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from directus_realtime.events import Event
 from directus_realtime.listener.metrics.counts import counts
 from directus_realtime.models import InboxEvent
-from directus_realtime.signals import DirectusSignal, is_non_atomic, signals_for
+from directus_realtime.receivers import ConnectedReceiver, connected_receivers
+from directus_realtime.signals import DirectusSignal, signals_for
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.redaction import redact, storable
+from directus_realtime.utils.site_code import await_contained, contained, original
 
 logger = EventLogger("directus_realtime.receivers")
 
@@ -35,6 +37,7 @@ NOT_AWAITED = (
     "The receiver returned a coroutine, which nobody awaits. Connect the async def function "
     "itself, or one that is async def, too."
 )
+
 #: Failure of a receiver that leaves a transaction open.
 LEFT_OPEN = "The receiver began a transaction and did not end it. Use atomic() in a with statement."
 
@@ -63,6 +66,9 @@ class Call:
         arguments: Keyword arguments of the signal.
         is_async: Whether the receiver must be awaited.
         is_atomic: Whether it is called in the transaction that marks it as done.
+        may_return_coroutine: Whether it wraps an ``async def`` function, so that a coroutine
+            that it returns is run.
+        mark: Text that is stored when it has succeeded.
     """
 
     name: str
@@ -72,21 +78,24 @@ class Call:
     arguments: dict[str, Any]
     is_async: bool
     is_atomic: bool = False
+    may_return_coroutine: bool = False
+    mark: str = ""
 
     def run(self) -> Failure | None:
         """Call a ``def`` receiver in this thread.
 
-        Any error is its failure, ``BaseException`` included: receivers call ``exit()``, and
-        time-outs of gevent or a panic of an extension in Rust are no ``Exception``.
+        Any error is its failure, ``SystemExit`` and ``KeyboardInterrupt`` included.
         """
         started = perf_counter()
         try:
-            if inspect.iscoroutine(result := self._call()):
+            with contained():
+                result = self._call()
+            if inspect.iscoroutine(result) and self.may_return_coroutine:
+                async_to_sync(await_contained)(lambda: result)
+            elif inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(NOT_AWAITED)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
+        except Exception as error:
             return Failure.of(self, error)
         finally:
             self._record_time(perf_counter() - started)
@@ -111,15 +120,8 @@ class Call:
         """Call an ``async def`` receiver."""
         started = perf_counter()
         try:
-            await self._call()
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise
-            # A task that the receiver awaited was cancelled.
-            return Failure.of(self, error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
+            await await_contained(self._call)
+        except Exception as error:
             return Failure.of(self, error)
         finally:
             self._record_time(perf_counter() - started)
@@ -170,6 +172,7 @@ class Failure:
     @classmethod
     def of(cls, call: Call, error: BaseException) -> Failure:
         """Make the failure of a call."""
+        error = original(error)
         line = f"{type(error).__name__}: {_message(error)}"
         try:
             text = "".join(traceback.format_exception(error))
@@ -188,10 +191,10 @@ def calls_for(event: Event, delivered: Collection[str] = ()) -> list[Call]:
 
     Args:
         event: The event.
-        delivered: Names of the receivers that have succeeded already.
+        delivered: Marks of the receivers that have succeeded already.
     """
     calls = calls_of(signals_for(event.action), event.collection, {"event": event})
-    missing = [call for call in calls if call.name not in delivered]
+    missing = [call for call in calls if call.mark not in delivered]
     return sorted(missing, key=lambda call: (call.is_async, not call.is_atomic))
 
 
@@ -199,28 +202,22 @@ def calls_of(
     signals: Iterable[DirectusSignal], sender: str, arguments: dict[str, Any]
 ) -> list[Call]:
     """Return the calls of the receivers of signals; receivers with equal names are numbered."""
-    calls: list[Call] = []
-    seen: Counter[str] = Counter()
-    for signal in signals:
-        sync, asynchronous = signal.receivers_for(sender)
-        for receiver in [*sync, *asynchronous]:
-            name = receiver_name(receiver)
-            seen[name] += 1
-            if seen[name] > 1:
-                name = f"{name}#{seen[name]}"
-            # Django overlooks objects with ``async def __call__``.
-            is_async = receiver in asynchronous or inspect.iscoroutinefunction(
-                type(receiver).__call__
-            )
-            is_atomic = not is_async and not is_non_atomic(receiver)
-            calls.append(Call(name, signal, receiver, sender, arguments, is_async, is_atomic))
-    return calls
+    return [_call(each, sender, arguments) for each in connected_receivers(signals, sender)]
 
 
-def receiver_name(receiver: Callable[..., Any]) -> str:
-    """Return module and qualified name of a receiver, or of its class."""
-    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
-    return f"{named.__module__}.{named.__qualname__}"
+def _call(connected: ConnectedReceiver, sender: str, arguments: dict[str, Any]) -> Call:
+    may_return_coroutine = connected.may_be_async and not connected.is_async
+    return Call(
+        connected.name,
+        connected.signal,
+        connected.function,
+        sender,
+        arguments,
+        is_async=connected.is_async,
+        is_atomic=not (connected.may_be_async or connected.is_non_atomic),
+        may_return_coroutine=may_return_coroutine,
+        mark=connected.mark,
+    )
 
 
 def _place(receiver: Callable[..., Any], error: BaseException) -> str:
@@ -246,13 +243,14 @@ class Job:
         event: The event for the receivers.
         item: Item of the event.
         remaining: Calls that are not made yet; atomic ones first.
-        delivered: Names of the receivers that have succeeded.
+        delivered: Marks of the receivers that have succeeded.
         failures: Failures of this attempt.
         retry_at: Time of the retry of a failed job; ``None`` for a dead letter.
         is_started: Whether a receiver was called.
         isolated: Whether each call has a transaction of its own.
         maybe_poison: Whether a process may have crashed in an earlier attempt.
         is_written_ahead: Whether the crash marker of this attempt is stored.
+        conflicts: Number of transactions of this attempt that conflicted with others.
     """
 
     row: InboxEvent
@@ -266,6 +264,7 @@ class Job:
     isolated: bool = False
     maybe_poison: bool = False
     is_written_ahead: bool = False
+    conflicts: int = 0
 
     @classmethod
     def of(cls, row: InboxEvent, *, isolated: bool = False, maybe_poison: bool = False) -> Self:
@@ -273,6 +272,12 @@ class Job:
         job = cls._without_calls(row)
         job.remaining = calls_for(job.event, row.delivered)
         job.isolated, job.maybe_poison = isolated, maybe_poison
+        return job
+
+    def again(self) -> Job:
+        """Return a job for the same attempt after the transaction of this one was rolled back."""
+        job = Job.of(self.row, isolated=self.isolated, maybe_poison=self.maybe_poison)
+        job.conflicts = self.conflicts + 1
         return job
 
     @classmethod
@@ -316,7 +321,7 @@ class Job:
         self.is_started = True
         self.remaining.remove(call)
         if failure is None:
-            self.delivered.append(call.name)
+            self.delivered.append(call.mark)
         else:
             self.failures.append(failure)
 
@@ -325,8 +330,8 @@ class Job:
         failure = Failure.of(call, error)
         if call in self.remaining:
             self.record(call, failure)
-        elif call.name in self.delivered:
-            self.delivered.remove(call.name)
+        elif call.mark in self.delivered:
+            self.delivered.remove(call.mark)
             self.failures.append(failure)
 
     def run_next(self) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from directus_realtime.database import sqlite_write_lock
+from directus_realtime.database import is_transaction_conflict, sqlite_write_lock
 from directus_realtime.listener.delivery.receiver_calls import (
     LEFT_OPEN,
     Call,
     Failure,
     TransactionBroken,
-    receiver_name,
 )
 from directus_realtime.models import InboxEvent
+from directus_realtime.receivers import receiver_name
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 
 logger = EventLogger("directus_realtime.receivers")
 
@@ -65,6 +66,7 @@ class SharedTransaction:
         self._is_sqlite = connection.vendor == "sqlite"
         self._is_calling = False
         self._savepoint: str | None = None
+        self._conflict: Error | None = None
         self.is_used = False
 
     @property
@@ -80,7 +82,7 @@ class SharedTransaction:
         """
         hooks = len(self._connection.run_on_commit)
         depth = len(self._connection.savepoint_ids), len(self._connection.atomic_blocks)
-        self._savepoint = None
+        self._savepoint = self._conflict = None
         self._is_calling = True
         try:
             failure = call.run()
@@ -97,6 +99,8 @@ class SharedTransaction:
             raise TransactionBroken(LEFT_OPEN)
         failure = failure or self._keep(call)
         if failure is not None:
+            if self._conflict is not None:
+                raise self._conflict  # a savepoint does not help: the snapshot stays the same
             self._undo(hooks)
         return failure
 
@@ -122,7 +126,12 @@ class SharedTransaction:
                 self._prepare_for_use()
             finally:
                 self._is_calling = True
-        return execute(sql, params, many, context)
+        try:
+            return execute(sql, params, many, context)
+        except Error as error:
+            if is_transaction_conflict(error):
+                self._conflict = error
+            raise
 
     def _prepare_for_use(self) -> None:
         if self._is_sqlite and not self.is_used:
@@ -163,9 +172,8 @@ def _run_hooks(hooks: Iterable[Hook]) -> None:
     """Run hooks, and log those that fail: the transaction is committed already."""
     for hook in hooks:
         try:
-            hook()
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+            with contained():
+                hook()
+        except Exception:
             name = receiver_name(hook)
             logger.exception("hook-failed", "The on_commit hook %s failed.", name, hook=name)

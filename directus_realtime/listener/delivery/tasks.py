@@ -11,8 +11,8 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import Min, Q, QuerySet
+from django.utils.module_loading import import_string
 
-from directus_realtime.compat import task
 from directus_realtime.database import (
     DatabaseThread,
     exactly,
@@ -31,9 +31,10 @@ from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.receiver_calls import Job
 from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.models import InboxEvent, InboxState
-from directus_realtime.settings import ConnectionSettings, connection_settings
+from directus_realtime.settings import ConnectionSettings, connection_settings, task_route
 from directus_realtime.utils.aio import Wakeup
 from directus_realtime.utils.logs import EventLogger
+from directus_realtime.utils.site_code import contained
 from directus_realtime.utils.system_clock import SystemClock
 
 logger = EventLogger("directus_realtime.listener")
@@ -67,19 +68,15 @@ def deliver_row(pk: int) -> None:
         return  # the event was enqueued twice, because the first task took too long
 
 
-def enqueue(pk: int) -> None:
-    """Enqueue the task that delivers a row."""
-    deliver_event.enqueue(pk)
+#: Path of the task, by which workers find it, too. Its module is imported only to enqueue it:
+#: a project without workers may have other queues, or no tasks framework.
+TASK_PATH = "directus_realtime.listener.delivery.event_task.deliver_event"
 
 
-#: The task; ``None`` where there is no tasks framework.
-deliver_event: Any = None
-if task is not None:
-
-    @task()  # type: ignore[untyped-decorator]
-    def deliver_event(pk: int) -> None:
-        """Deliver one event to its receivers."""
-        deliver_row(pk)
+def enqueue(row: InboxEvent) -> None:
+    """Enqueue the task that delivers a row, in the queue of its connection."""
+    task: Any = import_string(TASK_PATH)
+    task.using(**task_route(row.connection)).enqueue(row.pk)
 
 
 #: Events that may be with workers at the same time.
@@ -235,7 +232,8 @@ class TaskDispatcher:
                 event_id=str(row.event_id),
             )
             try:
-                enqueue(row.pk)
+                with contained():
+                    enqueue(row)
             except Exception as exception:
                 error = f"{type(exception).__name__}: {exception}"
                 self._put_back(rows[number:])

@@ -75,14 +75,26 @@ async def test_a_refused_token_ends_the_connection(credentials: dict[str, Any], 
         assert await browser.closed() == (4401, "The token is not accepted.")
 
 
+def exiting(token: str, scope: dict[str, Any]) -> User | None:
+    raise SystemExit(f"the token {token} is odd")
+
+
+async def exiting_async(token: str, scope: dict[str, Any]) -> User | None:
+    raise SystemExit(f"the token {token} is odd")
+
+
+@pytest.mark.parametrize(
+    ("authenticate", "error"),
+    [(failing, "RuntimeError"), (exiting, "SystemExit"), (exiting_async, "SystemExit")],
+)
 async def test_a_failing_check_refuses_and_the_token_is_not_logged(
-    caplog: pytest.LogCaptureFixture,
+    authenticate: Any, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with browsing(DirectusGateway.as_asgi(authenticate=failing)) as browser:
+    async with browsing(DirectusGateway.as_asgi(authenticate=authenticate)) as browser:
         await browser.send({"type": "auth", "access_token": TOKEN})
         assert (await browser.next())["error"]["code"] == "AUTH_FAILED"
-    assert "The function authenticate failed: RuntimeError" in caplog.text
+    assert f"The function authenticate failed: {error}" in caplog.text
     assert TOKEN not in caplog.text
 
 

@@ -520,6 +520,17 @@ def test_an_error_of_a_function_is_logged_without_what_it_says(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_a_function_that_exits_is_a_no(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exiting(*args: Any) -> Any:
+        raise error
+
+    assert refusal(by(exiting)) == ("FORBIDDEN", NOT_OFFERED)
+    assert f"a no: {type(error).__name__}" in caplog.text
+
+
 def test_an_async_function_that_looks_plain_is_a_no(caplog: pytest.LogCaptureFixture) -> None:
     async def later() -> bool:
         return True

@@ -62,7 +62,9 @@ async def test_signals_are_sent_in_order_to_both_kinds_of_receivers(
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize(
-    "error", [ValueError("no"), SystemExit(1), asyncio.CancelledError()], ids=repr
+    "error",
+    [ValueError("no"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()],
+    ids=repr,
 )
 def test_a_receiver_that_raises_disturbs_no_other(
     signal: DirectusSignal,

@@ -90,3 +90,20 @@ def test_nothing_is_logged_below_the_level_of_the_logger(
     caplog.set_level(logging.WARNING, NAME)
     EventLogger(NAME, clock=clock).info("caught-up", "not shown")
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_a_handler_that_raises_disturbs_no_caller(
+    error: BaseException, clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise error
+
+    handler = Handler()
+    logging.getLogger(NAME).addHandler(handler)
+    try:
+        EventLogger(NAME, clock=clock).warning("caught-up", "caught up")
+    finally:
+        logging.getLogger(NAME).removeHandler(handler)
+    assert "Logging error, record caught-up" in capsys.readouterr().err

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.dispatch import receiver as connects
+from psycopg import IsolationLevel
 
 from directus_realtime.database import own_alias
 from directus_realtime.events import Event
@@ -410,6 +413,88 @@ def test_the_loss_of_the_connection_at_the_marks_costs_no_attempt(
     assert InboxEvent.objects.get().attempts == 1
 
 
+# Conflicts with other transactions
+
+
+@pytest.fixture
+def serializable(alias: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The strictest isolation level, on new connections."""
+    options = connections[alias].settings_dict["OPTIONS"]
+    monkeypatch.setitem(options, "isolation_level", IsolationLevel.SERIALIZABLE)
+    connections[alias].close()
+    yield
+    monkeypatch.undo()
+    connections[alias].close()
+
+
+def change_elsewhere(number: int) -> None:
+    """Change the first effect in another transaction."""
+
+    def in_thread() -> None:
+        try:
+            Effect.objects.filter(receiver__startswith="shared").update(receiver=f"shared {number}")
+        finally:
+            connections[own_alias()].close()
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("alias", ["postgres"], indirect=True)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_conflict_with_another_transaction_costs_no_attempt(
+    runner: BatchRunner, receivers: Receivers, serializable: None, hidden: bool
+) -> None:
+    def conflict(event: Event) -> None:
+        shared = Effect.objects.get(receiver__startswith="shared")
+        if len(receivers.log) < 4:
+            change_elsewhere(len(receivers.log))
+        with suppress(OperationalError if hidden else NotImplementedError):
+            Effect.objects.filter(pk=shared.pk).update(receiver="shared, done")
+
+    Effect.objects.create(event_id=uuid.uuid4(), receiver="shared")
+    add(receivers, "work", conflict)
+    store_event(1)
+    deliver(runner)
+    assert len(receivers.log) == 4
+    assert rows() == [DONE]
+    assert InboxEvent.objects.get().attempts == 1
+    assert effects() == ["shared, done"]
+
+
+@pytest.mark.parametrize("alias", ["postgres"], indirect=True)
+def test_a_receiver_that_conflicts_each_time_fails(
+    runner: BatchRunner, receivers: Receivers, serializable: None
+) -> None:
+    def conflict(event: Event) -> None:
+        shared = Effect.objects.get(receiver__startswith="shared")
+        change_elsewhere(len(receivers.log))
+        Effect.objects.filter(pk=shared.pk).update(receiver="never")
+
+    Effect.objects.create(event_id=uuid.uuid4(), receiver="shared")
+    add(receivers, "work", conflict)
+    store_event(1)
+    deliver(runner, rounds=50)
+    assert rows() == [("failed", ["OperationalError"])]
+
+
+def test_a_conflict_at_the_marks_without_a_call_is_run_again(
+    runner: BatchRunner, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, conflicts = delivery_queue.write, [OperationalError(1213, "Deadlock found")]
+
+    def conflict(outcomes: Outcomes, now: datetime) -> None:
+        if conflicts:
+            raise conflicts.pop()
+        write(outcomes, now)
+
+    monkeypatch.setattr(delivery_queue, "write", conflict)
+    store_event(1)
+    assert deliver(runner) == 2
+    assert rows() == [DONE]
+
+
 # Hooks
 
 
@@ -427,7 +512,7 @@ def test_hooks_run_after_the_commit_and_a_failed_one_changes_nothing(
     store_event(1)
     deliver(runner)
     assert seen == [(["1"], [DONE])]
-    assert "The on_commit hook functools.partial failed." in caplog.text
+    assert "The on_commit hook functools.partial(" in caplog.text
     assert not connections[alias].in_atomic_block
 
 

@@ -270,6 +270,7 @@ class PanicException(BaseException):
     "error",
     [
         SystemExit(1),
+        KeyboardInterrupt(),
         asyncio.CancelledError(),
         GeneratorExit(),
         PanicException("of an extension in Rust"),

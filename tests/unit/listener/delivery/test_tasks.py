@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from directus_realtime.database import DatabaseThread
 from directus_realtime.events import Event
@@ -16,7 +17,6 @@ from directus_realtime.listener.delivery import tasks
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.tasks import (
     TaskDispatcher,
-    deliver_event,
     deliver_row,
     enqueue,
 )
@@ -59,10 +59,10 @@ class Workers:
         self.error: Exception | None = None
         self.sender = Sender()
 
-    def enqueue(self, pk: int) -> None:
+    def enqueue(self, row: InboxEvent) -> None:
         if self.error:
             raise self.error
-        self.queue.append(pk)
+        self.queue.append(row.pk)
 
     @asynccontextmanager
     async def dispatching(
@@ -385,4 +385,31 @@ def test_of_two_tasks_for_a_row_only_one_has_an_effect(receivers: Receivers) -> 
 
 
 def test_the_task_can_be_found_by_its_path() -> None:
-    assert deliver_event.module_path == "directus_realtime.listener.delivery.tasks.deliver_event"
+    assert import_string(tasks.TASK_PATH).module_path == tasks.TASK_PATH
+
+
+def test_the_task_goes_into_the_queue_of_its_connection(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+
+    class Task:
+        def using(self, **route: str) -> Task:
+            sent.append(route)
+            return self
+
+        def enqueue(self, pk: int) -> None:
+            sent.append(pk)
+
+    monkeypatch.setattr(tasks, "import_string", lambda path: Task())
+    own = {"TASK_BACKEND": "slow", "TASK_QUEUE": "events"}
+    settings.DIRECTUS_REALTIME = {"default": {}, "blog": own}
+    rows = [store_event(1, "a"), store_event(1, "b", connection="blog")]
+    for row in rows:
+        enqueue(row)
+    assert sent == [
+        {"backend": "default", "queue_name": "default"},
+        rows[0].pk,
+        {"backend": "slow", "queue_name": "events"},
+        rows[1].pk,
+    ]
