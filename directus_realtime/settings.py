@@ -58,6 +58,9 @@ class ConnectionSettings:
         retention_days: Days after which processed events are deleted; 0 keeps them.
         delivery: Where receivers run: ``inline``, in the listener, or in ``tasks``.
         task_timeout: Seconds after which a task counts as lost and is enqueued again.
+        door_secret: Secret of the door, which a Flow in Directus sends; without one, the door of
+            the connection is closed.
+        door_signed: Whether the door accepts signed knocks only.
     """
 
     alias: str
@@ -81,6 +84,8 @@ class ConnectionSettings:
     retention_days: float = 14
     delivery: str = INLINE
     task_timeout: float = 600.0
+    door_secret: str = field(default="", repr=False)
+    door_signed: bool = False
 
     def client_options(self, socket: Literal["required", "optional"] = "required") -> ClientOptions:
         """Return the options of the client.
@@ -150,6 +155,8 @@ _NUMBERS = (
 )
 #: Three centuries in seconds: dates cannot represent much longer spans.
 MOST_SECONDS = 10**10
+#: Characters of the shortest secret of a door.
+_SECRET_LENGTH = 32
 
 
 def configured() -> dict[str, Any]:
@@ -207,6 +214,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
         *_ca_problems(values.get("CA_FILE")),
         *_retention_problems(values.get("RETENTION_DAYS", 0)),
         *_delivery_problems(values.get("DELIVERY", INLINE)),
+        *_door_problems(values),
         *(
             Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}.")
             for key in sorted(set(values) - set(KEYS))
@@ -339,4 +347,23 @@ def _delivery_problems(delivery: object) -> Iterator[Problem]:
             'DELIVERY is "tasks", and there is no tasks framework.',
             "Use Django 6, or pip install django-tasks on Django 5.2, and configure TASKS "
             "with a backend that has workers, such as django_tasks_db.DatabaseBackend.",
+        )
+
+
+def _door_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    secret, is_signed = values.get("DOOR_SECRET", ""), values.get("DOOR_SIGNED", False)
+    hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable():
+        yield Problem(29, "DOOR_SECRET is not a text of ASCII characters.", hint)
+    elif secret and len(secret) < _SECRET_LENGTH:
+        text = f"DOOR_SECRET has {len(secret)} characters; {_SECRET_LENGTH} are the fewest."
+        yield Problem(29, text, hint)
+    elif secret and secret in (values.get("TOKEN"), values.get("PASSWORD")):
+        text = "DOOR_SECRET is the token or the password of the connection."
+        yield Problem(29, text, f"{hint} It is stored in Directus, in a Flow.")
+    if not isinstance(is_signed, bool) or (is_signed and not secret):
+        yield Problem(
+            30,
+            f"DOOR_SIGNED is {is_signed!r}" + ("." if secret else ", and there is no DOOR_SECRET."),
+            "Give True or False, and DOOR_SECRET, the key of the signatures.",
         )

@@ -96,6 +96,7 @@ _connection = {
     "HOLE_AGE": env.float("DIRECTUS_HOLE_AGE", default=3600.0),
     "RETRY_ATTEMPTS": env.int("DIRECTUS_RETRY_ATTEMPTS", default=8),
     "DELIVERY": env.str("DIRECTUS_DELIVERY", default="inline"),
+    "DOOR_SECRET": env.str("DIRECTUS_DOOR_SECRET", default=""),
     "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}
