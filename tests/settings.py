@@ -100,6 +100,16 @@ _connection = {
     "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}
+if env.bool("LOG_HTTP", default=False):
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "loggers": {
+            "httpx": {"handlers": ["console"], "level": "INFO"},
+            "directus_realtime": {"handlers": ["console"], "level": "INFO"},
+        },
+    }
 if _connection["DELIVERY"] == "tasks":
     INSTALLED_APPS.append("django_tasks_db")
     TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

@@ -62,9 +62,7 @@ class Command(BaseCommand):
         (settings,) = chosen_connections([options["connection"]])
         action, url = options["action"], options["url"]
         if action in {"print", "create"} and not url:
-            raise CommandError(
-                f"Name the address of the door: directus_doorbell {action} --url URL"
-            )
+            raise CommandError(f"Name the address: directus_doorbell {action} --url URL")
         if not settings.door_secret:
             raise CommandError(f"{settings.alias!r} has no DOOR_SECRET in DIRECTUS_REALTIME.")
         if settings.door_signed:
