@@ -352,18 +352,22 @@ def _delivery_problems(delivery: object) -> Iterator[Problem]:
 
 def _door_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     secret, is_signed = values.get("DOOR_SECRET", ""), values.get("DOOR_SIGNED", False)
-    hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable():
-        yield Problem(29, "DOOR_SECRET is not a text of ASCII characters.", hint)
-    elif secret and len(secret) < _SECRET_LENGTH:
-        text = f"DOOR_SECRET has {len(secret)} characters; {_SECRET_LENGTH} are the fewest."
-        yield Problem(29, text, hint)
-    elif secret and secret in (values.get("TOKEN"), values.get("PASSWORD")):
-        text = "DOOR_SECRET is the token or the password of the connection."
-        yield Problem(29, text, f"{hint} It is stored in Directus, in a Flow.")
+    if problem := _secret_problem(secret, (values.get("TOKEN"), values.get("PASSWORD"))):
+        hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        yield Problem(29, f"DOOR_SECRET {problem}", hint)
     if not isinstance(is_signed, bool) or (is_signed and not secret):
         yield Problem(
             30,
             f"DOOR_SIGNED is {is_signed!r}" + ("." if secret else ", and there is no DOOR_SECRET."),
             "Give True or False, and DOOR_SECRET, the key of the signatures.",
         )
+
+
+def _secret_problem(secret: object, others: tuple[object, ...]) -> str:
+    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable():
+        return "is not a text of ASCII characters."
+    if secret and len(secret) < _SECRET_LENGTH:
+        return f"has {len(secret)} characters; {_SECRET_LENGTH} are the fewest."
+    if secret and secret in others:
+        return "is the token or the password of the connection, and is stored in Directus."
+    return ""

@@ -62,9 +62,7 @@ def measure_changes(server: DirectusServer, site: Site, count: int) -> None:
     received = site.wait_for_received(count)
     late = [entry["at"] - begun[entry["key"]] for entry in received if entry["key"] in begun]
     p50, p99 = (percentile(late, share) * 1000 for share in (0.5, 0.99))
-    print(
-        f"{count} lone changes: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {max(late) * 1000:.0f} ms"
-    )
+    print(f"{count} lone changes, ms: p50 {p50:.0f}, p99 {p99:.0f}, max {max(late) * 1000:.0f}")
 
 
 def measure_knocks(site: Site, web: Process, listener: Process, url: str, count: int) -> None:

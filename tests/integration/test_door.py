@@ -32,7 +32,7 @@ RARELY = 600.0
 async def silent() -> AsyncIterator[FakeDirectus]:
     """A Directus without WebSockets."""
     collection = FakeCollection("articles", fields={"title": "string"})
-    async with FakeDirectus(collections=[collection], tokens=[TOKEN], websockets=False) as fake:
+    async with FakeDirectus([collection], TOKEN, websockets=False) as fake:
         yield fake
 
 

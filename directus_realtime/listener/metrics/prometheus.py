@@ -50,9 +50,9 @@ _SAMPLED: Sequence[
     ),
     (
         "door_rings",
-        "1 while the door announces changes; no series where the connection has none.",
+        "1 while the door announces changes; 0 also where the connection has none.",
         "",
-        lambda health: "door" in health.doorbells if health.door is not None else None,
+        lambda health: "door" in health.doorbells,
     ),
     (
         "unresolved_gap",

@@ -47,7 +47,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--url",
             type=valid_door_url,
-            default="",
             help="Address of the door as Directus reaches it, such as "
             "https://www.example.com/directus/door/. check and ring use that of the Flow.",
         )
@@ -60,7 +59,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         (settings,) = chosen_connections([options["connection"]])
-        action, url = options["action"], options["url"]
+        action, url = options["action"], options["url"] or ""
         if action in {"print", "create"} and not url:
             raise CommandError(f"Name the address: directus_doorbell {action} --url URL")
         if not settings.door_secret:
