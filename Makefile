@@ -8,7 +8,7 @@ WORKERS ?= 4
 .PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix matrix-short coverage \
 	audit docs lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-holes bench-catchup bench-ingest \
-	bench-admin bench-soak bench-fanout bench-browsers
+	bench-door bench-admin bench-soak bench-fanout bench-browsers
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench-browsers: $(TEST_STAMP)  ## Measure 10,000 idle browsers on one process
 
 bench-idle: $(TEST_STAMP)  ## Measure an idle listener (MINUTES=5 ARGS=--no-socket)
 	@.venv/bin/python -m tests.benchmarks.idle $(MINUTES) $(ARGS)
+
+bench-door: $(TEST_STAMP)  ## Measure the door alone: changes, and knocks of all kinds
+	@.venv/bin/python -m tests.benchmarks.door $(ARGS)
 
 bench-admin: $(TEST_STAMP)  ## Measure queries and times of the admin's pages
 	@.venv/bin/python -m tests.benchmarks.admin_pages $(ARGS)

@@ -12,6 +12,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
 
 from directus_realtime.database import own_alias
 from directus_realtime.events import Action
@@ -42,7 +44,7 @@ def _warning(number: int, message: str, hint: str) -> Warning:
 def check_connections(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """E001 to E023, E026 to E030, W001, W005: the setting ``DIRECTUS_REALTIME``."""
+    """E001 to E023, E026 to E032, W001, W005: the setting ``DIRECTUS_REALTIME``."""
     value = getattr(settings, SETTING, None)
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         message = f"{SETTING} must be a dict of connections by alias."
@@ -104,6 +106,25 @@ def _user(values: Mapping[str, Any]) -> tuple[str, object] | None:
         return "token", token if callable(token) else str(token)
     email = values.get("EMAIL")
     return ("email", str(email).lower()) if email else None
+
+
+@register(Tags.urls)
+def check_door(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W010: a door with a secret and without an address."""
+    doors = [alias for alias, values in configured().items() if _has_door(values)]
+    if not doors:
+        return []
+    try:
+        reverse("directus_door:door")
+    except (NoReverseMatch, ImproperlyConfigured):
+        message = f"{SETTING}[{doors[0]!r}]: there is a DOOR_SECRET, and no URL leads to the door."
+        hint = 'Add path("directus/door/", include("directus_realtime.door.urls")) to the URLs.'
+        return [_warning(10, message, hint)]
+    return []
+
+
+def _has_door(values: object) -> bool:
+    return isinstance(values, Mapping) and bool(values.get("DOOR_SECRET"))
 
 
 @register(Tags.compatibility)

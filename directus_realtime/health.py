@@ -218,8 +218,16 @@ def _notes(health: ConnectionHealth, limits: HealthThresholds) -> Iterator[str]:
             "The WebSocket does not announce changes: %(reason)s They are found by reading the "
             "activity log every %(seconds)s s."
         )
-        seconds = settings_of(health.alias).poll_interval
+        settings = settings_of(health.alias)
+        has_door = "door" in health.doorbells
+        seconds = settings.catch_up_interval if has_door else settings.poll_interval
         yield text % {"reason": _sentence(health.socket_problem), "seconds": f"{seconds:g}"}
+    if health.door is not None and health.door.problem and health.state == "connected":
+        text = gettext(
+            "The door does not announce changes: %(reason)s If that stays so, see "
+            "directus_doorbell check."
+        )
+        yield text % {"reason": _sentence(health.door.problem)}
     if health.catch_up is not None and health.catch_up.rows_done < health.catch_up.rows_total:
         text = gettext("Catching up: %(done)d of %(total)d rows of the activity log are read.")
         yield text % {"done": health.catch_up.rows_done, "total": health.catch_up.rows_total}

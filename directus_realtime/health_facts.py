@@ -21,6 +21,7 @@ from directus_realtime.database import in_bulk
 from directus_realtime.models import (
     ConnectionStatus,
     DirectusSubscription,
+    DoorRing,
     InboxEvent,
     InboxState,
     ListenerLease,
@@ -140,6 +141,23 @@ class HoleHealth:
     listed: list[tuple[int, int]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class DoorHealth:
+    """The door of a connection.
+
+    Attributes:
+        problem: Why it does not announce changes; empty where it does.
+        rings: Number of knocks so far.
+        rung_at: When it last rang; ``None`` for never.
+        collection: Collection that the last knock named.
+    """
+
+    problem: str
+    rings: int = 0
+    rung_at: datetime | None = None
+    collection: str = ""
+
+
 @dataclass
 class ConnectionHealth:
     """Health of one connection.
@@ -150,6 +168,8 @@ class ConnectionHealth:
         reason: Why, as a sentence.
         since: Start of the state; ``None`` where no listener ever ran.
         socket_problem: Why the WebSocket does not announce changes; empty where it does.
+        door: The door; ``None`` where the connection has none.
+        doorbells: What announces changes at present: ``socket``, ``door``, or neither.
         heartbeat_age: Seconds since the last heartbeat of its listener.
         active: ``HOST:PID`` of the active listener, or ``""``.
         fencing_token: Fencing token of its lease.
@@ -176,6 +196,8 @@ class ConnectionHealth:
     reason: str
     since: datetime | None
     socket_problem: str
+    door: DoorHealth | None
+    doorbells: list[str]
     heartbeat_age: float | None
     last_event_at: datetime | None
     inbox: InboxHealth
@@ -204,6 +226,7 @@ def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[Connect
     """Return the facts about connections, without levels and problems."""
     statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
     positions = in_bulk(LogPosition.objects.all(), aliases)
+    doors = in_bulk(DoorRing.objects.all(), aliases)
     leases = in_bulk(ListenerLease.objects.all(), aliases)
     inboxes = inbox_health(aliases)
     subscriptions = _subscriptions(aliases)
@@ -212,7 +235,8 @@ def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[Connect
     return [
         ConnectionHealth(
             alias=alias,
-            **_state(statuses.get(alias), limits),
+            **(state := _state(statuses.get(alias), limits)),
+            **_doorbells(state, _door(alias, statuses, doors)),
             inbox=inboxes[alias],
             **_log(positions.get(alias)),
             **_listeners(alias, leases.get(alias), listeners),
@@ -276,6 +300,27 @@ def _state(status: ConnectionStatus | None, limits: HealthThresholds) -> dict[st
         "heartbeat_age": age,
         "socket_problem": status.socket_problem,
     }
+
+
+def _door(
+    alias: str, statuses: Mapping[str, ConnectionStatus], doors: Mapping[str, DoorRing]
+) -> DoorHealth | None:
+    if not settings_of(alias).door_secret:
+        return None
+    status, ring = statuses.get(alias), doors.get(alias)
+    problem = status.door_problem if status else ""
+    if ring is None:
+        return DoorHealth(problem)
+    return DoorHealth(problem, ring.rings, ring.rung_at, ring.collection)
+
+
+def _doorbells(state: Mapping[str, Any], door: DoorHealth | None) -> dict[str, Any]:
+    is_connected = state["state"] == "connected"
+    bells = {
+        "socket": is_connected and not state["socket_problem"],
+        "door": is_connected and door is not None and not door.problem,
+    }
+    return {"door": door, "doorbells": [name for name, rings in bells.items() if rings]}
 
 
 def _log(position: LogPosition | None) -> dict[str, Any]:

@@ -509,6 +509,11 @@ class ConnectionStatus(_ConnectionModel):
         blank=True,
         help_text=_("Why the WebSocket does not announce changes; empty where it does."),
     )
+    door_problem = models.TextField(
+        _("problem of the door"),
+        blank=True,
+        help_text=_("Why the door does not announce changes; empty where it does."),
+    )
     complete_until = models.DateTimeField(
         _("complete until"),
         null=True,
@@ -650,6 +655,20 @@ class ParkedChange(_StoredModel):
 
     def __str__(self) -> str:
         return f"{self.collection} {self.key_json} {self.action}"
+
+
+class DoorRing(_ConnectionModel):
+    """Rings of a connection's door, counted by the web processes; the listener polls the number."""
+
+    rings = models.PositiveBigIntegerField(_("rings"), default=0)
+    rung_at = models.DateTimeField(_("last rung"))
+    event = models.CharField(_("event"), max_length=100)
+    collection = models.CharField(_("collection"), max_length=100)
+
+    class Meta:
+        verbose_name = _("rings of the door")
+        verbose_name_plural = _("rings of the doors")
+        default_permissions = ()
 
 
 class ListenerLease(_ConnectionModel):

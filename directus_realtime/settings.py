@@ -60,6 +60,9 @@ class ConnectionSettings:
         task_timeout: Seconds after which a task counts as lost and is enqueued again.
         task_backend: Alias in ``TASKS`` of the backend that gets the tasks.
         task_queue: Name of the queue for the tasks.
+        door_secret: Secret of the door, which a Flow in Directus sends; without one, the door of
+            the connection is closed.
+        door_signed: Whether the door accepts signed knocks only.
     """
 
     alias: str
@@ -85,6 +88,8 @@ class ConnectionSettings:
     task_timeout: float = 600.0
     task_backend: str = "default"
     task_queue: str = "default"
+    door_secret: str = field(default="", repr=False)
+    door_signed: bool = False
 
     def client_options(self, socket: Literal["required", "optional"] = "required") -> ClientOptions:
         """Return the options of the client.
@@ -154,6 +159,8 @@ _NUMBERS = (
 )
 #: Three centuries in seconds: dates cannot represent much longer spans.
 MOST_SECONDS = 10**10
+#: Characters of the shortest secret of a door.
+_SECRET_LENGTH = 32
 
 
 def configured() -> dict[str, Any]:
@@ -226,6 +233,7 @@ def find_problems(values: Mapping[str, Any]) -> list[Problem]:
         *_ca_problems(values.get("CA_FILE")),
         *_retention_problems(values.get("RETENTION_DAYS", 0)),
         *_delivery_problems(values),
+        *_door_problems(values),
         *(
             Problem(5, f"{key!r} is not a known key.", f"Known: {', '.join(KEYS)}.")
             for key in sorted(set(values) - set(KEYS))
@@ -383,3 +391,26 @@ def _task_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             f"TASK_QUEUE is {queue!r}, which is no queue of the backend {backend!r} in TASKS.",
             f"Set TASK_QUEUE to one of: {', '.join(sorted(queues))}.",
         )
+
+
+def _door_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    secret, is_signed = values.get("DOOR_SECRET", ""), values.get("DOOR_SIGNED", False)
+    if problem := _secret_problem(secret, (values.get("TOKEN"), values.get("PASSWORD"))):
+        hint = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        yield Problem(31, f"DOOR_SECRET {problem}", hint)
+    if not isinstance(is_signed, bool) or (is_signed and not secret):
+        yield Problem(
+            32,
+            f"DOOR_SIGNED is {is_signed!r}" + ("." if secret else ", and there is no DOOR_SECRET."),
+            "Give True or False, and DOOR_SECRET, the key of the signatures.",
+        )
+
+
+def _secret_problem(secret: object, others: tuple[object, ...]) -> str:
+    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable():
+        return "is not a text of ASCII characters."
+    if secret and len(secret) < _SECRET_LENGTH:
+        return f"has {len(secret)} characters; {_SECRET_LENGTH} are the fewest."
+    if secret and secret in others:
+        return "is the token or the password of the connection, and is stored in Directus."
+    return ""

@@ -99,6 +99,7 @@ _directus = {
     "TOKEN": env.str("DIRECTUS_TOKEN", default=""),
     "EMAIL": env.str("DIRECTUS_EMAIL", default=""),
     "PASSWORD": env.str("DIRECTUS_PASSWORD", default=""),
+    "DOOR_SECRET": env.str("DIRECTUS_DOOR_SECRET", default=""),
 }
 # Without a URL there is nothing to listen to, and the page says so.
 DIRECTUS_REALTIME = {"default": _directus} if _directus["URL"] else {}

@@ -10,5 +10,6 @@ urlpatterns = [
     path("dashboard/", include("example_project.dashboard.urls")),
     path("", include("example_project.site.urls")),
     path("directus/", include("directus_realtime.gateway.urls")),
+    path("directus/door/", include("directus_realtime.door.urls")),
     path("admin/", admin.site.urls),
 ]

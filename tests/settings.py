@@ -96,9 +96,20 @@ _connection = {
     "HOLE_AGE": env.float("DIRECTUS_HOLE_AGE", default=3600.0),
     "RETRY_ATTEMPTS": env.int("DIRECTUS_RETRY_ATTEMPTS", default=8),
     "DELIVERY": env.str("DIRECTUS_DELIVERY", default="inline"),
+    "DOOR_SECRET": env.str("DIRECTUS_DOOR_SECRET", default=""),
     "TASK_TIMEOUT": env.float("DIRECTUS_TASK_TIMEOUT", default=600.0),
 }
 DIRECTUS_REALTIME = {"default": _connection}
+if env.bool("LOG_HTTP", default=False):
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "loggers": {
+            "httpx": {"handlers": ["console"], "level": "INFO"},
+            "directus_realtime": {"handlers": ["console"], "level": "INFO"},
+        },
+    }
 if _connection["DELIVERY"] == "tasks":
     INSTALLED_APPS.append("django_tasks_db")
     TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}

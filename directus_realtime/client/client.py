@@ -20,6 +20,7 @@ from directus_realtime.client.client_subscription import (
 )
 from directus_realtime.client.connection import Connection, ConnectionState, StateChange
 from directus_realtime.client.credentials import Token, make_credentials
+from directus_realtime.client.doorbell_flows import DoorbellFlows
 from directus_realtime.client.doorbells import SocketDoorbell
 from directus_realtime.client.feeds import Feeds
 from directus_realtime.client.items import (
@@ -632,6 +633,11 @@ class DirectusClient(SystemCollections):
     def rights(self) -> Rights:
         """Reader of the token's rights."""
         return Rights(self._connection.rest)
+
+    @property
+    def doorbell_flows(self) -> DoorbellFlows:
+        """Manager of the Flows that ring a door."""
+        return DoorbellFlows(self._connection.rest)
 
     @property
     def lets_search_through(self) -> bool:

@@ -161,6 +161,9 @@ def _uids(collection: str) -> dict[Action, str]:
 PATIENCE, LONG_PATIENCE = 10.0, 60.0
 #: Seconds to collect rings whose row was read before they came.
 _COLLECT = 1.0
+#: Seconds in which a web process passes on one knock at the door; the changes of those that come
+#: meanwhile are found by one more poll after this time.
+KNOCK_WINDOW = 0.1
 #: Seconds in which a row that was read is remembered.
 _REMEMBERED = 60.0
 #: Seconds until the log is polled again for a ring without a row, doubled each time.
@@ -214,6 +217,8 @@ class RingBook:
         self._last_rung: dict[str, float] = {}
         self._pause = _FIRST_PAUSE
         self._poll_at: float | None = None
+        self._knocked_at = self._knocks_until = -PATIENCE
+        self._is_knock_answered = True
 
     def __len__(self) -> int:
         return len(self._open)
@@ -238,13 +243,26 @@ class RingBook:
         """Request a poll at once, because a ring came."""
         self._pause, self._poll_at = _FIRST_PAUSE, self._clock.monotonic()
 
-    def polled(self) -> None:
-        """Record a poll of the log."""
-        if not self._open:
+    def knock(self) -> None:
+        """Record a ring without a key; the log is polled until a row appears, and once more."""
+        self.poll_soon()
+        self._knocked_at = self._clock.monotonic()
+        self._knocks_until = self._knocked_at + PATIENCE
+        self._is_knock_answered = False
+
+    def polled(self, began_at: float) -> None:
+        """Record a poll of the log.
+
+        Args:
+            began_at: Start of the poll, by the monotonic clock.
+        """
+        if self._open or (not self._is_knock_answered and began_at < self._knocks_until):
+            self._poll_at = self._clock.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        elif began_at < self._knocks_until:
+            self._poll_at = self._knocks_until
+        else:
             self._poll_at = None
-            return
-        self._poll_at = self._clock.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def answer(self, items: Iterable[_Item], read_from: float) -> None:
         """Record that items were read for rows of the log.
@@ -253,6 +271,9 @@ class RingBook:
             items: Collections and canonical keys.
             read_from: Start of the read, by the monotonic clock.
         """
+        if not self._is_knock_answered and read_from >= self._knocked_at:
+            self._is_knock_answered = True
+            self._knocks_until = self._knocked_at + KNOCK_WINDOW
         for item in items:
             ring = self._open.get(item)
             if ring is not None and ring.rung_at <= read_from:
@@ -280,3 +301,47 @@ class RingBook:
         patience = LONG_PATIENCE if self.has_young_holes else PATIENCE
         due_at = max(ring.rung_at, self._last_rung[ring.collection]) + patience
         return min(due_at, ring.first_rung_at + LONG_PATIENCE)
+
+
+#: Seconds between a row and its knock after which the door counts as silent for the collection.
+_SILENCE = 5.0
+
+
+class DoorWatch:
+    """Compares the knocks at the door with the rows of the log.
+
+    Args:
+        clock: Clock of the knocks.
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._knocked_at: float | None = None
+        self._missed: dict[str, float] = {}
+
+    def knocked(self, collection: str) -> None:
+        """Record a knock.
+
+        Args:
+            collection: The collection that it named.
+        """
+        self._knocked_at = now = self._clock.monotonic()
+        self._missed.pop(collection, None)
+        recent = [name for name, at in self._missed.items() if now - at < _SILENCE]
+        for name in recent:
+            del self._missed[name]
+
+    def found(self, collections: Iterable[str]) -> None:
+        """Record rows of followed collections."""
+        now = self._clock.monotonic()
+        if self._knocked_at is None or now - self._knocked_at >= _SILENCE:
+            for collection in collections:
+                self._missed.setdefault(collection, now)
+
+    def problem(self) -> str:
+        """Return why the door does not announce changes; empty where it does."""
+        if self._knocked_at is None:
+            return "It has not rung since the listener started."
+        now = self._clock.monotonic()
+        silent = sorted(name for name, at in self._missed.items() if now - at >= _SILENCE)
+        return f"It did not ring for changes of {', '.join(silent)}." if silent else ""

@@ -48,9 +48,9 @@ class PollPace:
         """Record the number of rows of a poll."""
         self._found.add(rows)
 
-    def rang(self) -> None:
-        """Record a ring: a change without a row is load, too."""
-        self._rings.add(1)
+    def rang(self, rings: int = 1) -> None:
+        """Record rings: a change without a row is load, too."""
+        self._rings.add(rings)
 
 
 class _Rate:

@@ -37,6 +37,7 @@ from directus_realtime.events import Key
 from directus_realtime.exceptions import RequestRefused, SubscriptionRefused
 from directus_realtime.filters import to_directus_filter, to_plain
 from directus_realtime.protocol.queries import Query
+from directus_realtime.utils.json_parser import parse_json
 from directus_realtime.utils.logs import EventLogger
 from directus_realtime.utils.system_clock import SystemClock
 
@@ -184,6 +185,20 @@ class RestClient:
             content["timeout"] = self._long_timeout
         response = await self._answer(method, path, parameters or {}, content)
         return None if response.status_code == HTTPStatus.NO_CONTENT else data_of(response)
+
+    async def run_flow(self, flow_id: str) -> Any:
+        """Run a Flow that has a webhook trigger, and return its result as it is.
+
+        Args:
+            flow_id: Id of the Flow.
+        """
+        response = await self._answer("POST", f"/flows/trigger/{quote(flow_id)}", {}, {"json": {}})
+        if not response.is_success:
+            return data_of(response)  # raises its error
+        try:
+            return parse_json(response.content)
+        except ValueError:
+            raise malformed("/flows/trigger") from None
 
     async def search(
         self,

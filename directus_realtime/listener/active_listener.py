@@ -20,6 +20,7 @@ from directus_realtime.listener.delivery.delivery import Delivery
 from directus_realtime.listener.delivery.group_sender import GroupSender
 from directus_realtime.listener.delivery.retries import RetryPolicy
 from directus_realtime.listener.delivery.tasks import TaskDispatcher
+from directus_realtime.listener.door_poller import DoorPoller
 from directus_realtime.listener.follower.gaps import open_gap
 from directus_realtime.listener.inbox import FreshRows, Inbox
 from directus_realtime.listener.lifecycle_signals import LifecycleSignals
@@ -196,6 +197,9 @@ class ActiveListener:
             asyncio.create_task(self._status.run(), name="status"),
             asyncio.create_task(self._retention.run(), name="retention"),
         ]
+        if doors := [each.alias for each in self._settings if each.door_secret]:
+            poller = DoorPoller(self._inbox_database, doors, self._knock, self._clock)
+            services.append(asyncio.create_task(poller.run(), name="door"))
         delivery = asyncio.create_task(self._deliver(delivering), name="delivery")
         ended_by: BaseException | None = None
         try:
@@ -240,6 +244,9 @@ class ActiveListener:
             self._state_changed,
             self._clock,
         )
+
+    def _knock(self, alias: str, knocks: int, collection: str) -> None:
+        self._connections[alias].knock(knocks, collection)
 
     def _reports(self) -> list[StatusReport]:
         return [connection.report() for connection in self._connections.values()]

@@ -119,6 +119,7 @@ class ListenedConnection:
             "identity": storable(client.identity, 255),
             "errors": self.errors,
             "socket_problem": storable(client.socket_problem),
+            "door_problem": storable(self._follower.door_problem),
             **({"complete_until": until} if until else {}),
         }
         states = {
@@ -126,6 +127,16 @@ class ListenedConnection:
             for uid, each in self._active.items()
         }
         return StatusReport(self.alias, columns, states)
+
+    def knock(self, knocks: int, collection: str) -> None:
+        """Handle knocks at the door.
+
+        Args:
+            knocks: Number of knocks.
+            collection: Collection that the last one named.
+        """
+        counts.door_knocks.add((self.alias,), knocks)
+        self._follower.knock(knocks, collection)
 
     async def _follow(self) -> None:
         """Follow the log; rows read before the subscriptions are known are lost for them."""

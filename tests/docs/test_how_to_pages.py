@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,6 +23,7 @@ from django.db import transaction
 
 from directus_realtime import Event, signals, subscriptions
 from directus_realtime.declaration_sync import sync_declared
+from directus_realtime.door.knocks import DoorKey
 from directus_realtime.groups import event_message, group_name
 from directus_realtime.settings import find_problems
 from directus_realtime.signals import (
@@ -218,3 +220,11 @@ def test_several_servers(
     } == {"articles": "default", "posts": "blog"}
     directus_event.send("articles", event=event(None, connection="blog", subscription="posts"))
     assert capsys.readouterr().out == "blog posts 1\n"
+
+
+def test_the_door_of_the_guide_takes_its_signature(follow: Any) -> None:
+    made = follow("door.md")
+    assert [str(each.pattern) for each in made["project.urls"].urlpatterns] == ["directus/door/"]
+    key = DoorKey("s3cret-of-the-door-0123456789abcdef", is_signed=True)
+    headers = {"X-Door-Signature": made["shop.door"].signature(key.secret, b"{}")}
+    key.check(headers, b"{}", time.time())

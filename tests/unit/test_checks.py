@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, Error, Warning, run_checks
 
-from directus_realtime.checks import check_channel_layer, check_connections, check_database
+from directus_realtime.checks import (
+    check_channel_layer,
+    check_connections,
+    check_database,
+    check_door,
+)
 
 TOKEN = {"TOKEN": "s3cret"}
 KNOWN = (
     "Known: URL, TOKEN, EMAIL, PASSWORD, HEADERS, CA_FILE, PROXY, CONNECT_TIMEOUT, PING_INTERVAL, "
     "PONG_TIMEOUT, MAX_MESSAGE_SIZE, RETRY_ATTEMPTS, RETRY_BASE, RETRY_CEILING, "
     "CATCH_UP_INTERVAL, POLL_INTERVAL, HOLE_AGE, RETENTION_DAYS, DELIVERY, TASK_TIMEOUT, "
-    "TASK_BACKEND, TASK_QUEUE."
+    "TASK_BACKEND, TASK_QUEUE, DOOR_SECRET, DOOR_SIGNED."
 )
 LAYER_HINT = (
     'Set CHANNEL_LAYERS["default"]["BACKEND"] to '
@@ -433,3 +438,45 @@ def test_the_checks_are_registered(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {}
     found = {message.id for message in run_checks()}
     assert {"directus_realtime.E001", "directus_realtime.W002"} <= found
+
+
+DOOR = "s3cret-of-the-door-0123456789abcdef"
+CONNECTION = {"URL": "https://cms.example.com", **TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        ({"DOOR_SECRET": DOOR}, None),
+        ({"DOOR_SECRET": ""}, None),
+        ({"DOOR_SECRET": DOOR, "DOOR_SIGNED": True}, None),
+        ({"DOOR_SECRET": DOOR[:31]}, "E031"),
+        ({"DOOR_SECRET": 42}, "E031"),
+        ({"DOOR_SECRET": "é" * 40}, "E031"),
+        ({"DOOR_SECRET": DOOR, "TOKEN": DOOR}, "E031"),
+        ({"DOOR_SIGNED": True}, "E032"),
+        ({"DOOR_SECRET": DOOR, "DOOR_SIGNED": "False"}, "E032"),
+    ],
+)
+def test_e029_and_e030_the_secret_of_a_door(
+    settings: Any, values: dict[str, Any], number: str | None
+) -> None:
+    settings.DIRECTUS_REALTIME = {"default": CONNECTION | values}
+    found = check_connections()
+    assert [each.id for each in found] == ([f"directus_realtime.{number}"] if number else [])
+    assert DOOR not in str(found)
+
+
+def test_w009_a_door_without_an_address(settings: Any) -> None:
+    settings.DIRECTUS_REALTIME = {"default": CONNECTION | {"DOOR_SECRET": DOOR}}
+    assert check_door() == []
+    settings.ROOT_URLCONF = "tests.sdk_page"
+    assert check_door() == [
+        warning(
+            "DIRECTUS_REALTIME['default']: there is a DOOR_SECRET, and no URL leads to the door.",
+            'Add path("directus/door/", include("directus_realtime.door.urls")) to the URLs.',
+            "W010",
+        )
+    ]
+    settings.DIRECTUS_REALTIME = {"default": CONNECTION}
+    assert check_door() == []

@@ -25,7 +25,7 @@ from directus_realtime.client.activity_log import (
     LogPage,
     changes_of,
 )
-from directus_realtime.client.doorbells import LONG_PATIENCE, Ring
+from directus_realtime.client.doorbells import LONG_PATIENCE, DoorWatch, Ring
 from directus_realtime.client.feed import FeedState, KeyRecorder
 from directus_realtime.client.log_position import MOST_ASKED
 from directus_realtime.client.poll_pace import PollPace
@@ -100,6 +100,7 @@ class Follower:
         self._cursor = LogCursor(client, inbox, keeper, settings.hole_age, clock)
         self._builder = EventBuilder(client, self._inside, clock)
         self._poll_pace = PollPace(clock)
+        self._door = DoorWatch(clock) if settings.door_secret else None
         self._last_states = LastStates(self._alias, inbox)
         self._rung = RungItems(self._alias, self._builder, self._last_states, clock)
         self._parked = ParkedChanges(self._alias, inbox, clock, settings.hole_age)
@@ -169,6 +170,26 @@ class Follower:
         self._poll_pace.rang()
         self._wakeup.set()
 
+    @property
+    def door_problem(self) -> str:
+        """Why the door does not announce changes; empty where it does, or where there is none."""
+        return self._door.problem() if self._door is not None else ""
+
+    def knock(self, knocks: int, collection: str) -> None:
+        """Handle knocks at the door.
+
+        Args:
+            knocks: Number of knocks.
+            collection: Collection that the last one named.
+        """
+        if self._door is None:
+            return
+        self._door.knocked(collection)
+        if not self._client.has_socket:  # else its rings name the items
+            self._rung.knock()
+        self._poll_pace.rang(knocks)
+        self._wakeup.set()
+
     @contextlib.contextmanager
     def noting_changes(self, collection: str) -> Iterator[set[Key]]:
         """Collect the keys of the items that change during a block."""
@@ -222,7 +243,8 @@ class Follower:
             return self._ring_interval
         now = self._clock.monotonic()
         interval = self._ring_interval
-        if not self._client.has_socket:
+        has_door = self._door is not None and not self._door.problem()
+        if not self._client.has_socket and not has_door:
             interval = min(self._poll_interval, interval)
         times = [self._polled_at + interval - now]
         refused = [each for each in self._subscriptions if each.state is FeedState.REFUSED]
@@ -263,7 +285,7 @@ class Follower:
             await self._cursor.resume(log, self._subscriptions)
         await self._subscriptions.check(self._cursor.position.unread())
         if self._access.problem:
-            self._rung.polled()
+            self._rung.polled(now)
             self._put(values=self._cursor.note_socket())
         else:
             await self._follow_log(log)
@@ -312,6 +334,7 @@ class Follower:
         position, now = self._cursor.position, self._cursor.wall()
         self._rung.has_young_holes = position.has_young_hole(now, LONG_PATIENCE)
         self._poll_pace.polled()
+        began_at = self._clock.monotonic()
         due = position.due(now, all_of_them=self._rung.waits_for_rows)
         ranges = [*due, IdRange(position.top + 1)]
         for chunk in chunks(ranges, MOST_ASKED):
@@ -320,7 +343,7 @@ class Follower:
                     raise ConnectionFailed(self._client.reason)
                 await self._process_page(page)
                 await self._inbox.has_room()
-        self._rung.polled()
+        self._rung.polled(began_at)
 
     async def _process_page(self, page: LogPage) -> None:
         """Make events of a page, batch by batch."""
@@ -360,6 +383,8 @@ class Follower:
         keys = [primary_keys[change.collection].canonical(change.item) for change in changes]
         for change, key in zip(changes, keys, strict=True):
             self._note_changed(change.collection, key)
+        if self._door is not None:
+            self._door.found({change.collection for change in changes})
         read_from = self._clock.monotonic()
         current = [each for each in self._subscriptions if each.is_current]
         built = await self._builder.build(changes, current, self._origin_of, position.top)

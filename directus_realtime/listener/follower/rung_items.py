@@ -116,9 +116,17 @@ class RungItems:
             if is_socket_only:
                 self._unread.append(Change(collection, action, key))
 
-    def polled(self) -> None:
-        """Note that the log was polled."""
-        self._book.polled()
+    def knock(self) -> None:
+        """Note a knock at the door: a change of an unknown item."""
+        self._book.knock()
+
+    def polled(self, began_at: float) -> None:
+        """Note that the log was polled.
+
+        Args:
+            began_at: When the poll began, by the monotonic clock.
+        """
+        self._book.polled(began_at)
 
     def wait(self) -> float | None:
         """Return the seconds until a ring is due; ``None`` where none is open."""

@@ -140,6 +140,9 @@ class Counts:
             *("connection", "recovered"),
         )
         self.gap_seconds = Counter("gap_seconds", "Length of the gaps.", "connection", "recovered")
+        self.door_knocks = Counter(
+            "door_knocks", "Knocks at the door that reached the listener.", "connection"
+        )
         self.errors = Counter(
             "errors",
             "Frames that were not understood, events that Directus could not send, and other "
@@ -156,12 +159,15 @@ class Counts:
         for alias in aliases:
             self.connected.setdefault(alias, False)
             self.active.setdefault(alias, 0)
-            for counter in (self.retries, self.dead_letters, self.connects, self.losses):
+            for counter in self._of_connections():
                 counter.add((alias,), 0)
             for recovered in (True, False):
                 self.add_gap(alias, 0, is_recovered=recovered, count=0)
             for kind in ERROR_KINDS:
                 self.errors.add((alias, kind), 0)
+
+    def _of_connections(self) -> tuple[Counter, ...]:
+        return self.retries, self.dead_letters, self.connects, self.losses, self.door_knocks
 
     def add_gap(self, alias: str, seconds: float, *, is_recovered: bool, count: int = 1) -> None:
         """Count a gap.

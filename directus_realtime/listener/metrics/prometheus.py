@@ -49,6 +49,12 @@ _SAMPLED: Sequence[
         lambda health: health.state == "connected" and not health.socket_problem,
     ),
     (
+        "door_rings",
+        "1 while the door announces changes; 0 also where the connection has none.",
+        "",
+        lambda health: "door" in health.doorbells,
+    ),
+    (
         "unresolved_gap",
         "1 while the last gap is neither recovered nor acknowledged.",
         "",

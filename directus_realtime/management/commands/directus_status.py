@@ -168,6 +168,7 @@ class Command(BaseCommand):
         token = f", fencing token {health.fencing_token}" if health.active else ""
         self._row("active", f"{health.active or 'nobody'}{token}")
         self._row("standing by", ", ".join(health.standing_by))
+        self._row("doorbells", _doorbells_text(health))
         self._row("inbox", _inbox_text(health.inbox))
         self._print_log(health)
         self._row("last event", time_text(health.last_event_at))
@@ -230,6 +231,14 @@ def _as_dict(health: ConnectionHealth) -> dict[str, Any]:
         found["catch_up"] = {name: getattr(position, name) for name in names}
         found["catch_up"]["caught_up_at"] = position.read_at
     return {**found, "ok": not health.problems, "parked_changes": parked_changes(health.alias)}
+
+
+def _doorbells_text(health: ConnectionHealth) -> str:
+    text = ", ".join(health.doorbells)
+    if health.door is None:
+        return text
+    rung = f"door last rung {time_text(health.door.rung_at)}"
+    return f"{text or 'none'}; {rung}"
 
 
 def _inbox_text(inbox: InboxHealth) -> str:

@@ -114,7 +114,7 @@ def test_the_log_is_polled_at_once_for_a_ring_and_again_with_growing_pauses(
     for _ in range(8):
         pauses.append(book.wait())
         clock.advance(book.wait() or 0)
-        book.polled()
+        book.polled(clock.monotonic())
     assert pauses == pytest.approx([0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0])
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_due_once_every_ring_is_answered(book: RingBook, clock: Manua
     book.add("articles", 1, "update")
     book.poll_soon()
     book.answer([("articles", 1)], clock.monotonic())
-    book.polled()
+    book.polled(clock.monotonic())
     assert book.wait() is None
 
 

@@ -58,6 +58,7 @@ def test_directus__from_the_environment(load: Load) -> None:
         "TOKEN": "",
         "EMAIL": "django@example.com",
         "PASSWORD": "secret",
+        "DOOR_SECRET": "",
     }
 
 

@@ -100,6 +100,7 @@ def test_a_healthy_connection() -> None:
     assert table == {
         "active": "web-1:42, fencing token 3",
         "standing by": "web-2:7",
+        "doorbells": "socket",
         "inbox": "lag 0.0 s; 0 pending, 0 held, 0 delivering, 1 failed, 0 dead",
         "last event": "2026-11-25 12:00:00",
     }

@@ -117,7 +117,7 @@ async def test_a_ring_without_a_log_whose_item_could_not_be_read_stays(
 def test_a_ring_without_keys_asks_for_a_poll_alone(world: World) -> None:
     world.rung.add("articles", None, [], is_socket_only=False)
     assert (world.rung.wait(), world.rung.waits_for_rows) == (0, False)
-    world.rung.polled()
+    world.rung.polled(world.clock.monotonic())
     assert world.rung.wait() is None
 
 

@@ -54,6 +54,14 @@ def test_the_level_is_1_and_the_others_are_0(connected: ConnectionStatus) -> Non
     assert levels() == [0, 0, 1]
 
 
+def test_a_door_rings_while_it_has_no_problem(settings: Any) -> None:
+    assert served()["door_rings{}"] == 0
+    settings.DIRECTUS_REALTIME["default"]["DOOR_SECRET"] = "s3cret-of-the-door-0123456789abcdef"
+    assert served()["door_rings{}"] == 1
+    ConnectionStatus.objects.update(door_problem="It has not rung since the listener started.")
+    assert served()["door_rings{}"] == 0
+
+
 def test_the_socket_rings_while_connected_and_without_a_problem() -> None:
     assert served()["socket_rings{}"] == 1
     ConnectionStatus.objects.update(socket_problem="The handshake timed out.")

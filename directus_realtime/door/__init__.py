@@ -1,0 +1,1 @@
+"""The door: an HTTP address that Directus calls when items change, to wake the listener."""
