@@ -52,6 +52,8 @@ def test_every_key_fills_its_attribute(settings: Any) -> None:
         "TASK_TIMEOUT": 7.0,
         "TASK_BACKEND": "slow",
         "TASK_QUEUE": "events",
+        "DOOR_SECRET": "d" * 40,
+        "DOOR_SIGNED": True,
     }
     assert set(values) == set(KEYS)
     settings.TASKS = {"slow": {"BACKEND": "x", "QUEUES": ["events"]}}
