@@ -5,7 +5,7 @@ TEST_STAMP := .venv/.installed-for-tests
 MINUTES ?= 5
 WORKERS ?= 4
 
-.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-dockerfile matrix matrix-short coverage \
+.PHONY: help demo demo-directus test test-contract test-fuzz test-chaos test-simulation test-dockerfile matrix matrix-short coverage \
 	audit docs lint format \
 	bench-latency bench-idle bench-sdk bench-takeover bench-cursor bench-holes bench-catchup bench-ingest \
 	bench-door bench-admin bench-soak bench-fanout bench-browsers
@@ -30,6 +30,9 @@ test-fuzz: $(TEST_STAMP)  ## Fuzz the protocol and the client for some minutes
 
 test-chaos: $(TEST_STAMP)  ## Break everything at random for some minutes (ARGS="--seed 7 --database postgres --variant cache")
 	@.venv/bin/python -m tests.chaos $(ARGS)
+
+test-simulation: $(TEST_STAMP)  ## Simulate outages in virtual time, on all cores (MINUTES=480 ARGS="--seed 7 --trace")
+	@.venv/bin/python -m tests.simulation $(if $(findstring --seed,$(ARGS)),,--minutes $(MINUTES) --jobs 0 --quiet) $(ARGS)
 
 test-dockerfile: $(TEST_STAMP)  ## Run the steps of docs/deployment/Dockerfile in a clean folder
 	@TEST_DOCKERFILE=1 .venv/bin/python -m pytest tests/docs/test_deployment_page.py $(ARGS)

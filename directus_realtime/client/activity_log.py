@@ -100,6 +100,13 @@ class LogPage:
     unreadable: list[UnreadableRow] = field(default_factory=list)
     size: int = 0
 
+    def add(self, other: LogPage) -> None:
+        """Add the rows of another page, which has none of these."""
+        self.rows = sorted([*self.rows, *other.rows], key=lambda row: row.id)
+        self.ids = sorted([*self.ids, *other.ids])
+        self.unreadable += other.unreadable
+        self.size += other.size
+
 
 class ActivityLog:
     """Reader of the log. Every method may raise :class:`RequestRefused`, where the token may not

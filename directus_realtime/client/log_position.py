@@ -6,7 +6,7 @@ after rows with higher ids, and ids of rolled-back transactions never do (M37).
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -47,6 +47,11 @@ class Hole:
     def size(self) -> int:
         """Number of missing ids."""
         return self.last - self.first + 1
+
+    @property
+    def ids(self) -> IdRange:
+        """The hole as a range."""
+        return IdRange(self.first, self.last)
 
     def due_at(self) -> float:
         """Return the time of the next query, in seconds since 1970."""
@@ -106,7 +111,7 @@ class Position:
 
     def unread(self) -> list[IdRange]:
         """Return all unread ids as ranges."""
-        return [*(IdRange(hole.first, hole.last) for hole in self._holes), IdRange(self.top + 1)]
+        return [*(hole.ids for hole in self._holes), IdRange(self.top + 1)]
 
     def take(self, ids: Iterable[int], rows: Iterable[ActivityRow], now: float) -> None:
         """Record that rows were read.
@@ -127,26 +132,38 @@ class Position:
         self._anchors = self._anchors[-_ANCHORS:]
         self._merge()
 
-    def due(self, now: float, *, all_of_them: bool = False) -> list[IdRange]:
-        """Return the holes to query now in ascending order, and record the query.
+    def due(self, now: float) -> list[IdRange]:
+        """Return the holes to query now, in ascending order.
 
         A list that is rolled back beside other changes leaves hundreds of holes. Those that are
         due next are queried together with those that are due, because one request for each would
         mean a request every few milliseconds.
+        """
+        if not any(hole.is_due(now) for hole in self._holes):
+            return []
+        return [hole.ids for hole in self._holes if hole.is_due(now) or hole.is_soon_due(now)]
+
+    def youngest(self) -> list[IdRange]:
+        """Return the youngest holes, as many as one request takes, due or not."""
+        return [hole.ids for hole in self._holes[-MOST_ASKED:]]
+
+    def record_query(self, ranges: Iterable[IdRange], now: float) -> None:
+        """Record that holes were queried, once the answer was processed.
+
+        A request that failed says nothing of a hole: it must neither be dropped nor counted as
+        read.
 
         Args:
-            now: The present time.
-            all_of_them: Include the youngest holes, due or not.
+            ranges: The ranges that were queried.
+            now: When the query began.
         """
-        count = len(self._holes)
-        young = range(max(count - MOST_ASKED, 0), count) if all_of_them else ()
-        due = {place for place, hole in enumerate(self._holes) if hole.is_due(now)}
-        if due:
-            due |= {place for place, hole in enumerate(self._holes) if hole.is_soon_due(now)}
-        places = sorted({*young, *due})
-        for place in places:
-            self._holes[place] = replace(self._holes[place], asked_at=now)
-        return [IdRange(self._holes[place].first, self._holes[place].last) for place in places]
+        lasts = {ids.first: ids.last for ids in ranges}
+        firsts = sorted(lasts)
+        for place, hole in enumerate(self._holes):
+            before = bisect_right(firsts, hole.first) - 1
+            last = lasts[firsts[before]] if before >= 0 else 0
+            if last is not None and hole.last <= last:
+                self._holes[place] = replace(hole, asked_at=now)
 
     def next_due(self) -> float | None:
         """Return the time of the next query for a hole; ``None`` without holes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from directus_realtime.client import log_position
 from directus_realtime.models import (
     DirectusSubscription,
     InboxEvent,
@@ -134,6 +135,23 @@ async def test_an_item_of_a_late_row_has_its_last_state(
             await await_for(lambda: received.titles == ["quick"])
         await await_for(lambda: len(received.titles) == 2)
     assert received.titles == ["quick", "slow"]
+
+
+async def test_a_late_row_is_delivered_before_a_later_change_of_its_item(
+    fake: FakeDirectus, received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hole is not due for a long time when the later change is seen."""
+    monkeypatch.setattr(log_position, "_SHORTEST", 30.0)
+    await subscribe()
+    item = await fake.create("articles", {"title": "old"})
+    async with following(fake):
+        async with fake.transaction() as transaction:
+            await transaction.update("articles", item["id"], {"title": "late"}, emit=False)
+            await until_behind(fake, received)
+        await fake.update("articles", item["id"], {"title": "later"})
+        await await_for(lambda: len(behind(received)) == 2)
+    late, later = (event for event in received.events if event.key == item["id"])
+    assert (late.activity_id, later.activity_id) == (2, 4)
 
 
 async def test_holes_survive_a_restart(fake: FakeDirectus, received: Received) -> None:

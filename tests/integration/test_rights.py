@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import pytest
 from django.db.models import F
 
 from directus_realtime.client.rest import RestClient
+from directus_realtime.listener.follower.follower import Follower
 from directus_realtime.models import (
     ConnectionStatus,
     DirectusSubscription,
@@ -70,6 +72,35 @@ def note_of(name: str, **condition: Any) -> Any:
 
 
 # Without a log
+
+
+async def test_without_a_readable_log_holes_that_are_due_make_no_work(
+    received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot be read, so they stay due for as long as the log is not readable."""
+    steps: list[object] = []
+    step = Follower._step
+
+    async def counted(self: Follower) -> None:
+        steps.append(self)
+        await step(self)
+
+    await subscribe()
+    reader = make_reader("articles", "directus_activity")
+    async with (
+        FakeDirectus([articles()], users=[reader], websockets=False) as fake,
+        following(fake, is_subscribed=False, token="reader-token"),
+        fake.transaction() as transaction,
+    ):
+        await until(state_is("all", "subscribed"))
+        await transaction.create("articles", {"title": "late"})
+        await create(fake, "first")
+        await await_for(lambda: received.titles == ["first"])
+        del reader.readable["directus_activity"]  # type: ignore[attr-defined]
+        await until(LogPosition.objects.exclude(problem="").exists)
+        monkeypatch.setattr(Follower, "_step", counted)
+        await asyncio.sleep(0.5)
+    assert 0 < len(steps) < 50  # of a poll each 0.05 s
 
 
 async def test_without_a_readable_log_what_the_socket_brings_is_delivered(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -251,7 +251,9 @@ class Follower:
         times += [each.retry_at - now for each in refused]
         if (wait := self._rung.wait()) is not None:
             times.append(wait)
-        if (due := self._cursor.position.next_due()) is not None:
+        # Where the log cannot be read, a hole that is due stays due.
+        due = None if self._access.problem else self._cursor.position.next_due()
+        if due is not None:
             times.append(due - self._cursor.wall())
         return max(min(times), 0.0)
 
@@ -335,18 +337,58 @@ class Follower:
         self._rung.has_young_holes = position.has_young_hole(now, LONG_PATIENCE)
         self._poll_pace.polled()
         began_at = self._clock.monotonic()
-        due = position.due(now, all_of_them=self._rung.waits_for_rows)
-        ranges = [*due, IdRange(position.top + 1)]
-        for chunk in chunks(ranges, MOST_ASKED):
-            async for page in log.pages(chunk):
-                if not self._client.is_connected:
-                    raise ConnectionFailed(self._client.reason)
-                await self._process_page(page)
-                await self._inbox.has_room()
+        # One answer has the rows of one moment: a row that became visible late comes before a
+        # later change of its item.
+        holes = sorted({*position.due(now), *position.youngest()}, key=lambda ids: ids.first)
+        for ranges in chunks([*holes, IdRange(position.top + 1)], MOST_ASKED):
+            await self._read_ranges(log, ranges)
+        position.record_query(holes, now)
         self._rung.polled(began_at)
 
-    async def _process_page(self, page: LogPage) -> None:
-        """Make events of a page, batch by batch."""
+    async def _read_ranges(self, log: ActivityLog, ranges: Sequence[IdRange]) -> None:
+        asked, asked_at = set(ranges), self._cursor.wall()
+        async for page in log.pages(ranges):
+            if not self._client.is_connected:
+                raise ConnectionFailed(self._client.reason)
+            late = await self._late_rows(log, page, asked)
+            await self._process_page(page, asked_at)
+            self._cursor.position.record_query(late, asked_at)
+            await self._inbox.has_room()
+            asked, asked_at = set(), self._cursor.wall()  # of the next page
+
+    async def _late_rows(
+        self, log: ActivityLog, page: LogPage, asked: Container[IdRange]
+    ) -> Sequence[IdRange]:
+        """Add the rows of holes below a page, so that the events of an item have their order.
+
+        A row that became visible late is followed by a later change of its item only after that.
+        So a query that begins when that later change was seen finds the late row.
+
+        Args:
+            log: The log.
+            page: The page; gets the rows.
+            asked: Holes that were queried together with it.
+
+        Returns:
+            The holes that were queried.
+        """
+        position = self._cursor.position
+        if not any(map(position.is_new, page.ids)):
+            return []
+        last = page.ids[-1]
+        holes = [ids for ids in position.youngest() if ids.first < last and ids not in asked]
+        if holes:
+            async for late in log.pages(holes):
+                page.add(late)
+        return holes
+
+    async def _process_page(self, page: LogPage, asked_at: float) -> None:
+        """Make events of a page, batch by batch.
+
+        Args:
+            page: The page.
+            asked_at: When it was queried: its holes may be filled since.
+        """
         position = self._cursor.position
         self._report_unreadable(page)
         rows = [row for row in page.rows if position.is_new(row.id)]
@@ -355,10 +397,10 @@ class Follower:
         for batch in self._batches(rows):
             read = [number for number in ids if number <= batch[-1].id]
             ids = ids[len(read) :]
-            await self._process(batch, read)
+            await self._process(batch, read, asked_at)
         if ids:
             self._subscriptions.leave_out(position.unread())
-            position.take(ids, (), self._cursor.wall())
+            position.take(ids, (), asked_at)
             self._put(values=self._cursor.values())
         if any(row.collection in _SCHEMA for row in rows):
             self._must_learn = True
@@ -376,7 +418,9 @@ class Follower:
                 start, size = place + 1, 0
         return [*batches, rows[start:]] if start < len(rows) else batches
 
-    async def _process(self, rows: Sequence[ActivityRow], ids: Sequence[int]) -> None:
+    async def _process(
+        self, rows: Sequence[ActivityRow], ids: Sequence[int], asked_at: float
+    ) -> None:
         position = self._cursor.position
         primary_keys = self._subscriptions.primary_keys()
         changes = changes_of(rows, primary_keys)
@@ -396,7 +440,7 @@ class Follower:
             if change.action == "delete"
         }
         self._rung.answer(built.read | deleted, read_from, {row.collection for row in rows})
-        position.take(ids, rows, self._cursor.wall())
+        position.take(ids, rows, asked_at)
         self._cursor.progress.add(len(ids), len(built.entries))
         if self._gaps.outage is not None:
             self._gaps.outage.events += len(built.entries)

@@ -87,11 +87,6 @@ class RungItems:
         self._without_row: dict[str, int] = {}
         self.has_young_holes = False
 
-    @property
-    def waits_for_rows(self) -> bool:
-        """Whether a ring has no row yet."""
-        return bool(len(self._book))
-
     def add(
         self,
         collection: str,

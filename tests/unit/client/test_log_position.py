@@ -53,6 +53,39 @@ def test_a_rolled_back_list_is_one_hole() -> None:
     assert holes(position) == [(11, 10_010)]
 
 
+def query(position: Position, now: float) -> list[IdRange]:
+    """Query the holes that are due; the answer has none of their rows."""
+    ranges = position.due(now)
+    position.record_query(ranges, now)
+    return ranges
+
+
+def test_a_hole_whose_query_failed_is_neither_dropped_nor_counted_as_read() -> None:
+    position = Position(0)
+    read(position, 3, now=100.0)
+    assert position.due(150.0) == [IdRange(1, 2)]  # and the request fails
+    assert position.due(150.0) == [IdRange(1, 2)]
+    assert position.complete_until(200.0) == 100.0
+    assert position.drop(before=140.0) == 0
+
+
+def test_a_query_counts_for_what_is_left_of_a_hole() -> None:
+    position = Position(0)
+    read(position, 11, 13, now=100.0)
+    ranges = position.due(150.0)
+    read(position, 5, now=151.0)
+    position.record_query(ranges, 150.0)
+    assert holes(position) == [(1, 4), (6, 10), (12, 12)]
+    assert {hole.asked_at for hole in position.holes} == {150.0}
+
+
+def test_a_hole_that_was_not_queried_stays_due() -> None:
+    position = Position(0)
+    read(position, 11, 13, now=100.0)
+    position.record_query([IdRange(12, 12)], 150.0)
+    assert position.due(150.0) == [IdRange(1, 10)]
+
+
 def test_a_hole_is_asked_for_with_growing_pauses() -> None:
     position = Position(0, [Hole(1, 1, 0.0, 0.0)])
     asked = []
@@ -60,7 +93,7 @@ def test_a_hole_is_asked_for_with_growing_pauses() -> None:
     while now < 3600:
         now = position.next_due() or 0
         asked.append(now)
-        assert position.due(now) == [IdRange(1, 1)]
+        assert query(position, now) == [IdRange(1, 1)]
         assert position.due(now) == []
     pauses = [round(after - before, 6) for before, after in itertools.pairwise(asked)]
     assert pauses == sorted(pauses)
@@ -71,7 +104,7 @@ def test_a_hole_is_asked_for_with_growing_pauses() -> None:
 def test_while_a_ring_waits_for_its_row_the_youngest_holes_are_asked_for_at_once() -> None:
     position = Position(0)
     read(position, *range(2, 1000, 2), now=5.0)
-    ranges = position.due(5.0, all_of_them=True)
+    ranges = position.youngest()
     assert (len(ranges), ranges[-1]) == (100, IdRange(997, 997))
 
 
@@ -79,7 +112,7 @@ def test_a_hole_is_given_up_after_its_age_and_its_ids_are_counted() -> None:
     position = Position(0)
     read(position, 11, now=100.0)
     read(position, 21, now=200.0)
-    position.due(200.0)
+    query(position, 200.0)
     assert position.drop(before=150.0) == 10
     assert (holes(position), position.dropped) == ([(12, 20)], 10)
 
@@ -87,7 +120,7 @@ def test_a_hole_is_given_up_after_its_age_and_its_ids_are_counted() -> None:
 def test_a_hole_is_not_given_up_before_it_was_asked_for_at_that_age() -> None:
     position = Position(20, [Hole(1, 10, 100.0, 0.0), Hole(12, 12, 200.0, 0.0)])
     assert position.drop(before=150.0, number=15) == 0
-    assert position.due(200.0) == [IdRange(1, 10), IdRange(12, 12)]
+    assert query(position, 200.0) == [IdRange(1, 10), IdRange(12, 12)]
     assert position.drop(before=150.0, number=15) == 11
 
 
@@ -99,7 +132,7 @@ def test_holes_that_are_due_soon_are_asked_for_with_those_that_are_due() -> None
     while now < 3600.0:
         now = max(now, position.next_due() or 0.0)
         due_before = [hole for hole in position.holes if hole.due_at() <= now]
-        asked = position.due(now)
+        asked = query(position, now)
         assert {hole.first for hole in due_before} <= {each.first for each in asked}
         assert position.due(now) == []
         looks += 1
@@ -109,14 +142,14 @@ def test_holes_that_are_due_soon_are_asked_for_with_those_that_are_due() -> None
 def test_all_holes_that_are_due_are_asked_for_however_many_there_are() -> None:
     position = Position(0)
     read(position, *range(2, 1000, 2), now=5.0)
-    assert len(position.due(5.0, all_of_them=True)) == 100
-    assert len(position.due(6.0)) == len(position.holes) == 499
+    position.record_query(position.youngest(), 5.0)
+    assert len(query(position, 6.0)) == len(position.holes) == 499
 
 
 def test_holes_are_asked_for_at_once_where_the_clock_was_set_back() -> None:
     position = Position(0)
     read(position, 11, now=5000.0)
-    assert position.due(1400.0) == [IdRange(1, 10)]
+    assert query(position, 1400.0) == [IdRange(1, 10)]
     assert position.due(1400.0) == []
 
 
@@ -157,7 +190,7 @@ def test_a_log_is_complete_only_until_its_holes_were_asked_for() -> None:
     position = Position(0)
     read(position, 3, now=100.0)
     assert position.complete_until(200.0) == 100.0
-    position.due(150.0)
+    query(position, 150.0)
     assert position.complete_until(200.0) == 150.0
     read(position, 1, 2)
     assert position.complete_until(200.0) == 200.0

@@ -185,7 +185,8 @@ def test_holes_are_given_up_after_their_age(world: World, caplog: pytest.LogCapt
     assert not world.cursor.drop_holes()
     world.clock.advance(2)
     assert not world.cursor.drop_holes()  # its row may have come since it was asked for
-    world.cursor.position.due(world.cursor.wall())
+    position, now = world.cursor.position, world.cursor.wall()
+    position.record_query(position.due(now), now)
     assert world.cursor.drop_holes()
     assert world.cursor.values()["dropped"] == 3
     assert "3 ids of the activity log never became visible within 3600 s" in caplog.text

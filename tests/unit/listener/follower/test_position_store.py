@@ -46,7 +46,7 @@ def test_a_position_is_read_as_it_was_written() -> None:
 def test_ids_that_were_given_up_are_added_to_those_of_before() -> None:
     position = Position(4)
     position.take([9], [row(9)], 0.0)
-    position.due(1.0)
+    position.record_query(position.due(1.0), 1.0)
     position.drop(1.0)
     assert position_store.values_of(position, dropped=10)["dropped"] == 14
 

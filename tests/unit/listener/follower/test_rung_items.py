@@ -63,18 +63,15 @@ def world(builder: EventBuilder, clock: ManualClock, items: Items) -> World:
 async def test_a_ring_whose_row_was_read_makes_no_event(world: World) -> None:
     world.ring(1)
     world.rung.answer({("articles", 1)}, world.clock.monotonic(), ["articles"])
-    assert not world.rung.waits_for_rows
     world.clock.advance(PATIENCE)
     assert await world.events() == []
 
 
 async def test_a_ring_without_a_row_is_an_event_once_it_has_waited(world: World) -> None:
     world.ring(1, action="create")
-    assert world.rung.waits_for_rows
     assert await world.events() == []
     world.clock.advance(PATIENCE)
     assert await world.events() == [("update", 1)]
-    assert not world.rung.waits_for_rows
 
 
 async def test_a_state_that_is_known_is_no_event(world: World, items: Items) -> None:
@@ -116,7 +113,7 @@ async def test_a_ring_without_a_log_whose_item_could_not_be_read_stays(
 
 def test_a_ring_without_keys_asks_for_a_poll_alone(world: World) -> None:
     world.rung.add("articles", None, [], is_socket_only=False)
-    assert (world.rung.wait(), world.rung.waits_for_rows) == (0, False)
+    assert world.rung.wait() == 0
     world.rung.polled(world.clock.monotonic())
     assert world.rung.wait() is None
 
