@@ -21,7 +21,7 @@ def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_promises_hold() -> None:
-    """``make test-simulation`` runs fresh seeds; where one fails, it names the command to replay."""
+    """``make test-simulation`` runs fresh seeds, and names the command that replays a failure."""
     ran = simulate("--seed", 1, "--seeds", SEEDS)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
