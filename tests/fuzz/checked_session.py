@@ -146,6 +146,8 @@ class CheckedSession:
                 self._authenticated = True
             case CredentialsExpired():
                 self._authenticated = False
+                # Its answer may be a refusal, so the request is repeated after the authentication.
+                self._on_its_way = None
             case AuthenticationFailed() | PeerSilent():
                 self._authenticated = False
                 self.is_over = True

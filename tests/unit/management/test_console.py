@@ -11,6 +11,7 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style, color_style, no_style
 from django.utils import timezone
 
+from directus_realtime.client import socket_driver
 from directus_realtime.listener.replay import Replayed, Selection
 from directus_realtime.management.commands.directus_replay import Command
 from directus_realtime.management.console import counted, print_logs
@@ -98,9 +99,14 @@ def test_handlers_of_the_project_are_left_to_do_it(output: StringIO) -> None:
     assert own.getvalue() == "refused\n"
 
 
-def test_the_token_of_the_wire_is_not_printed_at_any_verbosity(output: StringIO) -> None:
+def test_the_token_of_the_wire_is_not_printed_at_any_verbosity(
+    output: StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "directus_realtime.wire")  # put back at the end
     with printing(output, 3):
-        logging.getLogger("directus_realtime.wire").debug("> TEXT access_token")
+        wire_logger = socket_driver._wire_logger  # what websockets gets
+        wire_logger.logger.setLevel(logging.DEBUG)  # as a configuration of logging may
+        wire_logger.debug("> TEXT access_token")
     assert output.getvalue() == ""
 
 
