@@ -226,7 +226,8 @@ def read_facts(aliases: Sequence[str], limits: HealthThresholds) -> list[Connect
     """Return the facts about connections, without levels and problems."""
     statuses = in_bulk(ConnectionStatus.objects.all(), aliases)
     positions = in_bulk(LogPosition.objects.all(), aliases)
-    doors = in_bulk(DoorRing.objects.all(), aliases)
+    with_door = [alias for alias in aliases if settings_of(alias).door_secret]
+    doors = in_bulk(DoorRing.objects.all(), with_door) if with_door else {}
     leases = in_bulk(ListenerLease.objects.all(), aliases)
     inboxes = inbox_health(aliases)
     subscriptions = _subscriptions(aliases)
