@@ -144,8 +144,8 @@ class Position:
         return [hole.ids for hole in self._holes if hole.is_due(now) or hole.is_soon_due(now)]
 
     def youngest(self) -> list[IdRange]:
-        """Return the youngest holes, as many as one request takes, due or not."""
-        return [hole.ids for hole in self._holes[-MOST_ASKED:]]
+        """Return the youngest holes, due or not, as many as one request takes with the new rows."""
+        return [hole.ids for hole in self._holes[-(MOST_ASKED - 1) :]]
 
     def record_query(self, ranges: Iterable[IdRange], now: float) -> None:
         """Record that holes were queried, once the answer was processed.

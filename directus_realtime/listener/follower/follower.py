@@ -339,10 +339,11 @@ class Follower:
         began_at = self._clock.monotonic()
         # One answer has the rows of one moment: a row that became visible late comes before a
         # later change of its item.
-        holes = sorted({*position.due(now), *position.youngest()}, key=lambda ids: ids.first)
-        for ranges in chunks([*holes, IdRange(position.top + 1)], MOST_ASKED):
+        young = position.youngest()
+        old = [ids for ids in position.due(now) if ids not in young]
+        for ranges in [*chunks(old, MOST_ASKED), [*young, IdRange(position.top + 1)]]:
             await self._read_ranges(log, ranges)
-        position.record_query(holes, now)
+        position.record_query([*old, *young], now)
         self._rung.polled(began_at)
 
     async def _read_ranges(self, log: ActivityLog, ranges: Sequence[IdRange]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from directus_realtime.client.activity_log import ActivityRow, IdRange
-from directus_realtime.client.log_position import Hole, Position
+from directus_realtime.client.log_position import MOST_ASKED, Hole, Position
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -101,13 +101,6 @@ def test_a_hole_is_asked_for_with_growing_pauses() -> None:
     assert len(asked) < 150
 
 
-def test_while_a_ring_waits_for_its_row_the_youngest_holes_are_asked_for_at_once() -> None:
-    position = Position(0)
-    read(position, *range(2, 1000, 2), now=5.0)
-    ranges = position.youngest()
-    assert (len(ranges), ranges[-1]) == (100, IdRange(997, 997))
-
-
 def test_a_hole_is_given_up_after_its_age_and_its_ids_are_counted() -> None:
     position = Position(0)
     read(position, 11, now=100.0)
@@ -194,3 +187,11 @@ def test_a_log_is_complete_only_until_its_holes_were_asked_for() -> None:
     assert position.complete_until(200.0) == 150.0
     read(position, 1, 2)
     assert position.complete_until(200.0) == 200.0
+
+
+def test_the_youngest_holes_and_the_new_rows_fit_into_one_request() -> None:
+    position = Position(0)
+    read(position, *range(2, 1000, 2))
+    young = position.youngest()
+    assert len([*young, IdRange(position.top + 1)]) == MOST_ASKED
+    assert young[-1] == IdRange(997, 997)
